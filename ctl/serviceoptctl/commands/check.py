@@ -1,0 +1,153 @@
+"""`serviceoptctl check`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from serviceopt_journal.errors import ExitCode
+from serviceoptctl.errors import note
+from serviceoptctl.options import PluginName, config_option, json_option
+from serviceoptctl.render.text import echo_json, facts, safe, table, value_text
+from serviceoptctl.render.units import latency
+
+if TYPE_CHECKING:
+    from serviceoptd.service.checking import Checked, Planned
+
+Document = dict[str, Any]
+
+
+@click.command()
+@config_option()
+@click.option("-e", "--engine", cls=PluginName, group="engines", metavar="NAME", help="Serving framework.")
+@click.option("-b", "--benchmark", cls=PluginName, group="benchmarks", metavar="NAME", help="Benchmark client.")
+@click.option("--dry-run", is_flag=True, help="Show the commands that the first evaluation would start.")
+@json_option
+def check(
+    configuration: str | None, engine: str | None, benchmark: str | None, dry_run: bool, as_json: bool
+) -> ExitCode:
+    """Validate a configuration; --dry-run shows what would be started.
+
+    Nothing is started and nothing is written. Placeholders that are still to be replaced are listed first, and alone;
+    then what contradicts itself; then what the configuration means. `doctor` looks whether this machine has it all.
+    """
+    from serviceoptd.config.load import discover
+    from serviceoptd.service import checking
+
+    path = Path(configuration) if configuration is not None else discover(os.environ, Path.cwd())
+    checked = checking.check(path, engine=engine, benchmark=benchmark, environment=os.environ)
+    if found := checked.unusable:
+        if as_json:
+            echo_json({"problems": [asdict(problem) for problem in found], "exit_code": ExitCode.CONFIGURATION})
+        for problem in () if as_json else found:
+            click.echo(safe(problem))
+        return ExitCode.CONFIGURATION
+    document = checking.summary(checked)
+    commands = _commands(checked) if dry_run else ()
+    if as_json:
+        remarks = [asdict(remark) for remark in checked.remarks]
+        shown = [command.document() for command in commands]
+        echo_json({**document, "remarks": remarks, "commands": shown if dry_run else None, "exit_code": ExitCode.OK})
+        return ExitCode.OK
+    for remark in checked.remarks:
+        note(f"note: {remark}")
+    _show_summary(document)
+    if dry_run:
+        _show_commands(commands, document)
+    return ExitCode.OK
+
+
+def _commands(checked: Checked) -> tuple[Planned, ...]:
+    from serviceopt_journal.places import places
+    from serviceoptd.io.children_environment import isolated, own_prefix
+    from serviceoptd.service import checking
+
+    settings = checked.loaded.settings
+    plans = checking.first_plans(
+        settings,
+        checked.space,
+        environment=isolated(os.environ, own_prefix(), settings.path_prefix),
+        working_directory=Path.cwd(),
+        state=places().state,
+    )
+    return checking.first_commands(plans)
+
+
+def _show_summary(document: Document) -> None:
+    space, budget, search = document["space"], document["budget"], document["search"]
+    hours = f", {budget['max_hours']:g} hours at most" if budget["max_hours"] else ""
+    facts(
+        [
+            ("configuration", document["file"] or "(defaults)"),
+            ("engine", document["engine"] + ("" if document["managed"] else " (running elsewhere; only measured)")),
+            ("client", document["benchmark"]),
+            ("note", document["assumed"]),
+            ("objective", _objective(document["objective"])),
+            ("budget", f"{budget['evaluations']} configurations, measured {_times(search['repeats'])} each{hours}"),
+            ("search", f"{search['strategy']}, {search['n_particles']} particles"),
+            ("space", _size(space)),
+        ]
+    )
+    click.echo("")
+    rows = [
+        (
+            field["name"],
+            field["dtype"],
+            _range(field),
+            value_text(field["first"]),
+            ("restarts the service" if field["restart"] else "load") if field["searched"] else "fixed or derived",
+        )
+        for field in space["fields"]
+    ]
+    table(("parameter", "type", "values", "first" if document["current_setting_known"] else "first*", ""), rows)
+    if not document["current_setting_known"]:
+        click.echo("* the middle of the space: no parameter has a `value`")
+
+
+def _objective(objective: Mapping[str, Any]) -> str:
+    per_device = " per device" if objective["per_device"] else ""
+    limits = [f"{slo['metric']} {slo['statistic']} <= {latency(slo['limit'])}" for slo in objective["slos"]]
+    limits.append(f"success rate >= {objective['success_rate']:g}")
+    return f"most {objective['maximise']}{per_device} with {', '.join(limits)}"
+
+
+def _times(repeats: int) -> str:
+    return "once" if repeats == 1 else f"{repeats} times"
+
+
+def _size(space: Mapping[str, Any]) -> str:
+    count = space["cardinality"]
+    size = "more configurations than can be counted" if count is None else f"{count} configurations"
+    return f"{space['dimensions']} dimensions, {size}"
+
+
+def _range(field: Mapping[str, Any]) -> str:
+    if field["dtype"] == "enum":
+        return ", ".join(value_text(value) or '""' for value in field["dtype_param"])
+    if field["dtype"] == "bool":
+        return "false, true"
+    if not field["searched"]:
+        return ""
+    step = f" step {value_text(field['dtype_param'])}" if field["dtype"] == "range" else ""
+    of = f" of {field['dtype_param']}" if field["dtype"] == "ratio" else ""
+    return f"{value_text(field['min'])}..{value_text(field['max'])}{step}{of}"
+
+
+def _show_commands(commands: tuple[Planned, ...], document: Document) -> None:
+    which = "the current setting" if document["current_setting_known"] else "the middle of the space"
+    click.echo(f"\nThe first evaluation ({which}) would start, without a shell:")
+    if not commands:
+        click.echo("  nothing: it runs in process")
+    for command in commands:
+        ready = f", ready when {command.ready}" if command.ready else ""
+        click.echo(f"\n{command.role}, in {safe(command.working_directory)}{safe(ready)}:")
+        for path, content in command.files.items():
+            click.echo(f"  # writes {safe(path)} ({len(content)} characters)")
+        assignments = [f"{name}={shlex.quote(value)}" for name, value in command.environment.items()]
+        click.echo("  " + safe(" ".join((*assignments, shlex.join(command.argv)))))

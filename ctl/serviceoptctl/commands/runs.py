@@ -1,0 +1,21 @@
+"""`serviceoptctl runs`."""
+
+from __future__ import annotations
+
+import click
+
+from serviceoptctl.options import json_option
+from serviceoptctl.render import run as render
+from serviceoptctl.render.text import echo_json
+from serviceoptctl.source import open_source
+
+
+@click.command()
+@json_option
+def runs(as_json: bool) -> None:
+    """List every run."""
+    documents = open_source().runs()
+    if as_json:
+        echo_json({"runs": documents})
+    else:
+        render.listing(documents)

@@ -1,0 +1,89 @@
+"""How a run is shown while it goes on: live on a terminal, a line for each event in a pipe, JSON for a program."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import click
+
+from serviceoptctl.render.event_lines import NOTEWORTHY, short_line
+from serviceoptctl.render.text import to_json
+
+Document = dict[str, Any]
+Ask = Callable[[], Document]
+"""Gives the run's present document; may raise ServiceoptError."""
+
+
+class Display(Protocol):
+    """Something that records are shown on, in a `with` block."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None: ...
+
+    def begin(self, ask: Ask) -> None:
+        """The run is known from here on."""
+
+    def show(self, record: Document) -> None:
+        """One more record."""
+
+    def say(self, message: str) -> None:
+        """Something about the watching itself."""
+
+
+class _Plain:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        return
+
+    def begin(self, ask: Ask) -> None:
+        return
+
+    def say(self, message: str) -> None:
+        click.echo(message, err=True)
+
+
+class LineDisplay(_Plain):
+    """One line for each event that somebody who waits wants to read."""
+
+    def show(self, record: Document) -> None:
+        if record["event"]["type"] in NOTEWORTHY:
+            click.echo(short_line(record, with_run=True))
+            sys.stdout.flush()
+
+
+class JsonDisplay(_Plain):
+    """Every record as a line of JSON."""
+
+    def show(self, record: Document) -> None:
+        click.echo(to_json(record))
+        sys.stdout.flush()
+
+
+class QuietDisplay(_Plain):
+    """Nothing but the end."""
+
+    def show(self, record: Document) -> None:
+        return
+
+
+def display(*, as_json: bool = False, quiet: bool = False) -> Display:
+    """The one that fits where standard output goes."""
+    if as_json:
+        return JsonDisplay()
+    if quiet:
+        return QuietDisplay()
+    if sys.stdout.isatty():
+        from serviceoptctl.render.live import LiveDisplay
+
+        return LiveDisplay()
+    return LineDisplay()

@@ -1,0 +1,111 @@
+"""Results and events as files: CSV for spreadsheets and pandas, JSON for programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from serviceopt_journal.errors import EnvironmentLacks
+from serviceoptctl.render.text import to_json
+from serviceoptctl.source import Document, Selection, Source
+
+EVENT_COLUMNS = ("seq", "time", "type", "run", "particle", "evaluation", "payload")
+
+
+@contextmanager
+def opened(path: str | None) -> Iterator[TextIO]:
+    """The file, in UTF-8, or standard output.
+
+    Raises:
+        EnvironmentLacks: the file cannot be written.
+    """
+    if path is None:
+        yield sys.stdout
+        return
+    try:
+        with Path(path).open("w", encoding="utf-8", newline="") as stream:
+            yield stream
+    except OSError as error:
+        raise EnvironmentLacks(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from error
+
+
+def together(tables: Sequence[Document]) -> Document:
+    """One table of several: the columns of docs/api.md, the target fields of every run between them."""
+    from serviceoptd.domain.table import METRIC_COLUMNS, OWN_COLUMNS, RECORD_COLUMNS
+
+    if len(tables) == 1:
+        return tables[0]
+    fixed = {*METRIC_COLUMNS, *RECORD_COLUMNS, *OWN_COLUMNS}
+    fields = dict.fromkeys(column for table in tables for column in table["columns"] if column not in fixed)
+    return {
+        "columns": [*METRIC_COLUMNS, *fields, *RECORD_COLUMNS, *OWN_COLUMNS],
+        "rows": [row for table in tables for row in table["rows"]],
+    }
+
+
+def rows(table: Document, stream: TextIO, *, as_json: bool) -> int:
+    """Writes a table of results; the number of its rows."""
+    from serviceoptd.domain.table import cell
+
+    if as_json:
+        json.dump(table, stream, indent=2, ensure_ascii=False)
+        stream.write("\n")
+    else:
+        # Only names of target fields are the user's own words here, and may look like a formula too.
+        write_csv(stream, [cell(column) for column in table["columns"]], _cells(table, cell))
+    return len(table["rows"])
+
+
+def events(source: Source, run: int | None, stream: TextIO, *, as_json: bool) -> int:
+    """Writes every event, as it comes from the journal; how many there were."""
+    from serviceoptd.domain.table import cell
+
+    records = source.events(Selection(run=run))
+    count = 0
+    writer = csv.writer(stream, lineterminator="\n")
+    if not as_json:
+        writer.writerow(EVENT_COLUMNS)
+    for count, record in enumerate(records, 1):  # noqa: B007 - counted for the caller
+        if as_json:
+            stream.write(to_json(record) + "\n")
+            continue
+        event = dict(record["event"])
+        numbers = [event.get(name) for name in ("run", "particle", "evaluation")]
+        moment = datetime.fromtimestamp(record["time"], UTC).isoformat()
+        writer.writerow(map(cell, (record["seq"], moment, event.pop("type"), *numbers, to_json(event))))
+    return count
+
+
+def write_csv(stream: TextIO, columns: Sequence[str], lines: Iterator[list[str]]) -> None:
+    """A header and its lines, RFC 4180 but for the plain newline."""
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(lines)
+
+
+def store(table: Document, directory: str) -> Path:
+    """Writes `data_storage_<time>.csv` below a directory, as the predecessor's `optimizer` does; its path.
+
+    Raises:
+        EnvironmentLacks: it cannot be written.
+    """
+    folder = Path(directory)
+    path = folder / f"data_storage_{time.strftime('%Y%m%d_%H%M%S')}.csv"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentLacks(f"{folder}: cannot be made: {(error.strerror or str(error)).lower()}") from error
+    with opened(str(path)) as stream:
+        rows(table, stream, as_json=False)
+    return path
+
+
+def _cells(table: Document, cell: Any) -> Iterator[list[str]]:
+    return ([cell(row.get(column)) for column in table["columns"]] for row in table["rows"])

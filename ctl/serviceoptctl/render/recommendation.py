@@ -1,0 +1,76 @@
+"""The recommendation: what to deploy, why, and exactly how."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from serviceoptctl.render.metrics import in_full, in_short
+from serviceoptctl.render.text import facts, safe, value_text
+from serviceoptctl.render.units import percent
+
+Document = Mapping[str, Any]
+MASKED = "***"
+
+
+def recommendation(document: Document) -> None:
+    """For people."""
+    if document["simulated"]:
+        click.secho("SIMULATED: these figures come from a model, not from a service.", fg="yellow", bold=True)
+    if not document["feasible"]:
+        click.secho("No measured configuration meets every SLO; this one comes closest.", fg="red", bold=True)
+    if not document["final"]:
+        click.secho("The run is not over: this is the best so far.", fg="yellow")
+    gain = document["gain"]
+    before = document["current_setting"]
+    same = before is not None and before["particle"] == document["particle"]
+    facts(
+        [
+            ("run", f"{document['run']}, particle {document['particle']}"),
+            ("objective", document["objective"]),
+            ("parameters", "\n".join(f"{k} = {value_text(v)}" for k, v in document["configuration"].items())),
+            *in_full(document),
+            ("current setting", "this is it: nothing better was found" if same else in_short(before) if before else ""),
+            ("gain", f"{percent(gain, signed=True)} over the current setting" if gain is not None and not same else ""),
+        ]
+    )
+    click.echo()
+    click.echo(click.style("To deploy it:", bold=True))
+    for line in shell(document).splitlines():
+        click.echo("  " + safe(line))
+
+
+def shell(document: Document) -> str:
+    """A command for a POSIX shell: the one that was measured, with its environment; else the parameters."""
+    deploy = document["deploy"]
+    if deploy is None or not deploy["argv"]:
+        return "\n".join([_why_no_command(deploy), *environment(document).splitlines()])
+    command = shlex.join(deploy["argv"])
+    settings = [f"{name}={shlex.quote(value)}" for name, value in deploy["environment"].items()]
+    return "\n".join([*_masked(document), " ".join([*settings, command])])
+
+
+def environment(document: Document) -> str:
+    """`NAME=value` lines, as an environment file or a shell has them: every parameter, and what else was set."""
+    deploy = document["deploy"] or {}
+    parameters = {name: value_text(value) for name, value in document["configuration"].items()}
+    values = parameters | (deploy.get("environment") or {})
+    return "\n".join([*_masked(document), *(f"{name}={shlex.quote(str(value))}" for name, value in values.items())])
+
+
+def _masked(document: Document) -> list[str]:
+    deploy = document["deploy"] or {}
+    hidden = [name for name, value in (deploy.get("environment") or {}).items() if value == MASKED]
+    hidden += [argument for argument in deploy.get("argv") or () if MASKED in argument]
+    return [f"# put the secret in before use: {', '.join(hidden)}"] if hidden else []
+
+
+def _why_no_command(deploy: Document | None) -> str:
+    if deploy is None:
+        return "# measured in an earlier run; its parameters:"
+    if deploy["simulated"]:
+        return "# simulated: there is no command; its parameters:"
+    return "# somebody else starts this service; its parameters:"

@@ -1,0 +1,200 @@
+"""Runs: the status at a glance, the list, one in full, one of its particles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from serviceoptctl.render.metrics import in_full, in_short, labelled
+from serviceoptctl.render.text import assignments, facts, one_line, table, value_text
+from serviceoptctl.render.units import duration, moment, speed
+
+Document = Mapping[str, Any]
+
+
+def status(document: Document) -> None:
+    """What `serviceoptctl status` shows."""
+    alive = document["daemon"] is not None
+    current, last = document["current"], document["last"]
+    lines = [("daemon", _daemon(document["daemon"]))]
+    if document["runs"] == 0:
+        lines.append(("runs", "none yet; `serviceoptctl run` starts one"))
+    elif current:
+        lines += progress(current, alive=alive)
+    lines.append(("queue", ", ".join(f"run {number}" for number in document["queued"])))
+    if last and not current:
+        lines.append(("last run", f"{title(last)}, {_how(last)}"))
+        lines.append(("best", in_short(last["best"]) if last["best"] else "nothing measured"))
+    facts(lines)
+
+
+def progress(run: Document, *, alive: bool = True) -> list[tuple[str, str]]:
+    """Where a run stands, as `facts`."""
+    word = run["status"]
+    if not alive and word in ("running", "cancelling"):
+        word = "interrupted, goes on when the daemon starts"
+    if run["paused"]:
+        word += f" ({one_line(run['paused'])})"
+    left = run["seconds_left"]
+    used = f"{duration(run['active_seconds'])} used"
+    lines = [
+        ("run", f"{title(run)}, {word}"),
+        ("engine", engine(run)),
+        ("objective", run["objective"]),
+        ("progress", counted(run)),
+        ("time", f"{used}, about {duration(left)} left" if left else used),
+        ("best", best_line(run)),
+    ]
+    if now := run["current"]:
+        lines += [
+            ("now", f"evaluation {now['evaluation']}, {now['phase']}" + (f" for {duration(now['seconds'])}" * alive)),
+            ("trying", assignments(now["configuration"])),
+            ("service log", now["service_log"]),
+            ("client log", now["client_log"]),
+        ]
+    return lines
+
+
+def title(run: Document) -> str:
+    """`3 (overnight)`."""
+    given = run["name"] not in ("", f"run-{run['run']}")
+    return f"{run['run']} ({one_line(run['name'])})" if given else str(run["run"])
+
+
+def engine(run: Document) -> str:
+    """`vllm with vllm_benchmark`, and loudly when nothing real is measured."""
+    return labelled(f"{run['engine']} with {run['benchmark']}", run)
+
+
+def counted(run: Document) -> str:
+    """How much of the budget is used, and on what."""
+    counts = run["counts"]
+    others = [f"{counts[kind]} {kind}" for kind in ("measured", "failed", "rejected", "matched") if counts[kind]]
+    return ", ".join([f"{run['admitted']} of {run['budget']} configurations", *others])
+
+
+def best_line(run: Document) -> str:
+    """The best so far, with its particle."""
+    best = run["best"]
+    return f"{in_short(best)} (particle {best['particle']})" if best else "nothing measured yet"
+
+
+def listing(runs: Sequence[Document]) -> None:
+    """What `serviceoptctl runs` shows."""
+    if not runs:
+        click.echo("no run yet; `serviceoptctl run` starts one")
+        return
+    table(
+        ("RUN", "NAME", "STATUS", "ENGINE", "CONFIGURATIONS", "BEST", "SLO", "SUBMITTED"),
+        [
+            (
+                str(run["run"]),
+                run["name"] or "-",
+                run["status"],
+                run["engine"],
+                f"{run['admitted']}/{run['budget']}",
+                labelled(speed(run["best_generate_speed"]), run) if run["best_generate_speed"] else "-",
+                ("met" if run["feasible"] else "broken") if run["best_generate_speed"] else "-",
+                moment(run["submitted"])[:-3],
+            )
+            for run in runs
+        ],
+    )
+
+
+def in_detail(run: Document) -> None:
+    """What `serviceoptctl show` shows of a run."""
+    over = run["finished"] is not None
+    own = [("run", title(run)), ("status", _how(run))] if over else []
+    facts(
+        [
+            *own,
+            *(line for line in progress(run) if not (over and line[0] == "run")),
+            ("submitted", moment(run["submitted"])),
+            ("started", moment(run["started"])),
+            ("finished", moment(run["finished"])),
+            ("configuration", run["configuration_path"] or ""),
+            ("directory", run["working_directory"]),
+            ("seed", str(run["seed"])),
+            ("identity", f"run {run['identity']['run'][:16]}, measurement {run['identity']['measurement'][:16]}"),
+            ("depends on", "\n".join(f"{key}: {one_line(text)}" for key, text in run["identity"]["parts"].items())),
+        ]
+    )
+    click.echo()
+    table(("FIELD", "TYPE", "FROM", "TO", "NOW", "POSITION"), [_field(field) for field in run["fields"]])
+
+
+def particle(document: Document) -> None:
+    """What `serviceoptctl show --particle` shows."""
+    facts(
+        [
+            ("particle", f"{document['particle']} ({document['origin']})"),
+            ("evaluation", str(document["evaluation"] or "")),
+            ("parameters", "\n".join(f"{k} = {value_text(v)}" for k, v in document["configuration"].items())),
+            ("result", _same_as(document)),
+            *in_full(document),
+            ("measured", f"{document['repeats']} times" if document["repeats"] > 1 else ""),
+            ("error", document["error"] if document["metrics"] else ""),
+            ("took", duration(document["seconds"])),
+        ]
+    )
+
+
+def particles(documents: Sequence[Document]) -> None:
+    """What `serviceoptctl show --particles` shows."""
+    table(
+        ("PARTICLE", "EVALUATION", "PARAMETERS", "RESULT"),
+        [
+            (
+                str(document["particle"]),
+                str(document["evaluation"] or "-"),
+                assignments(document["configuration"]),
+                _same_as(document) or in_short(document),
+            )
+            for document in documents
+        ],
+    )
+
+
+def _same_as(document: Document) -> str:
+    matched = document["matched"]
+    return f"as particle {matched[1]} of run {matched[0]}" if matched else ""
+
+
+def _daemon(daemon: Document | None) -> str:
+    if daemon is None:
+        return "not running (read from the journal)"
+    parts = ["running in the foreground" if daemon.get("standalone") else "running"]
+    if "version" in daemon:
+        parts.append(f"version {daemon['version']}")
+    if "pid" in daemon:
+        parts.append(f"pid {daemon['pid']}")
+    if daemon.get("started"):
+        parts.append(f"since {moment(daemon['started'])}")
+    if daemon.get("draining"):
+        parts.append("draining: starts nothing more")
+    if daemon.get("held"):
+        parts.append(f"held: {one_line(daemon['held'])}")
+    return ", ".join(parts)
+
+
+def _how(run: Document) -> str:
+    if run["finished"] is None:
+        return str(run["status"])
+    took = duration(run["finished"] - run["started"]) if run["started"] else "-"
+    return f"{run['status']} after {took}" + (f": {one_line(run['reason'])}" if run["reason"] else "")
+
+
+def _field(field: Document) -> tuple[str, ...]:
+    fixed = field["constant"] is not None or (field["min"] == field["max"] and field["dtype"] in ("int", "float"))
+    bounds = ("-", "-") if fixed or field["dtype"] in ("bool", "enum") else (field["min"], field["max"])
+    now = field["constant"] if field["constant"] is not None else field["value"]
+    return (
+        field["name"],
+        field["dtype"] + (", load" if field["load"] else ""),
+        *(value_text(bound) for bound in bounds),
+        "-" if now is None else value_text(now),
+        field["config_position"],
+    )

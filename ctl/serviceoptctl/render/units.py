@@ -1,0 +1,72 @@
+"""Numbers for people: always with a unit, never with more digits than anybody reads."""
+
+from __future__ import annotations
+
+import time
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+def number(value: float) -> str:
+    """Three or four significant digits, without an exponent where people would not write one."""
+    size = abs(value)
+    if size >= 100 or value == 0:  # noqa: PLR2004 - decades
+        return f"{value:.0f}"
+    if size >= 10:  # noqa: PLR2004
+        return f"{value:.1f}"
+    return f"{value:.2f}" if size >= 1 else f"{value:.3g}"
+
+
+def speed(value: float | None) -> str:
+    """Output tokens per second."""
+    return "-" if value is None else f"{number(value)} tok/s"
+
+
+def request_rate(value: float | None) -> str:
+    """Requests per second."""
+    return "-" if value is None else f"{number(value)} req/s"
+
+
+def latency(seconds: float | None) -> str:
+    """Milliseconds below one second, seconds from there on."""
+    if seconds is None:
+        return "-"
+    return f"{number(seconds * 1000)} ms" if abs(seconds) < 1 else f"{number(seconds)} s"
+
+
+def percent(fraction: float | None, *, signed: bool = False) -> str:
+    """A fraction as per cent. 0.999 is not rounded up to all."""
+    if fraction is None:
+        return "-"
+    text = f"{fraction * 100:+.1f}" if signed else f"{fraction * 100:.1f}"
+    if not signed and text == "100.0" and fraction < 1:
+        text = "99.9"
+    return f"{text.removesuffix('.0')} %"
+
+
+def duration(seconds: float | None) -> str:
+    """How long something took or will take."""
+    if seconds is None:
+        return "-"
+    if seconds < 10:  # noqa: PLR2004
+        return f"{number(seconds)} s" if seconds >= 1 else latency(seconds)
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE:02d} s"
+    minutes = round(seconds / _MINUTE)
+    if whole < _DAY:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    hours = round(seconds / _HOUR)
+    return f"{hours // 24} d {hours % 24:02d} h"
+
+
+def moment(seconds: float | None) -> str:
+    """A point in time, as the clock on the wall here shows it."""
+    return "-" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def clock(seconds: float) -> str:
+    """The same without the date."""
+    return time.strftime("%H:%M:%S", time.localtime(seconds))

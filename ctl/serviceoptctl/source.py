@@ -1,0 +1,166 @@
+"""Where the client's documents come from: the daemon, or the journal when there is no daemon."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from serviceopt_journal.errors import DaemonUnreachable, EnvironmentLacks, NotFound
+from serviceopt_journal.places import SYSTEM_SOCKET, SYSTEM_STATE, Places, places
+
+if TYPE_CHECKING:
+    from serviceoptctl.live import Live
+
+Document = dict[str, Any]
+LATEST = "latest"
+JOURNAL = "journal.db"
+HOW_TO_START = (
+    "start one (`systemctl start serviceoptd`, or `serviceoptd` in a terminal), or do without: "
+    "`serviceoptctl run --standalone`; SERVICEOPT_STATE_DIR and SERVICEOPT_SOCKET name other places"
+)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which events are meant; None and empty mean no restriction."""
+
+    after: int = 0  # seq
+    until: int | None = None  # seq, included
+    run: int | None = None
+    types: tuple[str, ...] = ()
+    since: float | None = None  # seconds since the epoch
+    newest: int | None = None  # only so many, the last ones
+
+
+class Source(Protocol):
+    """What can be asked. The documents are those of docs/api.md, wherever they come from.
+
+    Every method that names a run takes its number, or `latest`, and raises NotFound where there is no such run.
+    """
+
+    running: bool  # whether a daemon answers
+
+    def status(self) -> Document: ...
+
+    def runs(self) -> list[Document]: ...
+
+    def run(self, run: str) -> Document: ...
+
+    def best(self, run: str) -> Document:
+        """Raises NotFound when nothing has been measured yet."""
+
+    def table(self, run: str) -> Document:
+        """`columns` and `rows` of the result CSV."""
+
+    def particles(self, run: str) -> list[Document]: ...
+
+    def events(self, selection: Selection) -> Iterator[Document]:
+        """Records, oldest first."""
+
+
+def candidates() -> list[Places]:
+    """Where a daemon and its journal may be: this user's own, then the machine's. Named places are the only ones."""
+    own = places()
+    named = {"SERVICEOPT_STATE_DIR", "SERVICEOPT_SOCKET"} & set(os.environ)
+    machine = Places(SYSTEM_STATE, SYSTEM_SOCKET)
+    return [own] if named or own == machine else [own, machine]
+
+
+def reachable() -> Live | None:
+    """The daemon that answers, this user's own first.
+
+    Raises:
+        EnvironmentLacks: none answers, and one is there that this user may not talk to.
+    """
+    from serviceoptctl.connection import Connection
+    from serviceoptctl.live import Live
+
+    forbidden: EnvironmentLacks | None = None
+    for place in candidates():
+        connection = Connection(place.socket)
+        try:
+            if connection.answers():
+                return Live(connection)
+        except EnvironmentLacks as error:
+            forbidden = error
+    if forbidden is not None:
+        raise forbidden
+    return None
+
+
+def daemon() -> Live:
+    """The daemon, for what only a daemon can do.
+
+    Raises:
+        DaemonUnreachable: nobody listens on the socket.
+        EnvironmentLacks: this user may not use it.
+    """
+    if live := reachable():
+        return live
+    raise DaemonUnreachable(f"no daemon answers on {_sockets()}", hint=HOW_TO_START)
+
+
+def journal_directory() -> Path:
+    """The directory of the journal: this user's own where there is one, else the machine's.
+
+    Raises:
+        DaemonUnreachable: there is none.
+        EnvironmentLacks: this user may not read it.
+    """
+    for place in candidates():
+        try:
+            (place.state / JOURNAL).stat()
+        except PermissionError as error:
+            raise EnvironmentLacks(
+                f"no permission to read the journal in {place.state}",
+                hint="ask to be added to its group, `serviceopt` where the package made one, then log in again",
+            ) from error
+        except OSError:
+            continue
+        return place.state
+    directories = " or ".join(str(place.state) for place in candidates())
+    raise DaemonUnreachable(
+        f"no daemon answers on {_sockets()}, and there is no journal in {directories}", hint=HOW_TO_START
+    )
+
+
+def open_source() -> Source:
+    """The daemon where one answers, else the journal.
+
+    Raises:
+        DaemonUnreachable: neither is there.
+        EnvironmentLacks: this user may use neither.
+    """
+    try:
+        if live := reachable():
+            return live
+    except EnvironmentLacks:
+        if not (places().state / JOURNAL).exists():  # nothing of the user's own to show instead
+            raise
+    from serviceoptctl.from_journal import FromJournal
+
+    return FromJournal.open(journal_directory())
+
+
+def _sockets() -> str:
+    return " or ".join(str(place.socket) for place in candidates())
+
+
+def current_run(source: Source) -> int:
+    """The run that is worked on; the only queued one where none is.
+
+    Raises:
+        NotFound: there is none, or it is not clear which.
+    """
+    status = source.status()
+    if status["current"]:
+        return int(status["current"]["run"])
+    queued: list[int] = status["queued"]
+    if len(queued) == 1:
+        return queued[0]
+    if queued:
+        raise NotFound(f"name one of the runs in the queue: {', '.join(map(str, queued))}")
+    raise NotFound("no run is under way", hint="`serviceoptctl runs` lists those that are over")

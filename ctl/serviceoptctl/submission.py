@@ -1,0 +1,75 @@
+"""What the client sends for a new run: the configuration's text, and the environment that it is to run in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from serviceopt_journal.errors import InvalidConfiguration
+
+Document = dict[str, Any]
+
+
+def submission(
+    *,
+    configuration: str | None,
+    engine: str | None = None,
+    benchmark: str | None = None,
+    name: str = "",
+    seed: int | None = None,
+    load_breakpoint: bool = False,
+    backup: bool = False,
+    deploy_policy: str = "single",
+    pd: str = "competition",
+    log_level: str | None = None,
+) -> Document:
+    """The body of POST /v1/runs. The file is read here, because the daemon may not be allowed to.
+
+    The environment is the caller's, since CUDA_VISIBLE_DEVICES and the like must reach the service. It goes to the
+    daemon and nowhere else: never into an output or a log of the client.
+
+    Raises:
+        InvalidConfiguration: the file cannot be read.
+    """
+    environment = dict(os.environ)
+    if log_level is not None:
+        environment["MODELEVALSTATE_LEVEL"] = log_level
+    return {
+        **configuration_document(configuration),
+        "engine": engine,
+        "benchmark": benchmark,
+        "name": name,
+        "seed": seed,
+        "load_breakpoint": load_breakpoint,
+        "backup": backup,
+        "deploy_policy": deploy_policy,
+        "pd": pd,
+        "environment": environment,
+        "working_directory": str(Path.cwd()),
+    }
+
+
+def configuration_document(configuration: str | None) -> Document:
+    """`configuration_text` and `configuration_path` of a named file, or of the one that is found.
+
+    Raises:
+        InvalidConfiguration: the file cannot be read.
+    """
+    path = Path(configuration).absolute() if configuration is not None else _discovered()
+    if path is None:
+        return {"configuration_text": "", "configuration_path": None}
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InvalidConfiguration(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InvalidConfiguration(f"{path}:{line}: is not UTF-8 text") from error
+    return {"configuration_text": text, "configuration_path": str(path)}
+
+
+def _discovered() -> Path | None:
+    from serviceoptd.config.load import discover
+
+    return discover(os.environ, Path.cwd())

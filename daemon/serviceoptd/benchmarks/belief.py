@@ -1,0 +1,97 @@
+"""What no result may be, whatever client wrote it: the last check before metrics count."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+from serviceopt_journal.metrics import Metrics
+from serviceoptd.benchmarks.interface import ClientOutcome, UnusableResult
+from serviceoptd.domain.objective import missing_statistics
+from serviceoptd.domain.settings import Objective
+
+TIME_STAMP_TOLERANCE = 1.0
+"""Seconds: file systems stamp with a coarser clock than ours, and some with whole seconds."""
+
+_TELLING = ("Error", "error:", "Exception", "Traceback")
+_LAST_LINES = 200
+
+
+def believe(metrics: Metrics, objective: Objective) -> Metrics:
+    """The metrics, unchanged.
+
+    Raises:
+        UnusableResult: a number that cannot be one, no completed request, latencies of nothing, or no statistic that
+            the objective needs.
+    """
+    for name, value in _numbers(metrics):
+        if not math.isfinite(value) or value < 0:
+            raise UnusableResult(f"{name} is {value}")
+    if metrics.completed == 0:
+        raise UnusableResult(
+            f"none of {metrics.failed} requests completed", hint="the client's own output tells what it was answered"
+        )
+    if metrics.success_rate > 1:
+        raise UnusableResult(f"success_rate is {metrics.success_rate}, above 1")
+    if metrics.generate_speed == 0:
+        raise UnusableResult(f"{metrics.completed} requests completed, but no token was generated")
+    # tpot may be 0: a request of a single token has none after the first
+    for name, latency in (("ttft", metrics.ttft), ("e2el", metrics.e2el)):
+        if latency.get("mean", 1.0) <= 0:
+            raise UnusableResult(
+                f"{metrics.completed} requests completed, but their mean {name} is 0 s", metrics=metrics
+            )
+    if missing := missing_statistics(metrics, objective):
+        raise UnusableResult(
+            f"the result lacks what the objective needs: {', '.join(missing)}",
+            hint="let the client report it, or choose another statistic for the SLO",
+            metrics=metrics,
+        )
+    return metrics
+
+
+def ended_well(outcome: ClientOutcome) -> None:
+    """Raises UnusableResult when the client's exit status is not 0, with what its output says about it."""
+    if outcome.exit_status == 0:
+        return
+    how = f"exit status {outcome.exit_status}" if outcome.exit_status > 0 else f"signal {-outcome.exit_status}"
+    said = telling_line(outcome.output)
+    raise UnusableResult(f"the client ended with {how}" + (f": {said}" if said else ""))
+
+
+def written_in_time(path: Path, outcome: ClientOutcome) -> None:
+    """Raises UnusableResult when the result is not there, or was there before the client was started."""
+    try:
+        modified = path.stat().st_mtime
+    except OSError:
+        said = telling_line(outcome.output)
+        raise UnusableResult(
+            "the client exited 0 and wrote no result" + (f"; its output ends: {said}" if said else ""),
+            hint=f"expected {path}",
+        ) from None
+    if modified < outcome.started - TIME_STAMP_TOLERANCE:
+        age = outcome.started - modified
+        raise UnusableResult(f"the result is {age:.0f} s older than the measurement: it is another one's")
+
+
+def telling_line(output: Path) -> str:
+    """The last line that names an error, or else the last line; empty when there is no output."""
+    try:
+        with output.open(errors="replace") as file:
+            lines = [line.strip() for line in deque(file, _LAST_LINES) if line.strip()]
+    except OSError:
+        return ""
+    return next(
+        (line for line in reversed(lines) if any(word in line for word in _TELLING)), lines[-1] if lines else ""
+    )
+
+
+def _numbers(metrics: Metrics) -> Iterator[tuple[str, float]]:
+    for name in metrics.__struct_fields__:
+        value = getattr(metrics, name)
+        if isinstance(value, dict):
+            yield from ((f"{statistic} {name}", number) for statistic, number in value.items())
+        elif value is not None:
+            yield name, value

@@ -1,0 +1,194 @@
+"""Any benchmark client that a command line starts, described in `[command.client]`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.metrics import Latency, Metrics
+from serviceoptd.benchmarks.belief import believe, ended_well, written_in_time
+from serviceoptd.benchmarks.extraction import at, found_in, json_in, kind_of, quantity
+from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan, UnusableResult
+from serviceoptd.config.masking import mask_argv
+from serviceoptd.engines import arguments, endpoint, program, provenance
+from serviceoptd.engines.command_section import CommandClient, CommandSection
+from serviceoptd.engines.external import refuse_dotted_positions
+from serviceoptd.engines.interface import Options, Problem, Workplace
+
+GIVEN_BY_THE_TABLE = ("HOST", "PORT", "MODEL", "DATASET", "RESULT_FILE")
+
+
+class CommandBenchmark:
+    """The client of `[command.client]`; its numbers by JSON path or regular expression, each with its unit."""
+
+    name: ClassVar[str] = "command"
+    section: ClassVar[type[Options]] = CommandSection
+    defaults: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.options = CommandSection.of(options)
+
+    def plan(self, order: MeasurementOrder) -> MeasurementPlan:
+        """The command line with every `$NAME` replaced; a load that is not limited counts as empty.
+
+        Raises:
+            InvalidConfiguration: the table is missing, a name in it has no value, or a flag is given twice.
+        """
+        client, place = self._client(), order.workplace
+        refuse_dotted_positions(order.fields, self.name)
+        values = self._values(order)
+        environment = program.section_environment(client, place, values)
+        environment |= arguments.field_environment(order.fields, order.configuration, load=True)
+        words = arguments.filled([client.program, *client.argv[1:]] if client.program else client.argv, values)
+        if missing := arguments.references(words, GIVEN_BY_THE_TABLE):
+            raise InvalidConfiguration(
+                f"${missing[0]} in [command.client] argv has no value", hint=f"give {missing[0].lower()} there"
+            )
+        parts: dict[str, Sequence[str]] = {"[command.client] argv": words}
+        for field in order.fields:
+            parts[f"target_field {field.name}"] = arguments.field_arguments([field], order.configuration, load=True)
+        arguments.refuse_doubled(parts)
+        words += arguments.field_arguments(order.fields, order.configuration, load=True)
+        file = self._result_file(place)
+        return MeasurementPlan(
+            command=program.command(words, client, place, environment),
+            num_prompts=client.num_prompts,
+            artefacts={file.name: file} if file else None,
+        )
+
+    def read(self, outcome: ClientOutcome) -> Metrics:
+        """From the result file or the standard output; raises UnusableResult as the interface says."""
+        ended_well(outcome)
+        file = self._result_file(outcome.order.workplace)
+        if file:
+            written_in_time(file, outcome)
+        text = (file or outcome.output).read_text(errors="replace")
+        numbers = self._numbers(text)
+        return believe(_metrics(numbers, outcome.plan.num_prompts), outcome.order.objective)
+
+    def problems(self, workplace: Workplace) -> list[Problem]:
+        """As the interface says."""
+        client, prefix = self.options.client, "command.client"
+        if client is None:
+            return [Problem(prefix, "is missing", "describe the client there: docs/engines.md")]
+        problems = [] if client.port is None else endpoint.port_problem(client.port, f"{prefix}.port")
+        problems += program.missing_files([client.dataset] if client.dataset else [], f"{prefix}.dataset", workplace)
+        problems += program.missing_files(client.identity_files, f"{prefix}.identity_files", workplace)
+        return problems + program.program_problems(prefix, client.program or client.argv[0], client, workplace)
+
+    def identity(self, workplace: Workplace) -> dict[str, str]:
+        """Program, arguments as they are written, data set and files with their digests, number of prompts."""
+        client = self._client()
+        own = provenance.safely_read_environment(client, workplace)
+        sources = {name: source.model_dump(exclude_none=True) for name, source in sorted(client.metrics.items())}
+        return {
+            "version": client.version or provenance.program_version(client.program or client.argv[0], workplace, ()),
+            "argv": " ".join(mask_argv(client.argv)),
+            "dataset": provenance.files_identity([client.dataset] if client.dataset else [], workplace),
+            "files": provenance.files_identity(client.identity_files, workplace),
+            "num_prompts": str(client.num_prompts),
+            "metrics": str(sources),
+            "environment": provenance.relevant_environment(workplace, own),
+        }
+
+    def _client(self) -> CommandClient:
+        if self.options.client is None:
+            raise InvalidConfiguration("[command.client] is missing", hint="describe the client there")
+        return self.options.client
+
+    def _result_file(self, workplace: Workplace) -> Path | None:
+        name = self._client().result_file
+        return workplace.directory / name if name else None
+
+    def _values(self, order: MeasurementOrder) -> dict[str, object]:
+        client, service, place = self._client(), self.options.service, order.workplace
+        host = client.host or (service.host if service else None)
+        port = client.port if client.port is not None else service.port if service else None
+        model = client.model or (service.model if service else None)
+        unlimited = ""
+        values: dict[str, object] = {
+            **order.configuration,
+            "CONCURRENCY": unlimited if order.concurrency is None else order.concurrency,
+            "REQUESTRATE": unlimited if order.request_rate is None else order.request_rate,
+            "SEED": order.seed,
+            "NUM_PROMPTS": client.num_prompts,
+            "WARM_UP": min(order.warm_up_requests, client.num_prompts),
+            "RESULT_DIR": str(place.directory),
+        }
+        values["MAXCONCURRENCY"] = values["CONCURRENCY"]
+        if host:
+            values["HOST"] = endpoint.reachable(host)
+        if port is not None:
+            values["PORT"] = endpoint.port_number(port, "port of [command]")
+        if model:
+            values["MODEL"] = program.located(model, place)
+        if client.dataset:
+            values["DATASET"] = str(place.working_directory / program.located(client.dataset, place))
+        if file := self._result_file(place):
+            values["RESULT_FILE"] = str(file)
+        return values
+
+    def _numbers(self, text: str) -> dict[str, float]:
+        sources = self._client().metrics
+        document = json_in(text) if any(source.path for source in sources.values()) else None
+        numbers: dict[str, float] = {}
+        for name, source in sources.items():
+            raw = at(document, source.path) if source.path else found_in(text, source.pattern or "")
+            numbers[name] = quantity(raw, source.unit, kind_of(name), name)
+        return numbers
+
+
+def _metrics(numbers: Mapping[str, float], num_prompts: int) -> Metrics:
+    sent = numbers.get("num_prompts", num_prompts)
+    if sent != num_prompts:
+        raise UnusableResult(
+            f"the result is another measurement's: it counts {sent:g} requests, sent were {num_prompts}"
+        )
+    completed, failed = _counts(numbers, num_prompts)
+    duration = numbers.get("duration")
+    if duration == 0:
+        raise UnusableResult("duration is 0 s")
+    throughput = numbers["throughput"] if duration is None else numbers.get("throughput", completed / duration)
+    speed = numbers.get("generate_speed")
+    if speed is None:
+        speed = numbers["output_tokens"] / numbers["duration"]
+    if duration is None:
+        duration = completed / throughput if throughput else 0.0
+    latencies: dict[str, Latency] = {"ttft": {}, "tpot": {}, "itl": {}, "e2el": {}}
+    for name, value in numbers.items():
+        metric, dot, statistic = name.partition(".")
+        if dot:
+            latencies[metric]["p50" if statistic == "median" else statistic] = value
+    return Metrics(
+        generate_speed=speed,
+        throughput=throughput,
+        success_rate=completed / num_prompts,
+        completed=completed,
+        failed=failed,
+        duration=duration,
+        ttft=latencies["ttft"],
+        tpot=latencies["tpot"],
+        itl=latencies["itl"],
+        e2el=latencies["e2el"],
+        goodput=numbers.get("goodput"),
+        input_tokens=round(numbers["input_tokens"]) if "input_tokens" in numbers else None,
+        output_tokens=round(numbers["output_tokens"]) if "output_tokens" in numbers else None,
+    )
+
+
+def _counts(numbers: Mapping[str, float], sent: int) -> tuple[int, int]:
+    """Completed and failed requests, from those of the two and the success rate that the client tells."""
+    told = [numbers[name] for name in ("completed", "failed") if name in numbers]
+    if any(not value.is_integer() for value in told):
+        raise UnusableResult(f"the counts of requests are not whole numbers: {told}")
+    completed = numbers.get("completed")
+    if completed is None:
+        completed = sent - numbers["failed"] if "failed" in numbers else numbers["success_rate"] * sent
+    failed = numbers.get("failed", sent - completed)
+    if not 0 <= completed <= sent or round(completed + failed) != sent:
+        raise UnusableResult(
+            f"the counts do not add up: {completed:g} completed + {failed:g} failed are not {sent} sent"
+        )
+    return round(completed), sent - round(completed)

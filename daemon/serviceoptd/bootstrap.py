@@ -1,0 +1,167 @@
+"""Builds the real object graph, and runs it: as the service, or in the foreground for one run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from serviceopt_journal.artefacts import ArtefactStore
+
+from serviceopt_journal.clock import SystemClock
+from serviceopt_journal.codec import Recorded
+from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.places import Places
+from serviceopt_journal.store import Journal
+from serviceoptd import log
+from serviceoptd.config import plugins
+from serviceoptd.config.plugins import STRATEGY_GROUP
+from serviceoptd.domain.evolve import fold
+from serviceoptd.domain.state import RunState, State
+from serviceoptd.io import cgroups
+from serviceoptd.io.children_environment import own_prefix
+from serviceoptd.search.interface import Problem, Strategy
+from serviceoptd.service.context import Context
+from serviceoptd.service.daemon import Daemon
+from serviceoptd.service.files import watch_files
+from serviceoptd.service.ledger import Ledger
+from serviceoptd.service.loop import Loop
+from serviceoptd.service.submission import Accepted, Submission, leave_others_alone, prepare, submit
+
+OnRecord = Callable[[Recorded, State], None]
+
+
+@contextlib.asynccontextmanager
+async def opened(places: Places, *, standalone: bool) -> AsyncIterator[Daemon]:
+    """A daemon on the journal in `places.state`, which is locked, verified and replayed; closed at the end.
+
+    Raises:
+        JournalError: the journal is locked, damaged, or of a newer release; nothing was changed.
+    """
+    state = State()
+
+    def replayed(record: Recorded) -> None:
+        nonlocal state
+        state = fold(state, record)
+
+    journal = Journal.open(places.state, on_event=replayed)
+    try:
+        clock = SystemClock()
+        context = Context(
+            ledger=Ledger(journal, state, clock),
+            clock=clock,
+            state_directory=places.state,
+            artefacts=ArtefactStore(places.state),
+            engine_class=plugins.engine_class,
+            benchmark_class=plugins.benchmark_class,
+            cgroups=cgroups.prepare(),
+            tool_prefix=own_prefix(),
+        )
+        daemon = Daemon(context, Loop(context, strategy_class), standalone=standalone)
+        await daemon.start(replayed=state.seq)
+        yield daemon
+    finally:
+        journal.close()
+
+
+async def serve(places: Places, *, drop_in: Path | None) -> None:
+    """The service: until a signal or a drain ends it."""
+    async with opened(places, standalone=False) as daemon, daemon.served(places.socket, required=True):
+        watching = asyncio.ensure_future(watch_files(daemon, drop_in))
+        try:
+            await daemon.work()
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+
+def standalone(
+    submission: dict[str, Any], *, places: Places, on_record: OnRecord | None = None
+) -> tuple[RunState, dict[str, Any]]:
+    """One run in the foreground, on the same code as the service; ends when the run is over, held or interrupted.
+
+    Args:
+        submission: the body of POST /v1/runs (docs/api.md).
+        places: where the journal lies; the socket is served too, if it can be.
+        on_record: called with each committed record and the state after it.
+
+    Returns:
+        The run's state, and what POST /v1/runs answers. A run that is not `over` can be continued.
+
+    Raises:
+        ServiceoptError: it cannot be started; then nothing was changed on disk.
+    """
+    try:
+        wanted = msgspec.convert(submission, Submission)
+    except msgspec.ValidationError as error:
+        raise InvalidConfiguration(f"the submission is not what docs/api.md says: {error}") from error
+    log.configure("ERROR")
+    return asyncio.run(_in_foreground(wanted, places, on_record))
+
+
+async def _in_foreground(
+    wanted: Submission, places: Places, on_record: OnRecord | None
+) -> tuple[RunState, dict[str, Any]]:
+    prepared = prepare(wanted, _Installed, tool_prefix=own_prefix())
+    async with opened(places, standalone=True) as daemon, daemon.served(places.socket, required=False):
+        if on_record is not None:
+            daemon.ledger.listen(on_record)
+        await daemon.loop.recover()
+        accepted = await submit(daemon.context, prepared, uid=_uid(), through="standalone")
+        await leave_others_alone(daemon.context, accepted.run)
+        answer = _answer(accepted)
+        if not accepted.complete:
+            daemon.ledger.listen(lambda _record, state: _stop_at_the_end(daemon, state.runs[accepted.run]))
+            watching = asyncio.ensure_future(watch_files(daemon, None))
+            try:
+                await daemon.work()
+            finally:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
+        return daemon.ledger.state.runs[accepted.run], answer
+
+
+def _stop_at_the_end(daemon: Daemon, run: RunState) -> None:
+    if run.over or run.held:
+        daemon.loop.stop("held: " + run.paused if run.held else "the run is over")
+
+
+def _answer(accepted: Accepted) -> dict[str, Any]:
+    return {
+        "run": accepted.run,
+        "continued": accepted.continued,
+        "complete": accepted.complete,
+        "warnings": list(accepted.warnings),
+    }
+
+
+def _uid() -> int:
+    import os
+
+    return os.getuid()
+
+
+class _Installed:
+    """The engines and clients of this Python environment."""
+
+    engine_class = staticmethod(plugins.engine_class)
+    benchmark_class = staticmethod(plugins.benchmark_class)
+
+
+def strategy_class(name: str) -> Callable[[Problem], Strategy]:
+    """The search strategy of this name.
+
+    Raises:
+        InvalidConfiguration: it is not installed any more, or cannot be loaded.
+    """
+    for entry in entry_points(group=STRATEGY_GROUP, name=name):
+        try:
+            found: Callable[[Problem], Strategy] = entry.load()
+        except Exception as error:  # a third party's import can fail in any way
+            raise InvalidConfiguration(f"the search strategy `{name}` cannot be loaded: {error}") from error
+        return found
+    raise InvalidConfiguration(f"the search strategy `{name}` is not installed", hint="install it, then resume the run")

@@ -1,0 +1,174 @@
+"""From a validated document and its two sections to the settings of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from serviceoptd.domain.settings import (
+    Budget,
+    LogPatterns,
+    Measuring,
+    Objective,
+    RunSettings,
+    Search,
+    Slo,
+    SoftFormula,
+    TimeLimits,
+)
+
+from .fields import PlacedField
+from .problems import ConfigProblem
+from .schema import Document, ErrorPatterns
+from .sections import PerformanceConfig, Section
+from .source import Source
+from .values import Limit
+
+LATER = (
+    "service", "sample_size", "slo_coefficient", "step_size", "max_fine_tune", "theory_guided_enable",
+    "scaling_coefficient", "mem_coefficient", "use_request_rate_calibration",
+)  # fmt: skip
+"""Top-level keys that are accepted and kept, and take effect in a later release."""
+
+NOTHING_TO_DO: dict[str, object] = {
+    "service": "master",
+    "data_storage.pso_top_k": 0,
+    "kubectl.kubectl_default_path": "",
+}
+
+
+def settings(
+    document: Document, given: Mapping[str, Any], engine: Section, benchmark: Section, fields: Sequence[PlacedField]
+) -> RunSettings:
+    """The frozen settings. `given` is the document as it was written: it tells a default from a value."""
+    limits = TimeLimits(
+        launch=_first(document.launch_timeout, document.wait_start_time, 3600.0),
+        measurement=_first(document.measurement_timeout, document.particles_time_out, 3600.0),
+        stop=document.stop_timeout,
+        device_memory=document.device_memory_timeout,
+        http=document.http_timeout,
+    )
+    return RunSettings(
+        engine=engine.name,
+        benchmark=benchmark.name,
+        fields=tuple(placed.field for placed in fields),
+        objective=_objective(document, benchmark.performance),
+        search=Search(
+            strategy=document.search.strategy,
+            n_particles=document.n_particles,
+            iters=document.iters,
+            coefficients=document.search.coefficients,
+            options=document.search.options,
+            reuse_measurements=document.search.reuse_measurements,
+        ),
+        budget=Budget(
+            evaluations=document.budget or document.n_particles * document.iters, max_hours=document.max_hours
+        ),
+        limits=limits,
+        measuring=Measuring(
+            repeats=document.measurement.repeats,
+            warm_up_requests=document.measurement.warm_up_requests,
+            attempts=document.measurement.attempts,
+            log_snippet_length=document.health_check.log_snippet_length,
+        ),
+        service_errors=_patterns(document.health_check.service_errors),
+        benchmark_errors=_patterns(document.health_check.benchmark_errors),
+        engine_options=engine.options,
+        benchmark_options=benchmark.options,
+        manage_lifecycle=engine.managed,
+        path_prefix=document.deploy.path_prefix,
+        backup=document.backup,
+        store_dir=document.data_storage.store_dir,
+        log_level=document.log_level,
+        notes=notes(document, given),
+    )
+
+
+def notes(document: Document, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys that were given and whose part comes later, with their values."""
+    found = {key: getattr(document, key) for key in LATER if key in given}
+    if "pso_top_k" in given.get("data_storage", {}):
+        found["data_storage.pso_top_k"] = document.data_storage.pso_top_k
+    if "kubectl_default_path" in given.get("kubectl", {}):
+        found["kubectl.kubectl_default_path"] = document.kubectl.kubectl_default_path
+    return found
+
+
+def without_effect(noted: Mapping[str, Any]) -> list[str]:
+    """The noted keys that would do something if their part were there already."""
+    return [key for key, value in noted.items() if key not in NOTHING_TO_DO or NOTHING_TO_DO[key] != value]
+
+
+def contradictions(document: Document, source: Source) -> list[ConfigProblem]:
+    """Values that are each legal and do not go together."""
+    problems: list[ConfigProblem] = []
+    for metric, penalty, slo in (
+        ("ttft", document.ttft_penalty, document.ttft_slo),
+        ("tpot", document.tpot_penalty, document.tpot_slo),
+    ):
+        if penalty and slo is None:
+            message = f"{penalty:g} asks to keep {metric}_slo, which is not given"
+            problems.append(source.problem((f"{metric}_penalty",), message, f"give {metric}_slo in seconds, or 0 here"))
+    if document.objective == "goodput" and not _slos(document, PerformanceConfig()):
+        message = "goodput counts the requests that keep the latency limits, and there is none"
+        problems.append(source.problem(("objective",), message, "give ttft_slo, tpot_slo or e2e_slo"))
+    for ours, theirs in (("launch_timeout", "wait_start_time"), ("measurement_timeout", "particles_time_out")):
+        if getattr(document, ours) is not None and getattr(document, theirs) is not None:
+            problems.append(
+                source.problem((theirs,), f"is the predecessor's name of {ours}, which is given too", "one of the two")
+            )
+    return problems
+
+
+def _objective(document: Document, performance: PerformanceConfig) -> Objective:
+    soft = None
+    if document.formula == "soft":
+        soft = SoftFormula(
+            ttft_penalty=_weight(document.ttft_penalty, document.ttft_slo),
+            tpot_penalty=_weight(document.tpot_penalty, document.tpot_slo),
+            success_rate_penalty=document.success_rate_penalty,
+            generate_speed_target=document.generate_speed_target,
+        )
+    return Objective(
+        maximise=document.objective,
+        slos=_slos(document, performance),
+        success_rate=_first(document.success_rate_slo, None, 1.0 if soft else 0.99),
+        per_device=document.per_device,
+        soft=soft,
+    )
+
+
+def _slos(document: Document, performance: PerformanceConfig) -> tuple[Slo, ...]:
+    usual_ttft = performance.time_to_first_token.statistic
+    usual_tpot = performance.time_per_output_token.statistic
+    return (
+        *_slo("ttft", document.ttft_slo, document.ttft_penalty, usual_ttft),
+        *_slo("tpot", document.tpot_slo, document.tpot_penalty, usual_tpot),
+        *_slo("e2el", document.e2e_slo, None, "mean"),
+    )
+
+
+def _slo(
+    metric: Literal["ttft", "tpot", "e2el"], limit: Limit | None, penalty: float | None, usual: str
+) -> tuple[Slo, ...]:
+    """A penalty of 0 is the predecessor's way to say that there is no limit; where none is given the limit holds."""
+    if limit is None or penalty == 0:
+        return ()
+    return (Slo(metric=metric, statistic=limit.statistic or usual, limit=limit.seconds),)
+
+
+def _weight(penalty: float | None, limit: Limit | None) -> float:
+    if penalty is not None:
+        return float(penalty)
+    return 1.0 if limit else 0.0  # the manual's advice, where only the limit is given
+
+
+def _patterns(errors: ErrorPatterns) -> LogPatterns:
+    return LogPatterns(
+        fatal={kind: tuple(texts) for kind, texts in errors.fatal_patterns.items()},
+        retryable={kind: tuple(texts) for kind, texts in errors.retryable_patterns.items()},
+    )
+
+
+def _first(ours: float | None, theirs: float | None, usual: float) -> float:
+    return ours if ours is not None else theirs if theirs is not None else usual

@@ -1,0 +1,138 @@
+"""What is checked besides the keys: the choice of engine and client, the environment, secrets in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from .explain import did_you_mean
+from .masking import mask
+from .planned import PLANNED_BENCHMARKS, PLANNED_ENGINES
+from .plugins import BrokenPlugin, Plugins
+from .positions import Path, dotted
+from .problems import ConfigProblem
+from .schema import Document
+from .sections import Role
+from .source import ENVIRONMENT, Source
+from .values import LOG_LEVELS
+
+DEFAULT_ENGINE = "simulated"
+USUAL_CLIENT = {"vllm": "vllm_benchmark", "mindie": "ais_bench"}
+"""The client of an engine where none is chosen; otherwise the one of the engine's own name."""
+
+LATER = "comes with a later release (issue: every engine of the manual)"
+
+
+def selected(
+    source: Source, available: Plugins, known: Collection[str]
+) -> tuple[tuple[str, str], str, list[ConfigProblem]]:
+    """Engine and client, a sentence where the engine was assumed, and what is wrong with the choice."""
+    engine, benchmark = (
+        choice if isinstance(choice := source.document.get(key), str) else None for key in ("engine", "benchmark")
+    )
+    if engine is None:
+        engine = next((e for e, client in USUAL_CLIENT.items() if client == benchmark), benchmark or DEFAULT_ENGINE)
+    benchmark = benchmark or USUAL_CLIENT.get(engine) or engine
+    assumed = ""
+    if not {"engine", "benchmark"} & source.document.keys():
+        assumed = f"no engine is chosen: the {engine} one is used"
+        others = [
+            name for name in source.document if name in known and name in {*available.engine_names, *PLANNED_ENGINES}
+        ]
+        if others and engine not in others:
+            assumed += f"; {source.file} describes {', '.join(others)}: choose with -e"
+    problems = _choice(source, available, "engine", engine)
+    if not problems or "benchmark" in source.document:  # else the client follows from an engine that there is not
+        problems += _choice(source, available, "client", benchmark)
+    return (engine, benchmark), assumed, problems
+
+
+def _choice(source: Source, available: Plugins, role: Role, name: str) -> list[ConfigProblem]:
+    key = "engine" if role == "engine" else "benchmark"
+    names, get, planned = (
+        (available.engine_names, available.engine, PLANNED_ENGINES)
+        if role == "engine"
+        else (available.benchmark_names, available.benchmark, PLANNED_BENCHMARKS)
+    )
+    allowed = f"available: {', '.join(names)}"
+    if name in names:
+        try:
+            get(name)
+        except BrokenPlugin as error:
+            return [source.problem((key,), error.message, allowed)]
+        return []
+    if name in planned:
+        return [source.problem((key,), f"{key} `{name}` {LATER}", allowed)]
+    return [source.problem((key,), f"{key} `{name}` is not installed{did_you_mean(name, names)}", allowed)]
+
+
+def strategy_problems(source: Source, available: Plugins) -> list[ConfigProblem]:
+    """A search strategy that is not installed. Also told where another key keeps the document from being built."""
+    search = source.document.get("search")
+    name = search.get("strategy") if isinstance(search, dict) else None
+    if not isinstance(name, str) or name in available.strategy_names:
+        return []
+    message = f'"{name}" is not installed{did_you_mean(name, available.strategy_names)}'
+    return [source.problem(("search", "strategy"), message, "one of " + ", ".join(available.strategy_names))]
+
+
+def environment_values(environment: Mapping[str, str]) -> tuple[dict[str, Any], list[ConfigProblem]]:
+    """Top-level keys that the predecessor's variables set, and what is wrong with these variables."""
+    values: dict[str, Any] = {}
+    problems: list[ConfigProblem] = []
+    if level := environment.get("MODELEVALSTATE_LEVEL", "").strip():
+        word = {"WARN": "WARNING", "FATAL": "CRITICAL"}.get(level.upper(), level.upper())
+        if word in LOG_LEVELS:
+            values["log_level"] = word
+        else:
+            allowed = f"one of {', '.join(LOG_LEVELS)}"
+            problems.append(
+                ConfigProblem(ENVIRONMENT, 0, "MODELEVALSTATE_LEVEL", f'"{level}" is no log level', allowed)
+            )
+    flags = ("MODEL_EVAL_STATE_ALL", "MODEL_EVAL_STATE_IS_SLEEP_FLAG")
+    if all(environment.get(flag, "").strip().lower() in ("true", "1") for flag in flags):
+        message = "simulation mode comes with a later release (issue: the latency model)"
+        problems.append(ConfigProblem(ENVIRONMENT, 0, " and ".join(flags), message, "unset them to measure for real"))
+    return values, problems
+
+
+def no_such_key(
+    path: Path, top: Mapping[str, Any], known: Collection[str], message: str, allowed: str
+) -> tuple[str, str]:
+    """A better answer to an unknown key: an engine that is not installed, a key that slipped into a table."""
+    key = str(path[-1])
+    if len(path) > 1 and key in Document.model_fields:
+        return "unknown key", f"`{key}` is a top-level key: it must stand before the first [table] of the file"
+    if len(path) == 1 and isinstance(top.get(key), dict | list):
+        hint = did_you_mean(key, [*known, *Document.model_fields])
+        return f"no engine or client of this name is installed{hint}", f"available: {', '.join(sorted(known))}"
+    if len(path) == 1 and "did you mean" not in message:
+        for name, field in Document.model_fields.items():
+            if key in getattr(field.annotation, "model_fields", {}):
+                return "unknown key at the top level", f"`{key}` belongs into [{name}]"
+    return message, allowed
+
+
+def written_secrets(source: Source, sections: Collection[str]) -> list[ConfigProblem]:
+    """Secrets in the sections of engine and client: they belong into the environment, which is never shown."""
+    found: list[ConfigProblem] = []
+    for path in source.positions.values:
+        if (
+            path[0] in sections
+            and isinstance(value := _at(source.document, path), str)
+            and mask_of(path, value) != value
+        ):
+            message = "looks like a secret, and would be kept as part of the settings"
+            found.append(source.problem(path, message, f"give it in the environment instead of {dotted(path)}"))
+    return found
+
+
+def mask_of(path: Path, value: str) -> Any:
+    """The value under its key, masked."""
+    return mask(str(path[-1]), value)
+
+
+def _at(document: Any, path: Path) -> Any:
+    for step in path:
+        document = document[step]
+    return document

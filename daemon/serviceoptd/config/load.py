@@ -1,0 +1,223 @@
+"""The way in: finds the file, checks everything in it, and gives the frozen settings or every error at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from serviceoptd.domain.settings import RunSettings
+
+from . import build, plugins
+from .checks import environment_values, no_such_key, selected, strategy_problems, written_secrets
+from .explain import findings
+from .fields import PlacedField, combined, space_problems
+from .placeholders import placeholders
+from .planned import PLANNED_BENCHMARKS, PLANNED_ENGINES
+from .problems import ConfigProblem, ConfigurationErrors
+from .schema import Document
+from .sections import Namesakes, Role, Section, validated
+from .source import Source, parse
+
+NO_FILE = "(no configuration file)"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A configuration that can be used.
+
+    `settings` are frozen into a run; `name` and `seed` are of the run that is submitted ("" and None: not given).
+    `warnings` stop nothing; `placeholders` must be replaced before anything can run. `assumed` says in one sentence
+    which engine was taken because none was chosen; it is empty where one was.
+    """
+
+    settings: RunSettings
+    path: Path | None
+    text: str
+    name: str = ""
+    seed: int | None = None
+    warnings: tuple[ConfigProblem, ...] = ()
+    placeholders: tuple[ConfigProblem, ...] = ()
+    assumed: str = ""
+    sections: tuple[str, ...] = field(default=())  # tables of engines and clients that the file holds
+
+
+def discover(environment: Mapping[str, str], cwd: Path) -> Path | None:
+    """The configuration file where none is named: $SERVICEOPT_CONFIG, ./config.toml, the user's, the machine's.
+
+    A file that the variable names is returned whether it exists or not: a wrong name is an error, and not ignored.
+    """
+    if named := environment.get("SERVICEOPT_CONFIG"):
+        return cwd / named
+    home = environment.get("XDG_CONFIG_HOME") or os.path.join(environment.get("HOME") or "~", ".config")  # noqa: PTH118
+    candidates = (
+        cwd / "config.toml",
+        Path(home).expanduser() / "serviceopt" / "config.toml",
+        Path("/etc/serviceopt/config.toml"),
+    )
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def load(
+    path: Path | None,
+    *,
+    engine: str | None = None,
+    benchmark: str | None = None,
+    environment: Mapping[str, str],
+    overrides: Mapping[str, Any] | None = None,
+    installed: plugins.Plugins | None = None,
+) -> Loaded:
+    """Loads a file; None: the defaults alone. The other arguments are those of `load_text`.
+
+    Raises:
+        ConfigurationErrors: everything that is wrong with it, or why it cannot be read.
+    """
+    text = ""
+    if path is not None:
+        try:
+            text = path.read_bytes().decode("utf-8-sig")
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise ConfigurationErrors([ConfigProblem(str(path), 0, "", f"cannot be read: {reason}")]) from error
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            raise ConfigurationErrors([ConfigProblem(str(path), line, "", "is not UTF-8 text")]) from error
+    return load_text(
+        text,
+        path,
+        engine=engine,
+        benchmark=benchmark,
+        environment=environment,
+        overrides=overrides,
+        installed=installed,
+    )
+
+
+def load_text(
+    text: str,
+    path: Path | None = None,
+    *,
+    engine: str | None = None,
+    benchmark: str | None = None,
+    environment: Mapping[str, str],
+    overrides: Mapping[str, Any] | None = None,
+    installed: plugins.Plugins | None = None,
+) -> Loaded:
+    """Checks a configuration that was read already; nothing is read from disk.
+
+    Args:
+        text: the TOML.
+        path: where it came from, for messages.
+        engine, benchmark: the command line's choice; they win over the file's.
+        environment: the submitter's; its MODELEVALSTATE_LEVEL sets the log level.
+        overrides: further top-level keys that win over the file's, tables merged.
+        installed: the engines and clients to choose from; None: those of this Python environment.
+
+    Raises:
+        ConfigurationErrors: everything that is wrong with it.
+    """
+    available = installed or plugins.installed()
+    chosen = {key: value for key, value in (("engine", engine), ("benchmark", benchmark)) if value is not None}
+    source = parse(text, str(path) if path else NO_FILE, {**(overrides or {}), **chosen})
+    known = _known_sections(available)
+
+    top = {key: value for key, value in source.document.items() if key not in known}
+    document, problems = _document(source, top, known)
+    from_environment, wrong = environment_values(environment)
+    problems += wrong
+    document = document.model_copy(update=from_environment)
+
+    pair, assumed, wrong = selected(source, available, known)
+    problems += wrong
+    sections, fields, wrong = _sections(source, known, pair)
+    problems += wrong
+    problems += build.contradictions(document, source)
+    problems += strategy_problems(source, available)
+    if problems:
+        raise ConfigurationErrors(problems)
+
+    settings = build.settings(
+        document, source.document, sections["engine", pair[0]], sections["client", pair[1]], fields
+    )
+    return Loaded(
+        settings=settings,
+        path=path,
+        text=text,
+        name=document.name,
+        seed=document.seed,
+        warnings=(*_warnings(source, available, settings), *written_secrets(source, pair)),
+        placeholders=tuple(placeholders(source, None if assumed else set(pair))),
+        assumed=assumed,
+        sections=tuple(name for name in source.document if name in known),
+    )
+
+
+def _known_sections(available: plugins.Plugins) -> dict[str, Namesakes]:
+    """Section name -> its engine and its client. A broken plugin's section is known too, and not looked into."""
+    engines: dict[str, type[Any] | None] = dict(PLANNED_ENGINES)
+    benchmarks: dict[str, type[Any] | None] = dict(PLANNED_BENCHMARKS)
+    for names, get, target in (
+        (available.engine_names, available.engine, engines),
+        (available.benchmark_names, available.benchmark, benchmarks),
+    ):
+        for name in names:
+            try:
+                target[name] = get(name)
+            except plugins.BrokenPlugin:
+                target[name] = None
+    # a plugin cannot take a name that is a key of ours
+    names_of_sections = [name for name in {**engines, **benchmarks} if name not in Document.model_fields]
+    return {name: Namesakes(engines.get(name), benchmarks.get(name)) for name in names_of_sections}
+
+
+def _sections(
+    source: Source, known: Mapping[str, Namesakes], pair: tuple[str, str]
+) -> tuple[dict[tuple[Role, str], Section], list[PlacedField], list[ConfigProblem]]:
+    """Every section that is written or chosen, the fields of the chosen pair, and what is wrong with them."""
+    sections: dict[tuple[Role, str], Section] = {
+        ("engine", pair[0]): Section(pair[0]),
+        ("client", pair[1]): Section(pair[1]),
+    }
+    problems: list[ConfigProblem] = []
+    faulty: set[str] = set()
+    for name, namesakes in known.items():
+        if name not in source.document and name not in pair:
+            continue
+        for role in namesakes.roles:
+            load_only = role == "client" and name != pair[0]
+            sections[role, name], wrong = validated(source, name, namesakes, role, load_only=load_only)
+            problems += wrong
+            faulty.update([name] if wrong else [])
+        if name not in pair and name not in faulty and namesakes.engine:
+            problems += space_problems(source, sections["engine", name].fields)
+
+    clients = sections["client", pair[1]].fields
+    if pair[0] == pair[1]:  # one table: what is given there is the engine's already
+        clients = tuple(placed for placed in clients if not placed.given)
+    fields = combined(sections["engine", pair[0]].fields, clients)
+    if not faulty.intersection(pair):
+        problems += space_problems(source, fields)
+    return sections, fields, problems
+
+
+def _document(source: Source, top: dict[str, Any], known: Mapping[str, Any]) -> tuple[Document, list[ConfigProblem]]:
+    try:
+        return Document.model_validate(top), []
+    except ValidationError as error:
+        problems: list[ConfigProblem] = []
+        for path, what, allowed in findings(error, Document, top):
+            if what.startswith("unknown key"):
+                what, allowed = no_such_key(path, top, known, what, allowed)  # noqa: PLW2901
+            problems.append(source.problem(path, what, allowed))
+        return Document(), problems
+
+
+def _warnings(source: Source, available: plugins.Plugins, settings: RunSettings) -> list[ConfigProblem]:
+    warnings = [ConfigProblem(source.file, 0, "", error.message) for error in available.broken()]
+    if later := build.without_effect(settings.notes):
+        warnings.append(ConfigProblem(source.file, 0, ", ".join(later), "accepted, without effect in this release"))
+    return warnings

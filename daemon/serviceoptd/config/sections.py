@@ -1,0 +1,160 @@
+"""The tables of engines and clients: `[vllm]`, `[vllm_benchmark]`, `[simulated]`, a plugin's own.
+
+Three keys belong to every such table and never reach the plugin's model: `target_field`, `manage_lifecycle` (engines)
+and `performance_config` (clients). The rest is the plugin's: its defaults lie under it, its model validates it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, PrivateAttr, ValidationError, field_validator
+
+from .explain import findings, known_keys, shown, unknown_key
+from .fields import PlacedField, placed_fields
+from .merge import merged
+from .problems import ConfigProblem
+from .schema import Table
+from .source import Source
+from .values import statistic
+
+Role = Literal["engine", "client"]
+_COMMON_KEYS: dict[Role, tuple[str, ...]] = {
+    "engine": ("target_field", "manage_lifecycle"),
+    "client": ("target_field", "performance_config"),
+}
+
+
+@dataclass(frozen=True)
+class Namesakes:
+    """The engine and the client of one name: they share its table. None: there is no such one, or it is broken."""
+
+    engine: type[Any] | None = None
+    client: type[Any] | None = None
+
+    def of(self, role: Role) -> type[Any] | None:
+        """The one in that role."""
+        return self.engine if role == "engine" else self.client
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Roles that this name has."""
+        roles: tuple[Role, ...] = ("engine", "client")
+        return tuple(role for role in roles if self.of(role))
+
+    def keys(self) -> set[str]:
+        """Every key that the table may hold."""
+        keys = {key for role in self.roles for key in _COMMON_KEYS[role]}
+        for plugin in (self.engine, self.client):
+            keys.update(known_keys(plugin.section, ()) if plugin else ())
+        return keys
+
+
+class Statistic(Table):
+    """Which statistic counts: `{metric = "p99_ttft_ms"}` or `{metric = "TTFT", algorithm = "P90"}`."""
+
+    metric: str = ""
+    algorithm: str = "average"
+    _statistic: str = PrivateAttr("mean")
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Derives the statistic once; an unknown one is an error of this table."""
+        first, *rest = self.metric.split("_")
+        self._statistic = statistic(first if rest and self.metric.endswith("_ms") else self.algorithm)
+
+    @property
+    def statistic(self) -> str:
+        """`mean`, `p99`..."""
+        return self._statistic
+
+
+class PerformanceConfig(Table):
+    """`[<client>.performance_config]`: the statistic that a plain number of `ttft_slo` and `tpot_slo` limits."""
+
+    time_to_first_token: Statistic = Statistic()
+    time_per_output_token: Statistic = Statistic()
+
+    @field_validator("time_to_first_token", "time_per_output_token", mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"algorithm": value} if isinstance(value, str) else value
+
+
+@dataclass(frozen=True)
+class Section:
+    """One validated table. `options` has the defaults filled in and is made of plain values."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    fields: tuple[PlacedField, ...] = ()
+    managed: bool = True
+    performance: PerformanceConfig = field(default_factory=PerformanceConfig)
+
+
+def validated(
+    source: Source, name: str, namesakes: Namesakes, role: Role, *, load_only: bool = False
+) -> tuple[Section, list[ConfigProblem]]:
+    """The section as the plugin in that role sees it. `load_only`: all of its fields tune the load."""
+    plugin = namesakes.of(role)
+    given = source.document.get(name, {})
+    if plugin is None:
+        return Section(name), []
+    if not isinstance(given, dict):
+        return Section(name), [source.problem((name,), "is not a table", f"write [{name}]")]
+    defaults = plugin.defaults
+    problems: list[ConfigProblem] = []
+
+    tables = given.get("target_field", defaults.get("target_field", []))
+    placed, wrong = placed_fields(
+        source, (name, "target_field"), tables, given="target_field" in given, load_only=load_only
+    )
+    problems += wrong
+
+    managed = given.get("manage_lifecycle", defaults.get("manage_lifecycle", True))
+    if not isinstance(managed, bool):
+        problems.append(
+            source.problem((name, "manage_lifecycle"), f"{shown(managed)} is not true or false", "true or false")
+        )
+    elif not managed and "target_field" not in given:
+        # nobody restarts that service, so the default space is its load alone
+        placed = [item for item in placed if item.field.load]
+
+    performance, wrong = _performance(source, name, given)
+    problems += wrong
+    options, wrong = _options(source, name, namesakes, plugin, given)
+    problems += wrong
+    return Section(name, options, tuple(placed), managed is True, performance), problems
+
+
+def _performance(source: Source, name: str, given: Mapping[str, Any]) -> tuple[PerformanceConfig, list[ConfigProblem]]:
+    table = given.get("performance_config", {})
+    path = (name, "performance_config")
+    if not isinstance(table, dict):
+        return PerformanceConfig(), [source.problem(path, "is not a table", f"write [{name}.performance_config]")]
+    try:
+        return PerformanceConfig.model_validate(table), []
+    except ValidationError as error:
+        found = findings(error, PerformanceConfig, table)
+        return PerformanceConfig(), [source.problem((*path, *at), what, allowed) for at, what, allowed in found]
+
+
+def _options(
+    source: Source, name: str, namesakes: Namesakes, plugin: type[Any], given: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[ConfigProblem]]:
+    model: type[BaseModel] = plugin.section
+    own = set(known_keys(model, ()))
+    # what is not the model's own is common to all sections, or of the namesake in the other role
+    elsewhere = namesakes.keys() - own
+    defaults = {key: value for key, value in plugin.defaults.items() if key not in elsewhere}
+    data = merged(defaults, {key: value for key, value in given.items() if key not in elsewhere})
+    try:
+        return model.model_validate(data).model_dump(mode="json"), []
+    except ValidationError as error:
+        problems: list[ConfigProblem] = []
+        for path, message, allowed in findings(error, model, data):
+            if len(path) == 1 and str(path[0]) not in own:
+                message, allowed = unknown_key(str(path[0]), namesakes.keys())  # noqa: PLW2901
+            problems.append(source.problem((name, *path), message, allowed))
+        return {}, problems

@@ -1,0 +1,201 @@
+"""What people and programs are shown of a run: plain JSON values. Documented in docs/api.md.
+
+The daemon's API answers with these documents, and the client builds the very same ones from the journal when the
+daemon is down.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Any
+
+import msgspec
+
+from serviceoptd.domain.settings import Objective
+from serviceoptd.domain.state import Evaluation, Particle, RunState, State
+
+Document = dict[str, Any]
+
+
+def status_document(state: State, *, now: float, daemon: Document | None) -> Document:
+    """Everything at a glance: the daemon (None: it is down), the run that is worked on, the queue."""
+    queue = state.queue()
+    return {
+        "daemon": daemon,
+        "seq": state.seq,
+        "current": run_document(queue[0], now=now) if queue and queue[0].status == "running" else None,
+        "queued": [run.number for run in queue if run.status == "queued"],
+        "runs": len(state.runs),
+        "last": run_document(max(state.runs.values(), key=lambda r: r.number), now=now) if state.runs else None,
+    }
+
+
+def run_summary(run: RunState) -> Document:
+    """One line of `runs`."""
+    best = run.best()
+    return {
+        "run": run.number,
+        "name": run.name,
+        "status": status_word(run),
+        "outcome": run.outcome,
+        "engine": run.settings.engine,
+        "benchmark": run.settings.benchmark,
+        "submitted": run.submitted,
+        "started": run.started,
+        "finished": run.finished,
+        "admitted": run.admitted,
+        "budget": run.settings.budget.evaluations,
+        "best_generate_speed": _speed(run, best),
+        "feasible": bool(best and run.judgement(best).feasible),
+        "simulated": any(p.simulated for p in run.particles.values()),
+    }
+
+
+def run_document(run: RunState, *, now: float) -> Document:
+    """One run in full."""
+    settled = [p for p in run.particles.values() if p.settled(run.settings.measuring.repeats)]
+    best = run.best()
+    return {
+        **run_summary(run),
+        "reason": run.reason,
+        "paused": run.paused,
+        "held": run.held,
+        "identity": {
+            "run": run.run_identity,
+            "measurement": run.measurement_identity,
+            "parts": run.identity_parts,
+        },
+        "seed": run.seed,
+        "working_directory": run.working_directory,
+        "configuration_path": run.configuration_path,
+        "objective": objective_text(run.settings.objective),
+        "fields": [msgspec.to_builtins(field) for field in run.settings.fields],
+        "max_hours": run.settings.budget.max_hours,
+        "active_seconds": run.active_seconds,
+        "counts": {
+            "proposed": len(run.particles),
+            "measured": sum(bool(p.measurements) and not p.error for p in settled),
+            "failed": sum(bool(p.error) for p in settled),
+            "rejected": sum(bool(p.rejected) for p in settled),
+            "matched": sum(p.matched is not None for p in settled),
+            "evaluations": len(run.evaluations),
+            "measurements": sum(len(p.measurements) for p in run.particles.values()),
+        },
+        "best": particle_document(run, best) if best else None,
+        "current": _current(run, run.evaluation, now) if run.evaluation and not run.over else None,
+        "seconds_left": seconds_left(run),
+    }
+
+
+def particle_document(run: RunState, particle: Particle) -> Document:
+    """A particle with its result and how it stands by the objective."""
+    judgement = run.judgement(particle)
+    metrics = run.result_of(particle) or particle.metrics
+    return {
+        "particle": particle.number,
+        "evaluation": particle.evaluation,
+        "origin": particle.origin,
+        "configuration": particle.configuration,
+        "metrics": msgspec.to_builtins(metrics) if metrics else None,
+        "repeats": len(particle.measurements),
+        "feasible": judgement.feasible,
+        "violated": list(judgement.broken) if metrics else [],
+        "fitness": judgement.fitness,
+        "error": particle.error,
+        "rejected": particle.rejected,
+        "matched": list(particle.matched) if particle.matched else None,
+        "seconds": particle.seconds,
+        "simulated": particle.simulated,
+    }
+
+
+def recommendation(run: RunState) -> Document | None:
+    """The particle to deploy, why, and how; None when nothing has been measured.
+
+    `deploy` holds what was really run: the service's arguments and what we set in its environment.
+    """
+    chosen = run.particles.get(run.recommended) if run.recommended is not None else run.best()
+    if chosen is None:
+        return None
+    baseline = next((p for p in run.particles.values() if p.origin == "current-setting"), None)
+    before, after = _value(run, baseline), _value(run, chosen)
+    service = run.evaluations.get(chosen.evaluation) if chosen.evaluation is not None else None
+    return {
+        **particle_document(run, chosen),
+        "run": run.number,
+        "final": run.over,
+        "objective": objective_text(run.settings.objective),
+        "current_setting": particle_document(run, baseline) if baseline else None,
+        "gain": after / before - 1.0 if before and after and run.judgement(chosen).feasible else None,
+        "deploy": _deploy(service) if service else None,
+    }
+
+
+def _deploy(service: Evaluation) -> Document:
+    return {
+        "argv": list(service.argv),
+        "environment": service.environment,
+        "working_directory": service.working_directory,
+        "managed": service.managed,
+        "simulated": service.simulated,
+    }
+
+
+def _current(run: RunState, evaluation: Evaluation, now: float) -> Document:
+    measuring = evaluation.measuring
+    particle = measuring.particle if measuring else evaluation.particle
+    return {
+        "evaluation": evaluation.number,
+        "attempt": evaluation.attempt,
+        "phase": "measuring" if measuring else evaluation.phase,
+        "particle": particle,
+        "configuration": run.particles[particle].configuration,
+        "service_log": evaluation.log,
+        "client_log": measuring.log if measuring else "",
+        "measurement": measuring.number if measuring else None,
+        "since": measuring.started if measuring else evaluation.launching_at,
+        "seconds": max(0.0, now - (measuring.started if measuring else evaluation.launching_at)),
+        "pid": evaluation.pid,
+    }
+
+
+def seconds_left(run: RunState) -> float | None:
+    """Estimated seconds to the end of the budget: the median time of a settled particle, times what is left."""
+    if run.over:
+        return 0.0
+    spent = [p.seconds for p in run.particles.values() if p.admitted and p.settled(run.settings.measuring.repeats)]
+    if not spent:
+        return None
+    left = (run.settings.budget.evaluations - len(spent)) * median(spent)
+    hours = run.settings.budget.max_hours
+    return min(left, max(0.0, hours * 3600.0 - run.active_seconds)) if hours is not None else left
+
+
+def status_word(run: RunState) -> str:
+    """queued, running, paused, held, cancelling, or how it ended."""
+    if run.over:
+        return run.outcome
+    if run.cancel_requested:
+        return "cancelling"
+    if run.paused:
+        return "held" if run.held else "paused"
+    return run.status
+
+
+def objective_text(objective: Objective) -> str:
+    """The objective in one line, such as `generate_speed; mean TTFT <= 1 s; success rate >= 0.99`."""
+    parts = [objective.maximise + (" per device" if objective.per_device else "")]
+    parts += [f"{slo.statistic} {slo.metric.upper()} <= {slo.limit:g} s" for slo in objective.slos]
+    parts.append(f"success rate >= {objective.success_rate:g}")
+    if objective.soft is not None:
+        parts.append("soft formula")
+    return "; ".join(parts)
+
+
+def _speed(run: RunState, particle: Particle | None) -> float | None:
+    metrics = run.result_of(particle) if particle else None
+    return metrics.generate_speed if metrics else None
+
+
+def _value(run: RunState, particle: Particle | None) -> float | None:
+    return run.judgement(particle).objective if particle else None

@@ -1,0 +1,298 @@
+"""The fold: what each event does to the state, and nothing else.
+
+Pure: equal inputs give equal results, for ever. Times come from the record, never from a clock.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from serviceopt_journal import events as e
+from serviceopt_journal.codec import Recorded
+from serviceoptd.domain.settings import RunSettings
+from serviceoptd.domain.space import Space
+from serviceoptd.domain.state import Evaluation, Measurement, Particle, RunState, State
+
+
+def fold(state: State, recorded: Recorded) -> State:
+    """The state after one more record."""
+    event = recorded.event
+    run_number: int | None = getattr(event, "run", None)
+    runs = state.runs
+    if run_number is not None:
+        run = _born(event, recorded.time) if isinstance(event, e.RunSubmitted) else runs[run_number]
+        run = replace(run, active_seconds=run.active_seconds + _worked(state, run, recorded))
+        if isinstance(event, e.ParticleMatched) and event.same_as_run != run.number:
+            run = _import_twin(runs[event.same_as_run], run, event)
+        runs = runs | {run_number: evolve(event, run, recorded.time)}
+    state = replace(
+        state, runs=runs, seq=recorded.seq, time=recorded.time, monotonic=recorded.monotonic, boot_id=recorded.boot_id
+    )
+    if isinstance(event, e.DaemonStarted):
+        return replace(state, daemon_pid=event.pid, daemon_started=recorded.time)
+    if isinstance(event, e.DaemonStopped):
+        return replace(state, daemon_pid=None, daemon_started=None)
+    return state
+
+
+def _worked(state: State, run: RunState, recorded: Recorded) -> float:
+    """Seconds since the record before, where the run was worked on meanwhile (one run at a time is)."""
+    if run.status != "running" or run.paused or recorded.boot_id != state.boot_id:
+        return 0.0
+    if state.daemon_started is not None and state.daemon_started >= state.time:
+        return 0.0  # the record before is the daemon's start: what lies between the two may be another daemon's
+    return max(0.0, recorded.monotonic - state.monotonic)
+
+
+def _born(event: e.RunSubmitted, time: float) -> RunState:
+    settings = msgspec.convert(event.settings, RunSettings)
+    return RunState(
+        number=event.run,
+        name=event.name,
+        settings=settings,
+        space=Space.of(settings.fields),
+        seed=event.seed,
+        run_identity=event.run_identity,
+        measurement_identity=event.measurement_identity,
+        identity_parts=event.identity_parts,
+        configuration_path=event.configuration_path,
+        configuration_text=event.configuration_text,
+        working_directory=event.working_directory,
+        environment_file=event.environment_file,
+        environment_sha256=event.environment_sha256,
+        submitted_through=event.submitted_through,
+        submitter_uid=event.submitter_uid,
+        submitted=time,
+    )
+
+
+def _import_twin(source: RunState, run: RunState, event: e.ParticleMatched) -> RunState:
+    twin = source.particles[event.same_as_particle]
+    return replace(run, imported=run.imported | {source.number: (*run.imported.get(source.number, ()), twin)})
+
+
+@singledispatch
+def evolve(event: e.Event, run: RunState, time: float) -> RunState:
+    """The run after `event`, recorded at `time` (seconds since the epoch)."""
+    return run  # an event that this state does not care about
+
+
+@evolve.register
+def _(event: e.RunStarted, run: RunState, time: float) -> RunState:
+    return replace(run, status="running", started=time if run.started is None else run.started)
+
+
+@evolve.register
+def _(event: e.RunPaused, run: RunState, time: float) -> RunState:
+    return replace(run, paused=event.reason or "paused", held=event.held)
+
+
+@evolve.register
+def _(event: e.RunResumed, run: RunState, time: float) -> RunState:
+    if run.over:  # continued with a larger budget
+        run = replace(run, status="running", finished=None, outcome="", reason="", recommended=None)
+    return replace(run, paused="", held=False)
+
+
+@evolve.register
+def _(event: e.RunCancelRequested, run: RunState, time: float) -> RunState:
+    return replace(run, cancel_requested=True, reason=event.reason)
+
+
+@evolve.register
+def _(event: e.RunReconfigured, run: RunState, time: float) -> RunState:
+    changed = msgspec.to_builtins(run.settings)
+    for key, value in event.changes.items():
+        changed[key] = value
+    return replace(run, settings=msgspec.convert(changed, RunSettings))
+
+
+@evolve.register
+def _(event: e.RunFinished, run: RunState, time: float) -> RunState:
+    return replace(
+        run, status="finished", finished=time, outcome=event.outcome, reason=event.reason,
+        recommended=event.recommended, paused="", held=False,
+    )  # fmt: skip
+
+
+@evolve.register
+def _(event: e.ParticleProposed, run: RunState, time: float) -> RunState:
+    return _with_particle(
+        run,
+        Particle(
+            number=event.particle,
+            slot=event.slot,
+            iteration=event.iteration,
+            position=event.position,
+            velocity=event.velocity,
+            configuration=event.configuration,
+            strategy=event.strategy,
+            origin=event.origin,
+        ),
+    )
+
+
+@evolve.register
+def _(event: e.ParticleMatched, run: RunState, time: float) -> RunState:
+    return _particle(run, event.particle, matched=(event.same_as_run, event.same_as_particle))
+
+
+@evolve.register
+def _(event: e.ParticleRejected, run: RunState, time: float) -> RunState:
+    return _particle(run, event.particle, rejected=f"{event.rule}: {event.reason}", predicted=event.predicted)
+
+
+@evolve.register
+def _(event: e.ServiceLaunching, run: RunState, time: float) -> RunState:
+    known = run.evaluations.get(event.evaluation)
+    evaluation = Evaluation(
+        number=event.evaluation,
+        particle=event.particle,
+        configuration=run.particles[event.particle].configuration,
+        phase="launching",
+        attempt=event.attempt,
+        launch_id=event.launch_id,
+        cgroup=event.cgroup,
+        log=event.log,
+        argv=event.argv,
+        environment=event.environment,
+        stop_argv=event.stop_argv,
+        working_directory=event.working_directory,
+        device_memory=event.device_memory,
+        managed=event.managed,
+        simulated=event.simulated,
+        launching_at=time,
+        particles=known.particles if known else (),
+        measurements=known.measurements if known else 0,
+        client_attempts=known.client_attempts if known else 0,
+        failures=known.failures if known else 0,
+    )
+    run = _particle(run, event.particle, evaluation=event.evaluation, devices=event.devices, simulated=event.simulated)
+    return _with_evaluation(replace(run, open_evaluation=event.evaluation), evaluation)
+
+
+@evolve.register
+def _(event: e.ServiceLaunched, run: RunState, time: float) -> RunState:
+    return _evaluation(run, event.evaluation, phase="launched", pid=event.pid, process_started=event.process_started)
+
+
+@evolve.register
+def _(event: e.ServiceReady, run: RunState, time: float) -> RunState:
+    evaluation = run.evaluations[event.evaluation]
+    run = _spend(run, evaluation.particle, time - evaluation.launching_at)
+    return _evaluation(run, event.evaluation, phase="ready", kv_blocks=event.kv_blocks)
+
+
+@evolve.register
+def _(event: e.ServiceFailed, run: RunState, time: float) -> RunState:
+    evaluation = run.evaluations[event.evaluation]
+    failed = evaluation.measuring.particle if evaluation.measuring else evaluation.particle
+    if evaluation.phase in ("launching", "launched"):
+        run = _spend(run, failed, time - evaluation.launching_at)
+    if not event.will_retry and not run.particles[failed].settled(run.settings.measuring.repeats):
+        run = _particle(run, failed, error=event.reason, evaluation=event.evaluation)
+    return _evaluation(
+        run, event.evaluation, phase="failed", retry=event.will_retry, failure=event.reason, measuring=None,
+        failures=evaluation.failures + 1,
+    )  # fmt: skip
+
+
+@evolve.register
+def _(event: e.MeasurementStarted, run: RunState, time: float) -> RunState:
+    evaluation = run.evaluations[event.evaluation]
+    measured = evaluation.particles
+    launched_for = run.particles[evaluation.particle]
+    run = _particle(
+        run, event.particle, evaluation=event.evaluation, devices=launched_for.devices, simulated=event.simulated
+    )
+    return _evaluation(
+        run,
+        event.evaluation,
+        measuring=Measurement(
+            number=event.measurement,
+            particle=event.particle,
+            attempt=event.attempt,
+            launch_id=event.launch_id,
+            cgroup=event.cgroup,
+            log=event.log,
+            started=time,
+        ),
+        particles=measured if event.particle in measured else (*measured, event.particle),
+        measured_since_launch=evaluation.measured_since_launch + 1,
+        client_attempts=event.attempt,
+    )
+
+
+@evolve.register
+def _(event: e.MeasurementFinished, run: RunState, time: float) -> RunState:
+    particle = run.particles[event.particle]
+    run = _particle(run, event.particle, measurements=(*particle.measurements, event.metrics))
+    run = _spend(run, event.particle, event.seconds)
+    return _evaluation(
+        run, event.evaluation, measuring=None, measurements=event.measurement, client_attempts=0, failures=0
+    )
+
+
+@evolve.register
+def _(event: e.MeasurementFailed, run: RunState, time: float) -> RunState:
+    evaluation = run.evaluations[event.evaluation]
+    run = _spend(run, event.particle, event.seconds)
+    if event.will_retry:
+        # When the service is to blame, ServiceFailed follows and counts.
+        failures = evaluation.failures + (event.kind != "service")
+        return _evaluation(run, event.evaluation, measuring=None, failures=failures)
+    run = _particle(run, event.particle, error=event.reason)
+    return _evaluation(
+        run, event.evaluation, measuring=None, measurements=event.measurement, client_attempts=0, failures=0
+    )
+
+
+@evolve.register
+def _(event: e.MeasurementRejected, run: RunState, time: float) -> RunState:
+    run = _particle(run, event.particle, error=f"{event.rule}: {event.reason}")
+    return _evaluation(run, event.evaluation, measuring=None, measurements=event.measurement)
+
+
+@evolve.register
+def _(event: e.ServiceStopping, run: RunState, time: float) -> RunState:
+    return _evaluation(run, event.evaluation, phase="stopping")
+
+
+@evolve.register
+def _(event: e.ServiceStopped, run: RunState, time: float) -> RunState:
+    return _evaluation(run, event.evaluation, phase="stopped", measuring=None)
+
+
+@evolve.register
+def _(event: e.EvaluationInterrupted, run: RunState, time: float) -> RunState:
+    return _evaluation(run, event.evaluation, phase="interrupted", measuring=None)
+
+
+@evolve.register
+def _(event: e.EvaluationFinished, run: RunState, time: float) -> RunState:
+    run = _evaluation(run, event.evaluation, phase="finished", backup=event.backup)
+    return replace(run, open_evaluation=None)
+
+
+def _with_particle(run: RunState, particle: Particle) -> RunState:
+    return replace(run, particles=run.particles | {particle.number: particle})
+
+
+def _with_evaluation(run: RunState, evaluation: Evaluation) -> RunState:
+    return replace(run, evaluations=run.evaluations | {evaluation.number: evaluation})
+
+
+def _particle(run: RunState, number: int, **changes: Any) -> RunState:
+    return _with_particle(run, replace(run.particles[number], **changes))
+
+
+def _spend(run: RunState, number: int, seconds: float) -> RunState:
+    return _particle(run, number, seconds=run.particles[number].seconds + max(0.0, seconds))
+
+
+def _evaluation(run: RunState, number: int, **changes: Any) -> RunState:
+    return _with_evaluation(run, replace(run.evaluations[number], **changes))

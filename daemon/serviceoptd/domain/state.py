@@ -1,0 +1,207 @@
+"""What is true after a list of events. The fold itself is `evolve.py`; what is due next is `policy.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from serviceopt_journal.events import Configuration
+from serviceopt_journal.metrics import Metrics
+from serviceoptd.domain.objective import Judgement, aggregate, judge
+from serviceoptd.domain.settings import RunSettings
+from serviceoptd.domain.space import Space
+
+Phase = Literal["launching", "launched", "ready", "failed", "stopping", "stopped", "interrupted", "finished"]
+
+
+class Particle(msgspec.Struct, frozen=True, kw_only=True):
+    """A proposed point and what became of it."""
+
+    number: int
+    slot: int
+    iteration: int
+    position: tuple[float, ...]
+    velocity: tuple[float, ...]
+    configuration: Configuration
+    strategy: str
+    origin: str
+    evaluation: int | None = None  # the launch on which it was (last) measured
+    measurements: tuple[Metrics, ...] = ()
+    error: str = ""  # why it did not run properly
+    matched: tuple[int, int] | None = None  # run and particle whose result it took
+    rejected: str = ""  # why it was given up before its evaluation
+    predicted: Metrics | None = None
+    seconds: float = 0.0  # spent on it: waiting for its service, and measuring
+    devices: int = 1  # accelerators of its service
+    simulated: bool = False
+
+    @property
+    def admitted(self) -> bool:
+        """Whether it counts against the budget."""
+        return self.matched is None and not self.rejected
+
+    def settled(self, repeats: int) -> bool:
+        """Whether nothing more is due for it."""
+        return not self.admitted or bool(self.error) or len(self.measurements) >= repeats
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """Its result: the median over its measurements, or None when it has none that counts."""
+        return aggregate(list(self.measurements)) if self.measurements else None
+
+
+class Measurement(msgspec.Struct, frozen=True, kw_only=True):
+    """A benchmark client that was announced and has no outcome yet."""
+
+    number: int
+    particle: int
+    attempt: int
+    launch_id: str
+    cgroup: str
+    log: str
+    started: float  # seconds since the epoch
+
+
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """One launch of the service (several, when it was interrupted or retried) and its measurements."""
+
+    number: int
+    particle: int  # for which it was launched
+    configuration: Configuration
+    phase: Phase
+    attempt: int
+    launch_id: str
+    cgroup: str = ""
+    log: str = ""
+    argv: tuple[str, ...] = ()
+    environment: dict[str, str] = {}
+    stop_argv: tuple[str, ...] = ()
+    working_directory: str = ""
+    device_memory: dict[str, int] = {}
+    managed: bool = True
+    simulated: bool = False
+    pid: int | None = None
+    process_started: float | None = None
+    launching_at: float = 0.0  # seconds since the epoch, of the present attempt
+    particles: tuple[int, ...] = ()  # those measured on it so far
+    measurements: int = 0  # the highest measurement number so far
+    measured_since_launch: int = 0  # on the present attempt: decides about warm-up and cache reset
+    measuring: Measurement | None = None
+    client_attempts: int = 0  # how often the measurement that is due was started, interrupted ones included
+    failures: int = 0  # of launches and clients since a measurement finished: no endless retry
+    retry: bool = False  # the last failure may be tried again
+    failure: str = ""
+    kv_blocks: int | None = None
+    backup: str = ""
+
+    @property
+    def announced(self) -> bool:
+        """Whether a launch was announced whose end is not in the journal: something of it may be alive."""
+        return self.phase in ("launching", "launched", "ready", "failed", "stopping")
+
+
+class RunState(msgspec.Struct, frozen=True, kw_only=True):
+    """One run."""
+
+    number: int
+    name: str
+    settings: RunSettings
+    space: Space
+    seed: int
+    run_identity: str
+    measurement_identity: str
+    identity_parts: dict[str, str] = {}
+    configuration_path: str | None = None
+    configuration_text: str = ""
+    working_directory: str = ""
+    environment_file: str = ""
+    environment_sha256: str = ""
+    submitted_through: str = "socket"
+    submitter_uid: int = 0
+    submitted: float = 0.0  # seconds since the epoch
+    started: float | None = None
+    finished: float | None = None
+    status: Literal["queued", "running", "finished"] = "queued"
+    paused: str = ""  # the reason; empty when it is not paused
+    held: bool = False  # paused by the daemon itself
+    cancel_requested: bool = False
+    outcome: str = ""
+    reason: str = ""
+    recommended: int | None = None
+    active_seconds: float = 0.0  # spent working on it: neither paused, nor with the daemon down
+    particles: dict[int, Particle] = {}
+    evaluations: dict[int, Evaluation] = {}
+    open_evaluation: int | None = None
+    imported: dict[int, tuple[Particle, ...]] = {}  # results taken from earlier runs, by run
+
+    @property
+    def over(self) -> bool:
+        return self.status == "finished"
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """The evaluation that is not finished, if any."""
+        return self.evaluations[self.open_evaluation] if self.open_evaluation is not None else None
+
+    @property
+    def admitted(self) -> int:
+        """How much of the budget by evaluations is used."""
+        return sum(particle.admitted for particle in self.particles.values())
+
+    def pending(self) -> Iterator[Particle]:
+        """Admitted particles for which something is still due, oldest first."""
+        repeats = self.settings.measuring.repeats
+        return (particle for particle in self.particles.values() if not particle.settled(repeats))
+
+    def due_on(self, evaluation: Evaluation) -> Particle | None:
+        """The particle to be measured next on this service: one whose service parameters are the running ones."""
+        key = self.space.service_key(evaluation.configuration)
+        matching = [p for p in self.pending() if self.space.service_key(p.configuration) == key]
+        begun = [p for p in matching if p.number in evaluation.particles or p.number == evaluation.particle]
+        return next(iter(begun or matching), None)
+
+    def result_of(self, particle: Particle) -> Metrics | None:
+        """Its metrics, its twin's when it was matched; None when it failed, was rejected, or is not measured yet."""
+        if particle.matched is not None:
+            twin = self.twin(particle)
+            return self.result_of(twin) if twin is not None else None
+        return None if particle.error else particle.metrics
+
+    def twin(self, particle: Particle) -> Particle | None:
+        """The particle whose result a matched one took."""
+        if particle.matched is None:
+            return None
+        run, number = particle.matched
+        if run == self.number:
+            return self.particles.get(number)
+        return next((p for p in self.imported.get(run, ()) if p.number == number), None)
+
+    def judgement(self, particle: Particle) -> Judgement:
+        """How it stands by the present objective. Failed and unmeasured ones are judged as failed."""
+        measured = self.twin(particle) or particle
+        return judge(self.result_of(particle), self.settings.objective, measured.devices)
+
+    def best(self) -> Particle | None:
+        """The measured particle that stands best by the present objective; the earlier one of equals."""
+        measured = [p for p in self.particles.values() if p.matched is None and self.result_of(p) is not None]
+        return min(measured, key=lambda p: (self.judgement(p).fitness, p.number), default=None)
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything."""
+
+    runs: dict[int, RunState] = {}
+    seq: int = 0
+    time: float = 0.0
+    monotonic: float = 0.0
+    boot_id: str = ""
+    daemon_pid: int | None = None  # of the last daemon that started and did not say that it stopped
+    daemon_started: float | None = None
+
+    def queue(self) -> list[RunState]:
+        """Runs that are not over, in the order in which they are worked on."""
+        return sorted(
+            (run for run in self.runs.values() if not run.over), key=lambda run: (run.status == "queued", run.number)
+        )

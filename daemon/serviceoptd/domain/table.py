@@ -1,0 +1,92 @@
+"""The rows of the result CSV (specification section 6), from the state of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from serviceoptd.domain.state import Particle, RunState
+
+METRIC_COLUMNS = ("generate_speed", "time_to_first_token", "time_per_output_token", "success_rate", "throughput")
+RECORD_COLUMNS = ("error", "backup", "duration", "real_evaluation", "fitness", "num_prompts")
+OWN_COLUMNS = (
+    "run", "evaluation", "source", "repeats", "particle", "feasible", "violated", "goodput",
+)  # fmt: skip
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def columns(run: RunState) -> list[str]:
+    """Column names in the order of the specification: metrics, target fields, the record, then our own."""
+    return [*METRIC_COLUMNS, *(field.name for field in run.settings.fields), *RECORD_COLUMNS, *OWN_COLUMNS]
+
+
+def rows(run: RunState) -> list[dict[str, Any]]:
+    """One row per parameter set and load that was measured, failed or was rejected, in the order of proposal.
+
+    A particle that was matched has no row of its own: its configuration is in the table already. Repeated
+    measurements are aggregated by median. Times are seconds.
+    """
+    repeats = run.settings.measuring.repeats
+    listed = (p for p in run.particles.values() if p.matched is None or p.matched[0] != run.number)
+    return [row(run, particle) for particle in listed if particle.settled(repeats) or particle.measurements]
+
+
+def row(run: RunState, particle: Particle) -> dict[str, Any]:
+    """One row as typed values; None where there is nothing to tell."""
+    origin = run.twin(particle) or particle
+    metrics = origin.metrics or origin.predicted
+    judgement = run.judgement(particle)
+    real = bool(origin.measurements) and not origin.simulated
+    failed_real = bool(origin.error) and not origin.simulated
+    evaluation = run.evaluations.get(particle.evaluation) if particle.evaluation is not None else None
+    record = {
+        "generate_speed": metrics.generate_speed if metrics else None,
+        "time_to_first_token": metrics.ttft.get("mean") if metrics else None,
+        "time_per_output_token": metrics.tpot.get("mean") if metrics else None,
+        "success_rate": metrics.success_rate if metrics else None,
+        "throughput": metrics.throughput if metrics else None,
+        **{field.name: particle.configuration.get(field.name) for field in run.settings.fields},
+        "error": particle.error or particle.rejected,
+        "backup": evaluation.backup if evaluation else "",
+        "duration": origin.seconds,
+        "real_evaluation": real or failed_real,
+        "fitness": judgement.fitness,
+        "num_prompts": _num_prompts(run),
+        "run": run.number,
+        "evaluation": particle.evaluation,
+        "source": _source(origin, measured=particle.matched is None),
+        "repeats": len(origin.measurements),
+        "particle": particle.number,
+        "feasible": judgement.feasible,
+        "violated": "; ".join(judgement.broken) if origin.metrics else "",
+        "goodput": metrics.goodput if metrics else None,
+    }
+    return {name: record[name] for name in columns(run)}
+
+
+def _source(particle: Particle, *, measured: bool) -> str:
+    if particle.simulated:
+        return "simulated"
+    if particle.predicted is not None and not particle.measurements:
+        return "predicted"
+    return "measured" if measured else "imported"
+
+
+def _num_prompts(run: RunState) -> int | None:
+    options = run.settings.benchmark_options
+    found = options.get("num_prompts", (options.get("command") or {}).get("num_prompts"))
+    return int(found) if found is not None else None
+
+
+def cell(value: Any) -> str:
+    """A value as a CSV cell: lower-case booleans, empty for None, and never a formula in a spreadsheet.
+
+    Text that a spreadsheet would execute gets an apostrophe in front (OWASP, "CSV Injection").
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
+        return "'" + value
+    return repr(value) if isinstance(value, float) else str(value)

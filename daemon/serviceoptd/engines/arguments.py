@@ -1,0 +1,146 @@
+"""Argument lists: the user's extra words, `$NAME`, flags of target fields, and flags that are given twice. Pure."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.events import Configuration, Value
+from serviceoptd.domain.settings import Field
+from serviceoptd.engines.interface import render, substitute
+
+ARGUMENT = "argument:"
+_NOTHING = "\0"  # no argument can hold it, so it marks an empty value while it is being substituted
+_NUMBER = re.compile(r"-\d*\.?\d+([eE][-+]?\d+)?")
+
+
+def _splittable(text: str) -> str:
+    try:
+        shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"cannot be split into arguments: {error}") from error
+    return text
+
+
+Words = Annotated[str, AfterValidator(_splittable)]
+"""Extra arguments as a shell would split them. No shell ever sees them: no pipes, no globs, no `~`."""
+
+
+def split(words: str) -> list[str]:
+    """The arguments in a `Words` value."""
+    return shlex.split(words)
+
+
+def filled(words: Iterable[str], values: Mapping[str, object]) -> list[str]:
+    """The arguments with `$NAME` and `${NAME}` replaced.
+
+    An argument that is nothing but a reference to an empty value (`$NAME`, or `--flag=$NAME`) is dropped, and so is the
+    flag before a dropped `$NAME`: an enum's empty string means that the argument is not given.
+    """
+    marked = {name: value if render(value) else _NOTHING for name, value in values.items()}
+    kept: list[str] = []
+    for word in words:
+        text = substitute(word, marked)
+        if text == _NOTHING:
+            if kept and kept[-1].startswith("-") and "=" not in kept[-1]:
+                kept.pop()
+        elif not re.fullmatch(rf"-[^=]*={_NOTHING}", text):
+            kept.append(text.replace(_NOTHING, ""))
+    return kept
+
+
+def references(words: Iterable[str], names: Iterable[str]) -> list[str]:
+    """Which of these names the arguments still refer to by `$NAME`."""
+    text = "\n".join(words)
+    return [
+        name for name in names if re.search(rf"\$({re.escape(name)}(?![A-Za-z0-9_])|\{{{re.escape(name)}\}})", text)
+    ]
+
+
+def flag_of(word: str, aliases: Mapping[str, str] | None = None) -> str | None:
+    """The flag that an argument gives, in one spelling: `--no-x`, `--x=1` and `--x_y` are `--x`, `--x` and `--x-y`."""
+    if not word.startswith("-") or word in ("-", "--") or _NUMBER.fullmatch(word):
+        return None
+    flag = word.partition("=")[0]
+    flag = (aliases or {}).get(flag, flag)
+    if flag.startswith("--"):
+        flag = "--" + flag.removeprefix("--").replace("_", "-").removeprefix("no-")
+    return flag
+
+
+def value_of(flag: str, words: Sequence[str], aliases: Mapping[str, str] | None = None) -> str | None:
+    """The value that the last occurrence of this flag has in the arguments; None: it is absent or has none."""
+    found = None
+    for index, word in enumerate(words):
+        if flag_of(word, aliases) == flag:
+            _, sign, value = word.partition("=")
+            following = words[index + 1] if index + 1 < len(words) else "-"
+            found = value if sign else None if flag_of(following) else following
+    return found
+
+
+def without(flags: Iterable[str], words: Sequence[str]) -> list[str]:
+    """The arguments without these flags and the values that follow them."""
+    dropped = frozenset(flags)
+    kept: list[str] = []
+    dropping = False
+    for word in words:
+        flag = flag_of(word)
+        dropping = flag in dropped if flag else dropping
+        if not dropping:
+            kept.append(word)
+    return kept
+
+
+def field_arguments(fields: Iterable[Field], configuration: Configuration, *, load: bool) -> list[str]:
+    """The flags of the `argument:` fields that tune the client's load, or of those that tune the service."""
+    given: list[str] = []
+    for field in fields:
+        if field.load == load and field.config_position.startswith(ARGUMENT) and field.name in configuration:
+            given += rendered_flag(field.config_position.removeprefix(ARGUMENT), configuration[field.name])
+    return given
+
+
+def rendered_flag(flag: str, value: Value) -> list[str]:
+    """A flag with its value: `--x 1`; true and false as `--x` and `--no-x`; nothing for an empty string."""
+    if isinstance(value, bool):
+        if value:
+            return [flag]
+        bare = flag.removeprefix("--")
+        return [f"--{bare.removeprefix('no-')}" if bare.startswith("no-") else f"--no-{bare}"]
+    text = render(value)
+    if not text:
+        return []
+    # a value that starts with a dash would be read as the next flag
+    return [f"{flag}={text}"] if text.startswith("-") else [flag, text]
+
+
+def field_environment(fields: Iterable[Field], configuration: Configuration, *, load: bool) -> dict[str, str]:
+    """Variables that `env` fields export: the service's, and with `load` those of the client's load too."""
+    return {
+        field.name: render(configuration[field.name])
+        for field in fields
+        if field.config_position == "env" and (load or not field.load) and field.name in configuration
+    }
+
+
+def refuse_doubled(parts: Mapping[str, Sequence[str]], aliases: Mapping[str, str] | None = None) -> None:
+    """Each flag may come from one part only; `parts` maps where arguments come from to the arguments.
+
+    Raises:
+        InvalidConfiguration: a flag comes from two of them; which value counts would depend on the program.
+    """
+    sources: dict[str, str] = {}
+    for source, words in parts.items():
+        flags = dict.fromkeys(flag for word in words if (flag := flag_of(word, aliases)))
+        for flag in flags:
+            if flag in sources:
+                raise InvalidConfiguration(
+                    f"{flag} is given twice: by {sources[flag]} and by {source}", hint=f"keep one of the two {flag}"
+                )
+            sources[flag] = source

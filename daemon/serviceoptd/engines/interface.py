@@ -1,0 +1,157 @@
+"""What an engine is. Read this first; each engine is one file beside it.
+
+An engine knows its command line and its signs of life. It never spawns, kills or waits itself: `plan` returns data. So
+every engine is tested without a process, `check --dry-run` prints the very same data, and one module of the project
+(`io/processes.py`) starts processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict
+from serviceopt_journal.events import Configuration
+
+from serviceoptd.domain.settings import Field
+
+
+class Options(BaseModel):
+    """Base of every section's model: unknown keys are errors, so that a misspelt one is never ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ProcessOptions(Options):
+    """What can be configured for every engine and client that runs as a process."""
+
+    program: str | None = None  # path or name of the executable; None: the usual name, looked for on PATH
+    working_directory: str | None = None  # relative to the submitter's
+    environment: dict[str, str] = {}
+    environment_file: str | None = None  # NAME=value lines, read at each launch
+    stop_command: list[str] | None = None  # run instead of SIGTERM, such as `docker stop NAME`
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a child process may write, and what surrounds it."""
+
+    directory: Path  # private to this launch or measurement; exists
+    working_directory: Path  # the submitter's
+    environment: Mapping[str, str]  # the submitter's, with the tool's own virtual environment taken out
+
+
+@dataclass(frozen=True)
+class Command:
+    """A process to start, without a shell."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)  # added to the workplace's
+    working_directory: Path | None = None  # None: the workplace's
+    files: Mapping[Path, bytes] = field(default_factory=dict)  # to write below the workplace's directory, before
+
+
+@dataclass(frozen=True)
+class HttpProbe:
+    """Ready when a GET answers with this status. Also used as `POST` for resetting a cache."""
+
+    host: str
+    port: int
+    path: str
+    method: str = "GET"
+    status: int = 200
+
+
+@dataclass(frozen=True)
+class LogProbe:
+    """Ready when a line of the service's output contains this text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ServicePlan:
+    """How one configuration is served."""
+
+    command: Command | None  # None: in process (simulated), or a service that somebody else runs
+    ready: HttpProbe | LogProbe | None  # None: at once
+    listens_on: tuple[str, int] | None = None  # host and port that must be free before the launch
+    stop: Command | None = None  # instead of SIGTERM
+    reset_cache: HttpProbe | None = None  # forgets cached prefixes between measurements, where the engine offers it
+    report: HttpProbe | None = None  # answers with text from which `kv_blocks` is read once, when ready
+    simulated: bool = False
+    failure: str | None = None  # simulated engines only: the launch fails with this reason
+    kv_blocks: int | None = None  # simulated engines only
+
+
+@dataclass(frozen=True)
+class ServiceOrder:
+    """What the engine is asked to serve."""
+
+    configuration: Configuration
+    fields: Sequence[Field]
+    workplace: Workplace
+    managed: bool = True
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that keeps a configuration from running here. `key` is its dotted place in the configuration."""
+
+    key: str
+    message: str
+    hint: str = ""
+
+
+class Engine(Protocol):
+    """One kind of service."""
+
+    name: ClassVar[str]
+    section: ClassVar[type[Options]]  # the model of the engine's section of the configuration
+    defaults: ClassVar[Mapping[str, Any]]  # its section where the user gives none: the default search space above all
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        """Takes the validated section (`section.model_dump(mode="json")`)."""
+
+    def plan(self, order: ServiceOrder) -> ServicePlan:
+        """The process to start and its signs of life.
+
+        Raises:
+            InvalidConfiguration: a value that this engine can be known to refuse, before anything is started.
+        """
+
+    def problems(self, workplace: Workplace, managed: bool = True) -> list[Problem]:
+        """Placeholders still to be replaced, a program or a model that is not there... Reads, never writes.
+
+        `managed` False: somebody else runs the service, so its program and model are his affair.
+        """
+
+    def identity(self, workplace: Workplace) -> dict[str, str]:
+        """What a measured value depends on: program version, model, fixed options... Fast: starts no process."""
+
+    def kv_blocks(self, report: str) -> int | None:
+        """The number of KV-cache blocks, from the text that `ServicePlan.report` answered with or from the log."""
+
+    def devices(self, configuration: Configuration, fields: Sequence[Field] = ()) -> int:
+        """How many accelerators one service uses with this configuration, for objectives per device.
+
+        `fields` tell which parameter goes to which flag.
+        """
+
+
+def substitute(text: str, values: Mapping[str, object]) -> str:
+    """Replaces `$NAME` and `${NAME}` by the values of that name, longest name first; other text is left as it is."""
+    for name in sorted(values, key=len, reverse=True):
+        text = text.replace("${" + name + "}", render(values[name])).replace("$" + name, render(values[name]))
+    return text
+
+
+def render(value: object) -> str:
+    """A parameter value as a command line or an environment variable shows it: 8192, 0.9, true."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value)) if abs(value) >= 1 or value == 0 else repr(value)
+    return str(value)

@@ -1,0 +1,95 @@
+"""One small HTTP/1.1 request (RFC 9112), cancellable at any point: a request in a thread could not be taken back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+
+from serviceoptd.engines.interface import HttpProbe
+
+MOST = 4 * 1024 * 1024
+"""Bytes of a body that are read; the rest is left."""
+
+_LISTENS_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}  # noqa: S104 - to connect to
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back. `status` None: nothing that is HTTP, and `error` says why."""
+
+    status: int | None
+    body: str = ""
+    error: str = ""
+
+
+async def probe(request: HttpProbe, limit: float) -> Answer:
+    """Asks once, within `limit` seconds. That nothing is there, or talks nonsense, is an answer too: raises nothing."""
+    try:
+        async with asyncio.timeout(limit):
+            return await _ask(request)
+    except TimeoutError:
+        return Answer(None, error=f"no answer within {limit:g} s")
+    except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+        return Answer(None, error=str(error) or type(error).__name__)
+
+
+async def _ask(request: HttpProbe) -> Answer:
+    host = _LISTENS_EVERYWHERE.get(request.host, request.host)
+    reader, writer = await asyncio.open_connection(host, request.port, limit=65_536)
+    try:
+        named = f"[{host}]" if ":" in host else host
+        head = f"{request.method} {request.path or '/'} HTTP/1.1\r\nHost: {named}:{request.port}\r\n"
+        length = "" if request.method in ("GET", "HEAD") else "Content-Length: 0\r\n"
+        writer.write(f"{head}{length}Accept: */*\r\nConnection: close\r\n\r\n".encode())
+        await writer.drain()
+        status, headers = await _head(reader)
+        body = b"" if request.method == "HEAD" or status in (204, 304) else await _body(reader, headers)
+        return Answer(status, body.decode(errors="replace"))
+    finally:
+        writer.close()
+        # Only the local end is waited for, so this cannot hang; a connection that broke is closed all the same.
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def _head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
+    while True:
+        version, _, rest = (await reader.readuntil(b"\n")).decode("latin-1").strip().partition(" ")
+        if not version.startswith("HTTP/1."):
+            raise ValueError("the answer is not HTTP/1")
+        status = int(rest[:3])
+        headers: dict[str, str] = {}
+        while line := (await reader.readuntil(b"\n")).decode("latin-1").strip():
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+            if len(headers) > 200:
+                raise ValueError("the answer has too many headers")
+        if status >= 200:  # 1xx announce the answer proper
+            return status, headers
+
+
+async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
+    if "chunked" in headers.get("transfer-encoding", "").lower():
+        return await _chunks(reader)
+    length = headers.get("content-length")
+    wanted = MOST if length is None else min(int(length), MOST)
+    return await _at_most(reader, wanted)
+
+
+async def _chunks(reader: asyncio.StreamReader) -> bytes:
+    body = b""
+    while len(body) < MOST:
+        size = int((await reader.readuntil(b"\n")).split(b";")[0], 16)
+        if size <= 0:
+            break
+        body += await reader.readexactly(size)
+        await reader.readuntil(b"\n")
+    return body[:MOST]
+
+
+async def _at_most(reader: asyncio.StreamReader, wanted: int) -> bytes:
+    body = b""
+    while len(body) < wanted and (data := await reader.read(wanted - len(body))):
+        body += data
+    return body

@@ -1,0 +1,103 @@
+"""Reading a growing log: its new lines, its end, and whether a line is one of the patterns that end an evaluation."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from serviceoptd.domain.settings import LogPatterns
+
+_LINE_END = re.compile(rb"[\r\n]")  # progress bars end their lines with a carriage return
+_AT_ONCE = 4 * 1024 * 1024  # bytes read by one call, so that a flood of output does not stop the loop
+
+
+@dataclass(frozen=True)
+class Match:
+    """A line of a log in which a pattern was found."""
+
+    severity: Literal["fatal", "retryable"]
+    kind: str  # such as out_of_memory
+    text: str  # the pattern
+    line: str
+
+    def reason(self, length: int) -> str:
+        """The kind, and at most `length` characters of the line around the pattern."""
+        start = self.line.find(self.text)
+        before = max(0, (length - len(self.text)) // 2)
+        begin = max(0, min(start - before, len(self.line) - length))
+        return f"{self.kind}: {self.line[begin : begin + length].strip()}"
+
+
+def scan(line: str, patterns: LogPatterns) -> Match | None:
+    """The first pattern that is a part of this line; fatal ones are looked for first. Case counts."""
+    for severity, kinds in (("fatal", patterns.fatal), ("retryable", patterns.retryable)):
+        for kind, texts in kinds.items():
+            for text in texts:
+                if text and text in line:
+                    return Match("fatal" if severity == "fatal" else "retryable", kind, text, line)
+    return None
+
+
+class LogFollower:
+    """The lines that are added to a file, which may not exist yet, be truncated, or be replaced.
+
+    A line longer than `longest_line` bytes comes in pieces of that size. Bytes that are not UTF-8 are shown as U+FFFD.
+    """
+
+    def __init__(self, path: Path, *, longest_line: int = 65_536) -> None:
+        self.path = path
+        self._longest = longest_line
+        self._offset = 0
+        self._inode = 0
+        self._unfinished = b""
+
+    def lines(self, *, ended: bool = False) -> list[str]:
+        """The complete lines since the last call, empty ones left out.
+
+        `ended`: nobody writes any more, so all that is left is read, and what has no line end yet is a line as well.
+        """
+        found: list[bytes] = []
+        while data := self._read():
+            *complete, self._unfinished = _LINE_END.split(self._unfinished + data)
+            found.extend(complete)
+            while len(self._unfinished) > self._longest:
+                found.append(self._unfinished[: self._longest])
+                self._unfinished = self._unfinished[self._longest :]
+            if not ended:
+                break
+        if ended:
+            found.append(self._unfinished)
+            self._unfinished = b""
+        return [piece.decode(errors="replace") for line in found for piece in self._pieces(line)]
+
+    def _pieces(self, line: bytes) -> list[bytes]:
+        return [line[start : start + self._longest] for start in range(0, len(line), self._longest)]
+
+    def _read(self) -> bytes:
+        try:
+            with self.path.open("rb") as file:
+                now = os.fstat(file.fileno())
+                if now.st_size < self._offset or now.st_ino != self._inode:
+                    self._offset, self._inode, self._unfinished = 0, now.st_ino, b""
+                if now.st_size == self._offset:
+                    return b""
+                file.seek(self._offset)
+                data = file.read(_AT_ONCE)
+        except OSError:  # not there yet, or not any more
+            return b""
+        self._offset += len(data)
+        return data
+
+    def tail(self, characters: int) -> str:
+        """The last characters of the file, without white space around them; empty when there is no file."""
+        try:
+            with self.path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                file.seek(max(0, size - 4 * characters - 4))  # a character has four bytes at most
+                text = file.read().decode(errors="replace").strip()
+        except OSError:
+            return ""
+        return text[-characters:] if characters > 0 else ""

@@ -1,0 +1,162 @@
+"""Waiting for a process: until it is ready, or until something says that it is over."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from serviceoptd.domain.settings import LogPatterns
+from serviceoptd.engines.interface import HttpProbe, LogProbe
+
+from .child import Child
+from .http_probe import probe as ask
+from .log_follower import LogFollower, Match, scan
+
+_EAGER = 2.0  # seconds during which a process that is done at once is looked at five times as often
+_LONGEST_INTERVAL = 0.05
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """How the wait ended. `reason` is empty when ready."""
+
+    ready: bool
+    waited: float  # seconds
+    kind: Literal["ready", "exited", "fatal", "retryable", "timeout"]
+    reason: str = ""
+    exit_status: int | None = None  # of the child, where it has ended
+
+
+async def ready(
+    probe: HttpProbe | LogProbe | None,
+    *,
+    follower: LogFollower,
+    child: Child | None,
+    limit: float,
+    patterns: LogPatterns,
+    interval: float = _LONGEST_INTERVAL,
+    http_limit: float = 5.0,
+    snippet_length: int = 200,
+) -> Readiness:
+    """Waits for the first of: the good answer, the child's end, a fatal or retryable log line, `limit` seconds.
+
+    What the log says comes before the child's exit status, and that before an answer: somebody else may listen on the
+    port of a service that has ended. `interval`: seconds between two looks at the log or requests, 0.05 at most.
+    `http_limit`: seconds for one request. `probe` None: ready at once, if the log and the child allow.
+    """
+    answered = (
+        asyncio.ensure_future(_good_answer(probe, interval, http_limit)) if isinstance(probe, HttpProbe) else None
+    )
+    said = False
+
+    def is_ready(lines: list[str]) -> bool:
+        nonlocal said
+        said = said or (isinstance(probe, LogProbe) and any(probe.text in line for line in lines))
+        if answered is not None and answered.done():
+            answered.result()  # raises what must not pass for an answer
+            return True
+        return probe is None or said
+
+    try:
+        return await _wait(
+            is_ready,
+            answered,
+            follower=follower,
+            child=child,
+            limit=limit,
+            patterns=patterns,
+            interval=interval,
+            snippet_length=snippet_length,
+        )
+    finally:
+        if answered is not None:
+            answered.cancel()
+            await asyncio.gather(answered, return_exceptions=True)
+
+
+async def watch(
+    *,
+    follower: LogFollower,
+    child: Child | None,
+    limit: float,
+    patterns: LogPatterns,
+    interval: float = _LONGEST_INTERVAL,
+    snippet_length: int = 200,
+) -> Readiness:
+    """As `ready`, with nothing to become ready for: a client that should end, a service that should not."""
+    return await _wait(
+        lambda lines: False,
+        None,
+        follower=follower,
+        child=child,
+        limit=limit,
+        patterns=patterns,
+        interval=interval,
+        snippet_length=snippet_length,
+    )
+
+
+async def _wait(
+    is_ready: Callable[[list[str]], bool],
+    answered: asyncio.Future[None] | None,
+    *,
+    follower: LogFollower,
+    child: Child | None,
+    limit: float,
+    patterns: LogPatterns,
+    interval: float,
+    snippet_length: int,
+) -> Readiness:
+    begun = time.monotonic()
+    ended = asyncio.ensure_future(child.wait()) if child is not None else None
+    awaited = [future for future in (ended, answered) if future is not None]
+    try:
+        while True:
+            status = child.exit_status if child is not None else None
+            waited = time.monotonic() - begun
+            lines = follower.lines(ended=status is not None)
+            if match := _worst(lines, patterns):
+                return Readiness(False, waited, match.severity, match.reason(snippet_length), status)
+            if status is not None:
+                return Readiness(False, waited, "exited", exit_reason(status, follower, snippet_length), status)
+            if is_ready(lines):
+                return Readiness(True, waited, "ready")
+            if waited >= limit:
+                reason = f"time limit of {limit:g} s{_last_words(follower, snippet_length)}"
+                return Readiness(False, waited, "timeout", reason)
+            pause = min(interval, _LONGEST_INTERVAL, limit - waited) / (5 if waited < _EAGER else 1)
+            if awaited:
+                await asyncio.wait(awaited, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+            else:
+                await asyncio.sleep(pause)
+    finally:
+        if ended is not None:
+            ended.cancel()
+            await asyncio.gather(ended, return_exceptions=True)
+
+
+async def _good_answer(probe: HttpProbe, interval: float, http_limit: float) -> None:
+    begun = time.monotonic()
+    while (await ask(probe, http_limit)).status != probe.status:
+        eager = time.monotonic() - begun < _EAGER
+        await asyncio.sleep(min(interval, _LONGEST_INTERVAL) / (5 if eager else 1))
+
+
+def _worst(lines: list[str], patterns: LogPatterns) -> Match | None:
+    """The first fatal line, otherwise the first retryable one: what caused an end may come before what ended it."""
+    matches = [match for line in lines if (match := scan(line, patterns))]
+    return next((match for match in matches if match.severity == "fatal"), matches[0] if matches else None)
+
+
+def exit_reason(status: int, follower: LogFollower, length: int) -> str:
+    """How a process ended (`status` as `Child.wait` gives it), and the last `length` characters of its log."""
+    how = f"ended by signal {-status}" if status < 0 else f"exited with status {status}"
+    return how + _last_words(follower, length)
+
+
+def _last_words(follower: LogFollower, length: int) -> str:
+    said = follower.tail(length)
+    return f"; its log ends: {said}" if said else "; its log is empty"

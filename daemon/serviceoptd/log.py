@@ -1,0 +1,42 @@
+"""The daemon's own log: JSON lines under systemd, readable ones in a terminal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import structlog
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+def configure(level: str) -> None:
+    """Sets up logging to standard error. `level` is one of LEVELS."""
+    under_systemd = "JOURNAL_STREAM" in os.environ or "INVOCATION_ID" in os.environ
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if under_systemd
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """From now on messages below `level` are left out."""
+    structlog.configure(
+        **{
+            **structlog.get_config(),
+            "wrapper_class": structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+            "cache_logger_on_first_use": False,
+        }
+    )

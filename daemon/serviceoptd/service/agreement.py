@@ -1,0 +1,170 @@
+"""Do values that are each legal go together? Looks at the engine's section, the client's and the run's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serviceoptd.domain.settings import Field, RunSettings
+from serviceoptd.domain.space import Space
+
+_EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, never listened on
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """`key` is the dotted place that should change; `allowed` says into what."""
+
+    key: str
+    message: str
+    allowed: str = ""
+
+
+def disagreements(settings: RunSettings, space: Space) -> tuple[Disagreement, ...]:
+    """What keeps every evaluation from meaning anything: such a run must not start."""
+    return (*_client_and_service(settings), *_foreign_service(settings, space), *_statistics(settings), *_never(space))
+
+
+def remarks(settings: RunSettings, space: Space) -> tuple[Disagreement, ...]:
+    """What is legal and probably not meant: such a run may start."""
+    return (*_batch(space), *_load(settings, space), *_budget(settings, space), *_first(space))
+
+
+def _client_and_service(settings: RunSettings) -> Iterator[Disagreement]:
+    """Whether the client asks the service that the engine starts: host, port and model of both sections."""
+    service, client = _command(settings.engine_options), _command(settings.benchmark_options)
+    if settings.engine == settings.benchmark:
+        return
+    for name in ("host", "port", "model", "served_model_name"):
+        ours, theirs = service.get(name), client.get(name)
+        if ours in (None, "") or theirs in (None, "") or _same(name, ours, theirs):
+            continue
+        yield Disagreement(
+            f"{settings.benchmark}.command.{name}",
+            f"{_shown(theirs)} is not the service's {_shown(ours)} ([{settings.engine}.command] {name})",
+            f"{_shown(ours)}, or change [{settings.engine}.command]",
+        )
+
+
+def _command(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    command = options.get("command")
+    return command if isinstance(command, Mapping) else {}
+
+
+def _same(name: str, service: object, client: object) -> bool:
+    ours, theirs = str(service), str(client)
+    if name != "host":
+        return ours == theirs
+    return ours == theirs or ours in _EVERY_ADDRESS or {ours, theirs} <= _LOOPBACK
+
+
+def _shown(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _foreign_service(settings: RunSettings, space: Space) -> Iterator[Disagreement]:
+    if settings.manage_lifecycle:
+        return
+    searched = [field.name for field in space.dimensions if not field.load]
+    if searched:
+        yield Disagreement(
+            f"{settings.engine}.target_field",
+            f"{', '.join(searched)} would need a restart, and manage_lifecycle = false leaves the service alone",
+            "only fields of the load (CONCURRENCY, REQUESTRATE); give the others min = max, or leave them out",
+        )
+
+
+def _statistics(settings: RunSettings) -> Iterator[Disagreement]:
+    """A client that is described in the configuration reports what its `metrics` name, and nothing else."""
+    client = settings.benchmark_options.get("client")
+    metrics = client.get("metrics") if isinstance(client, Mapping) else None
+    if not isinstance(metrics, Mapping) or not metrics:
+        return
+    wanted = [f"{slo.metric}.{slo.statistic}" for slo in settings.objective.slos]
+    if settings.objective.maximise == "goodput":
+        wanted.append("goodput")
+    for name in wanted:
+        if name not in _names(metrics):
+            yield Disagreement(
+                f"{settings.benchmark}.client.metrics",
+                f"the objective needs `{name}`, which the client's metrics do not name",
+                "one of " + ", ".join(sorted(_names(metrics))) + ", or add it",
+            )
+
+
+def _names(metrics: Mapping[str, Any]) -> set[str]:
+    """The metrics' names, whether written as `"ttft.mean"` or as a table of tables."""
+    found = set()
+    for name, value in metrics.items():
+        found.add(str(name))
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{inner}" for inner in value}
+    return found
+
+
+def _never(space: Space) -> Iterator[Disagreement]:
+    tokens, seqs = _named(space, "MAX_NUM_BATCHED_TOKENS"), _named(space, "MAX_NUM_SEQS")
+    if tokens and seqs and _greatest(tokens) < _smallest(seqs):
+        yield Disagreement(
+            "MAX_NUM_BATCHED_TOKENS",
+            f"at most {_greatest(tokens):g} tokens a step, at least {_smallest(seqs):g} sequences: no engine starts so",
+            "max at least MAX_NUM_SEQS' min",
+        )
+
+
+def _batch(space: Space) -> Iterator[Disagreement]:
+    tokens, seqs = _named(space, "MAX_NUM_BATCHED_TOKENS"), _named(space, "MAX_NUM_SEQS")
+    if tokens and seqs and _smallest(tokens) < _greatest(seqs) and _greatest(tokens) >= _smallest(seqs):
+        yield Disagreement(
+            "MAX_NUM_BATCHED_TOKENS",
+            f"min {_smallest(tokens):g} is below MAX_NUM_SEQS' max {_greatest(seqs):g}: "
+            "configurations with fewer tokens than sequences fail at the launch",
+        )
+
+
+def _load(settings: RunSettings, space: Space) -> Iterator[Disagreement]:
+    concurrency = _named(space, "CONCURRENCY") or _named(space, "MAXCONCURRENCY")
+    prompts = _command(settings.benchmark_options).get("num_prompts") or settings.benchmark_options.get("num_prompts")
+    if concurrency and isinstance(prompts, int) and _greatest(concurrency) > prompts:
+        yield Disagreement(
+            f"{settings.benchmark}.command.num_prompts",
+            f"{prompts} prompts never reach a concurrency of {_greatest(concurrency):g} ({concurrency.name}'s max)",
+        )
+
+
+def _budget(settings: RunSettings, space: Space) -> Iterator[Disagreement]:
+    count = space.cardinality()
+    if count is not None and count < settings.budget.evaluations:
+        yield Disagreement(
+            "n_particles",
+            f"the space holds {count} configurations: the run ends before its {settings.budget.evaluations}",
+        )
+    if not space.dimensions:
+        yield Disagreement("target_field", "nothing is searched: every field is fixed, one configuration is measured")
+
+
+def _first(space: Space) -> Iterator[Disagreement]:
+    first = space.repair({})
+    for field in space.fields:
+        moved = field.value is not None and not isinstance(field.value, bool) and first[field.name] != field.value
+        if moved and field.constant is None and field.min != field.max:
+            yield Disagreement(
+                f"{field.name}",
+                f"the current value {field.value} is not in the space; the run begins with {first[field.name]}",
+            )
+    if space.dimensions and space.current() is None:
+        yield Disagreement("target_field", "no field has a `value`: the gain over the current setting cannot be told")
+
+
+def _named(space: Space, name: str) -> Field | None:
+    return next((field for field in space.fields if field.name == name), None)
+
+
+def _smallest(field: Field) -> float:
+    return float(field.constant) if isinstance(field.constant, int | float) else field.min
+
+
+def _greatest(field: Field) -> float:
+    return float(field.constant) if isinstance(field.constant, int | float) else field.max

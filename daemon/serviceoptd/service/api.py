@@ -1,0 +1,228 @@
+"""The HTTP API over the unix socket (docs/api.md): JSON documents, server-sent events, and a few commands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from serviceopt_journal.codec import Recorded
+from serviceopt_journal.errors import ExitCode, InvalidConfiguration, NotFound, ServiceoptError
+from serviceopt_journal.events import LogLevelChanged
+from serviceoptd.domain import documents, table
+from serviceoptd.domain.state import RunState, State
+from serviceoptd.io.unix_http import peer_uid
+from serviceoptd.service import control
+from serviceoptd.service.submission import Submission, prepare, submit
+
+HEARTBEAT = 10.0  # seconds between comments on a silent event stream, so that a dead client is noticed
+STATUS_BY_CODE = {
+    ExitCode.NOT_FOUND: 404,
+    ExitCode.CONFLICT: 409,
+    ExitCode.CONFIGURATION: 400,
+    ExitCode.ENVIRONMENT: 400,
+    ExitCode.USAGE: 400,
+}
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def make_app(daemon: Any) -> Starlette:
+    """The application; `daemon` is serviceoptd.bootstrap.Daemon."""
+    api = Api(daemon)
+    routes = [
+        Route("/v1/status", api.status),
+        Route("/v1/runs", api.runs),
+        Route("/v1/runs", api.submit, methods=["POST"]),
+        Route("/v1/runs/{run}", api.run),
+        Route("/v1/runs/{run}/best", api.best),
+        Route("/v1/runs/{run}/rows", api.rows),
+        Route("/v1/runs/{run}/particles", api.particles),
+        Route("/v1/runs/{run}/{command:str}", api.command, methods=["POST"]),
+        Route("/v1/drain", api.drain, methods=["POST"]),
+        Route("/v1/log-level", api.log_level, methods=["POST"]),
+        Route("/v1/events", api.events),
+        Route("/v1/events/stream", api.stream),
+    ]
+    return Starlette(routes=routes, exception_handlers={ServiceoptError: _refusal, 404: _unknown, 405: _unknown})
+
+
+class Api:
+    """One method a route."""
+
+    def __init__(self, daemon: Any) -> None:
+        self._daemon = daemon
+
+    @property
+    def _state(self) -> State:
+        state: State = self._daemon.ledger.state
+        return state
+
+    def _run(self, request: Request) -> RunState:
+        return control.find_run(self._state, request.path_params["run"])
+
+    async def status(self, request: Request) -> Response:
+        return _json(self._daemon.status())
+
+    async def runs(self, request: Request) -> Response:
+        return _json({"runs": [documents.run_summary(run) for run in self._state.runs.values()]})
+
+    async def run(self, request: Request) -> Response:
+        return _json(documents.run_document(self._run(request), now=self._daemon.clock.wall()))
+
+    async def best(self, request: Request) -> Response:
+        run = self._run(request)
+        found = documents.recommendation(run)
+        if found is None:
+            raise NotFound(f"run {run.number} has measured nothing yet", hint="`serviceoptctl watch` shows progress")
+        return _json(found)
+
+    async def rows(self, request: Request) -> Response:
+        run = self._run(request)
+        return _json({"columns": table.columns(run), "rows": table.rows(run)})
+
+    async def particles(self, request: Request) -> Response:
+        run = self._run(request)
+        return _json({"particles": [documents.particle_document(run, p) for p in run.particles.values()]})
+
+    async def submit(self, request: Request) -> Response:
+        submission = await _body(request, Submission)
+        prepared = prepare(
+            submission,
+            self._daemon.context,
+            tool_prefix=self._daemon.context.tool_prefix,
+            port_is_ours=self._daemon.loop.busy,
+        )
+        accepted = await submit(self._daemon.context, prepared, uid=peer_uid(request), through="socket")
+        return _json(
+            {
+                "run": accepted.run,
+                "continued": accepted.continued,
+                "complete": accepted.complete,
+                "warnings": list(accepted.warnings),
+            },
+            status=201,
+        )
+
+    async def command(self, request: Request) -> Response:
+        run = self._run(request)
+        body = await _body(request, dict[str, Any])
+        ledger, reason = self._daemon.ledger, str(body.get("reason", ""))
+        match request.path_params["command"]:
+            case "pause":
+                await control.pause(ledger, run, reason)
+            case "resume":
+                await control.resume(ledger, run, reason)
+            case "cancel":
+                await control.cancel(ledger, run, reason)
+            case "reconfigure":
+                source = str(body.get("configuration_path") or "the new configuration")
+                text = str(body.get("configuration_text", ""))
+                changed = await control.reconfigure(ledger, run, text, source, environment={})
+                return _json({"changes": changed})
+            case unknown:
+                raise NotFound(f"a run knows no command {unknown}", hint="pause, resume, cancel or reconfigure")
+        return _json(documents.run_document(self._state.runs[run.number], now=self._daemon.clock.wall()))
+
+    async def drain(self, request: Request) -> Response:
+        self._daemon.loop.drain()
+        return _json({"draining": True})
+
+    async def log_level(self, request: Request) -> Response:
+        level = str((await _body(request, dict[str, Any])).get("level", "")).upper()
+        self._daemon.set_log_level(level)
+        await self._daemon.ledger.commit(LogLevelChanged(level=level))
+        return _json({"level": level})
+
+    async def events(self, request: Request) -> Response:
+        query = request.query_params
+        found = self._daemon.records(
+            after=_number(query.get("after"), 0),
+            until=_number(query.get("until"), None),
+            run=_number(query.get("run"), None),
+            types=query.getlist("type") or None,
+            limit=_number(query.get("limit"), None),
+            newest=_number(query.get("newest"), None),
+            since=float(query["since"]) if "since" in query else None,
+        )
+        return _json({"events": found})
+
+    async def stream(self, request: Request) -> Response:
+        query = request.query_params
+        run, types = _number(query.get("run"), None), set(query.getlist("type"))
+
+        def wanted(record: Recorded) -> bool:
+            of_run = run is None or getattr(record.event, "run", None) == run
+            return of_run and (not types or record.event.__struct_config__.tag in types)
+
+        after = _number(request.headers.get("last-event-id") or query.get("after"), self._state.seq)
+        lines = self._follow(after if after is not None else 0, wanted)
+        return StreamingResponse(lines, media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+    async def _follow(self, after: int, wanted: Callable[[Recorded], bool]) -> AsyncIterator[bytes]:
+        """Records after `after`, first from the journal, then as they are committed; none twice, none left out."""
+        live: asyncio.Queue[Recorded] = asyncio.Queue()
+        unlisten = self._daemon.ledger.listen(lambda record, _state: live.put_nowait(record))
+        try:
+            yield b": serviceoptd\n\n"
+            for record in self._daemon.records(after=after):
+                after = record.seq
+                if wanted(record):
+                    yield _sse(record)
+            while not self._daemon.ending:
+                try:
+                    record = await asyncio.wait_for(live.get(), HEARTBEAT)
+                except TimeoutError:
+                    yield b": still here\n\n"
+                    continue
+                if record.seq > after and wanted(record):
+                    yield _sse(record)
+        finally:
+            unlisten()
+
+
+def _sse(record: Recorded) -> bytes:
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (
+        record.seq,
+        str(record.event.__struct_config__.tag).encode(),
+        msgspec.json.encode(record),
+    )
+
+
+def _json(document: Any, *, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(document), status_code=status, media_type="application/json")
+
+
+async def _refusal(request: Request, error: Exception) -> Response:
+    if not isinstance(error, ServiceoptError):
+        raise error
+    document = {"message": str(error), "hint": error.hint, "exit_code": int(error.exit_code)}
+    return _json({"error": document}, status=STATUS_BY_CODE.get(error.exit_code, 500))
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    message = f"{request.method} {request.url.path} is not part of the API"
+    document = {"message": message, "hint": "docs/api.md lists it", "exit_code": int(ExitCode.NOT_FOUND)}
+    return _json({"error": document}, status=getattr(error, "status_code", 404))
+
+
+async def _body(request: Request, kind: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(await request.body() or b"{}", type=kind)
+    except msgspec.DecodeError as error:
+        raise InvalidConfiguration(f"the request is not what docs/api.md says: {error}") from error
+
+
+def _number(text: str | None, default: int | None) -> int | None:
+    if text is None or text == "":
+        return default
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidConfiguration(f"{text!r} is not a number") from None

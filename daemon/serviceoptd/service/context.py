@@ -1,0 +1,103 @@
+"""What every handler needs: one object, built by bootstrap, with fakes in tests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from serviceopt_journal.artefacts import ArtefactStore
+
+from serviceopt_journal.clock import Clock
+from serviceoptd.benchmarks.interface import Benchmark
+from serviceoptd.domain.state import RunState
+from serviceoptd.engines.interface import Engine, Workplace
+from serviceoptd.io.children_environment import isolated
+from serviceoptd.io.environment_file import load as load_environment
+from serviceoptd.service.ledger import Ledger
+
+Result = TypeVar("Result")
+
+PRIVATE_OPTIONS = "SERVICEOPT_PRIVATE_OPTIONS"
+"""Name under which options that hold secrets lie in a run's environment file; never handed to a child."""
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error: somebody cancelled the run, or the daemon is to stop
+    """What was being waited for is no longer wanted."""
+
+
+@dataclass
+class Context:
+    """The daemon's surroundings."""
+
+    ledger: Ledger
+    clock: Clock
+    state_directory: Path
+    artefacts: ArtefactStore
+    engine_class: Callable[[str], type[Engine]]
+    benchmark_class: Callable[[str], type[Benchmark]]
+    cgroups: Path | None = None  # where launches get a cgroup each; None: nothing is delegated to us
+    tool_prefix: Path | None = None  # the tool's own virtual environment, hidden from children
+    interrupt: asyncio.Event = field(default_factory=asyncio.Event)
+    environments: dict[str, dict[str, str]] = field(default_factory=dict)  # by SHA-256, read once
+
+    def engine(self, run: RunState) -> Engine:
+        return self.engine_class(run.settings.engine)(self._options(run, "engine_options"))
+
+    def benchmark(self, run: RunState) -> Benchmark:
+        return self.benchmark_class(run.settings.benchmark)(self._options(run, "benchmark_options"))
+
+    def environment(self, run: RunState) -> dict[str, str]:
+        """The submitter's environment for children.
+
+        Raises:
+            EnvironmentLacks: the file that holds it is missing or was altered.
+        """
+        return isolated(self._submitted(run), tool_prefix=self.tool_prefix, path_prefix=run.settings.path_prefix)
+
+    def _submitted(self, run: RunState) -> dict[str, str]:
+        if run.environment_sha256 not in self.environments:
+            self.environments[run.environment_sha256] = load_environment(
+                self.state_directory, run.environment_file, run.environment_sha256
+            )
+        return self.environments[run.environment_sha256]
+
+    def _options(self, run: RunState, key: str) -> dict[str, Any]:
+        """The options with their secrets, which the journal does not hold."""
+        private = self._submitted(run).get(PRIVATE_OPTIONS)
+        options: dict[str, Any] = json.loads(private)[key] if private else getattr(run.settings, key)
+        return options
+
+    def workplace(self, run: RunState, *parts: str) -> Workplace:
+        """A directory of our own for a launch or a measurement, made if it is not there."""
+        directory = self.state_directory.joinpath("runs", str(run.number), *parts)
+        directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+        return Workplace(
+            directory=directory,
+            working_directory=Path(run.working_directory or "/"),
+            environment=self.environment(run),
+        )
+
+    async def unless_interrupted(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """The result of `work`, which is cancelled as soon as it is no longer wanted.
+
+        Raises:
+            Interrupted: it was not wanted any more before it was done.
+        """
+        task = asyncio.ensure_future(work)
+        unwanted = asyncio.ensure_future(self.interrupt.wait())
+        try:
+            await asyncio.wait({task, unwanted}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise Interrupted
+        finally:
+            for pending in (task, unwanted):
+                if not pending.done():
+                    pending.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await pending

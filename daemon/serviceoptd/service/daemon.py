@@ -1,0 +1,182 @@
+"""The running daemon: the loop, the API, the watchdog and the watched files in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import platform
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import structlog
+from serviceopt_journal.reader import JournalReader
+
+from serviceopt_journal.clock import Clock
+from serviceopt_journal.codec import Recorded
+from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
+from serviceopt_journal.events import DaemonStarted, DaemonStopped
+from serviceoptd import __version__
+from serviceoptd.domain import documents
+from serviceoptd.domain.state import State
+from serviceoptd.io import unix_http
+from serviceoptd.io.notify import ServiceNotifier
+from serviceoptd.log import LEVELS, set_level
+from serviceoptd.service.api import make_app
+from serviceoptd.service.context import Context
+from serviceoptd.service.ledger import Ledger
+from serviceoptd.service.loop import Loop
+
+LOG = structlog.get_logger("serviceoptd")
+HOUSEKEEPING = 1.0  # seconds
+IDLE_ON_FULL_DISK = 600.0  # seconds that a service may wait for room on the disk before it is stopped
+
+
+class Daemon:
+    """Everything that lives as long as the process."""
+
+    def __init__(self, context: Context, loop: Loop, *, standalone: bool) -> None:
+        self.context = context
+        self.loop = loop
+        self.ending = False
+        self._standalone = standalone
+        self._started = context.clock.wall()
+        self._notifier = ServiceNotifier()
+        self.ledger.listen(self._tell)
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.context.ledger
+
+    @property
+    def clock(self) -> Clock:
+        return self.context.clock
+
+    async def start(self, *, replayed: int) -> None:
+        """Commits that this process now writes the journal."""
+        await self.ledger.commit(
+            DaemonStarted(
+                version=__version__,
+                pid=os.getpid(),
+                host=platform.node(),
+                python=platform.python_version(),
+                standalone=self._standalone,
+                replayed=replayed,
+            )
+        )
+
+    @contextlib.asynccontextmanager
+    async def served(self, socket: Path, *, required: bool) -> AsyncIterator[None]:
+        """Serves the API while the block runs. Not `required`: without a socket the work goes on, and the log says so."""
+        try:
+            listener = unix_http.listen(socket)
+        except EnvironmentLacks as error:
+            if required:
+                raise
+            LOG.warning("no socket", reason=str(error))
+            yield
+            return
+        server = unix_http.server(make_app(self))
+        serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+        try:
+            yield
+        finally:
+            self.ending = True
+            server.should_exit = True
+            await asyncio.wait({serving}, timeout=10.0)
+            socket.unlink(missing_ok=True)
+
+    async def work(self) -> None:
+        """Recovers, then does what is due until it is told to stop. Signals: TERM and INT stop, USR1 drains."""
+        running = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            running.add_signal_handler(number, self.loop.stop, f"{signal.Signals(number).name} received")
+        running.add_signal_handler(signal.SIGUSR1, self.loop.drain)
+        housekeeping = asyncio.ensure_future(self._keep_house())
+        self._notifier.ready(progress(self.ledger.state))
+        try:
+            await self.loop.recover()
+            await self.loop.run_forever()
+        finally:
+            housekeeping.cancel()
+            self.ending = True
+        self._notifier.stopping()
+        await self.ledger.commit(DaemonStopped(reason=self.loop.stopping or "drained"))
+
+    async def _keep_house(self) -> None:
+        interval = self._notifier.watchdog_interval()
+        pause = min(HOUSEKEEPING, interval / 2) if interval else HOUSEKEEPING
+        while True:
+            if interval:
+                self._notifier.alive()
+            if self.ledger.held:
+                self._say(f"held: {self.ledger.held}")
+                since = self.ledger.held_since
+                if since is not None and self.clock.monotonic() - since > IDLE_ON_FULL_DISK:
+                    await self.loop.stop_idle_service()
+            await asyncio.sleep(pause)
+
+    def status(self) -> documents.Document:
+        """The status document, as GET /v1/status answers."""
+        daemon = {
+            "pid": os.getpid(),
+            "version": __version__,
+            "started": self._started,
+            "standalone": self._standalone,
+            "draining": self.loop.draining,
+            "held": self.ledger.held,
+            "state_directory": str(self.context.state_directory),
+        }
+        return documents.status_document(self.ledger.state, now=self.clock.wall(), daemon=daemon)
+
+    def records(
+        self,
+        *,
+        after: int | None = 0,
+        until: int | None = None,
+        run: int | None = None,
+        types: list[str] | None = None,
+        limit: int | None = None,
+        newest: int | None = None,
+        since: float | None = None,
+    ) -> Iterator[Recorded]:
+        """Committed records, oldest first."""
+        reader = JournalReader.open(self.context.state_directory)
+        found = reader.events(after=after or 0, until=until, run=run, types=types, limit=limit, newest=newest)
+        return (record for record in found if since is None or record.time >= since)
+
+    def set_log_level(self, level: str) -> None:
+        """From now on this level is logged.
+
+        Raises:
+            InvalidConfiguration: there is no such level.
+        """
+        if level not in LEVELS:
+            raise InvalidConfiguration(f"there is no log level {level!r}", hint="one of " + ", ".join(LEVELS))
+        set_level(level)
+
+    def _tell(self, record: Recorded, state: State) -> None:
+        event = record.event
+        fields = {name: getattr(event, name) for name in ("run", "particle", "evaluation", "measurement", "reason")
+                  if getattr(event, name, None) not in (None, "")}  # fmt: skip
+        LOG.info(str(event.__struct_config__.tag), seq=record.seq, **fields)
+        self._say(progress(state))
+
+    def _say(self, text: str) -> None:
+        self._notifier.status(text)
+
+
+def progress(state: State) -> str:
+    """One line for systemd: what is going on, and the best so far."""
+    queue = state.queue()
+    if not queue:
+        return "idle"
+    run = queue[0]
+    best = run.best()
+    metrics = run.result_of(best) if best else None
+    speed = f", best {metrics.generate_speed:.0f} tok/s" if metrics else ""
+    return (
+        f"run {run.number} {documents.status_word(run)}: "
+        f"{run.admitted} of {run.settings.budget.evaluations} configurations{speed}"
+    )

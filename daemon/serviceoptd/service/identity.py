@@ -1,0 +1,80 @@
+"""The two identities of a run: what a measured value depends on, and what --load_breakpoint continues."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from serviceoptd.domain.settings import RunSettings
+
+
+def measurement_parts(settings: RunSettings, engine: Mapping[str, str], benchmark: Mapping[str, str]) -> dict[str, str]:
+    """What a measured value depends on, by name. Two runs with equal parts may share results."""
+    fixed = {
+        field.name: field.constant if field.constant is not None else field.value
+        for field in settings.fields
+        if field.constant is not None or field.min == field.max
+    }
+    parts = {
+        "engine": settings.engine,
+        "benchmark": settings.benchmark,
+        "fixed": _canonical(fixed),
+        "managed": str(settings.manage_lifecycle).lower(),
+        "host": host_class(),
+        **{f"engine.{key}": value for key, value in engine.items()},
+        **{f"benchmark.{key}": value for key, value in benchmark.items()},
+    }
+    if settings.objective.maximise == "goodput":  # its value, unlike the others', depends on the limits
+        parts["goodput"] = _canonical(msgspec.to_builtins(settings.objective.slos))
+    return dict(sorted(parts.items()))
+
+
+def measurement_identity(parts: Mapping[str, str]) -> str:
+    """SHA-256 over the parts, as hexadecimal digits."""
+    return _digest(dict(parts))
+
+
+def run_identity(measurement: str, settings: RunSettings, seed: int) -> str:
+    """The measurement identity with the space, the initial objective and the settings of the search.
+
+    Budgets and time limits are not part of it: who raises them wants the same run to go on.
+    """
+    search = msgspec.structs.replace(settings.search, iters=0)  # a budget, like the others
+    return _digest(
+        {
+            "measurement": measurement,
+            "fields": msgspec.to_builtins(settings.fields),
+            "objective": msgspec.to_builtins(settings.objective),
+            "search": msgspec.to_builtins(search),
+            "repeats": settings.measuring.repeats,
+            "seed": seed,
+        }
+    )
+
+
+@cache
+def host_class() -> str:
+    """Processor, number of cores and architecture of this machine; two machines of one kind give the same."""
+    model = ""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.lower().startswith(("model name", "cpu part")):
+                model = line.partition(":")[2].strip()
+                break
+    except OSError:
+        model = platform.processor()
+    cores = len(list(Path("/sys/devices/system/cpu").glob("cpu[0-9]*")))
+    return f"{platform.machine()} {model} x{cores}"
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(_canonical(value).encode()).hexdigest()
+
+
+def _canonical(value: object) -> str:
+    return msgspec.json.encode(value, order="deterministic").decode()

@@ -1,0 +1,176 @@
+"""The loop: asks the policy what is due and does it, one run at a time, until it is told to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from serviceopt_journal.codec import Recorded
+from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
+from serviceopt_journal.events import (
+    EvaluationInterrupted,
+    RunCancelRequested,
+    RunFinished,
+    RunPaused,
+    RunStarted,
+)
+from serviceoptd.domain import policy
+from serviceoptd.domain.state import RunState, State
+from serviceoptd.io.processes import stop
+from serviceoptd.search.interface import Problem, Strategy
+from serviceoptd.service.context import Context, Interrupted
+from serviceoptd.service.launching import LiveService, launch
+from serviceoptd.service.measuring import measure
+from serviceoptd.service.proposing import propose
+from serviceoptd.service.stopping import finish_evaluation, interrupt_service, recover, stop_service
+
+
+class Loop:
+    """Works on the queue of runs. At most one service is alive at any time."""
+
+    def __init__(self, context: Context, strategy_class: Callable[[str], Callable[[Problem], Strategy]]) -> None:
+        self._context = context
+        self._strategy_class = strategy_class
+        self._live: LiveService | None = None
+        self._exhausted: set[int] = set()
+        self.stopping = ""
+        self.draining = False
+        context.ledger.listen(self._notice)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a service of ours is alive: its port is taken by ourselves."""
+        return self._live is not None
+
+    def stop(self, reason: str) -> None:
+        """Ends what runs and lets `run_forever` return; the interrupted evaluation goes on at the next start."""
+        self.stopping = reason
+        self._context.interrupt.set()
+        self._context.ledger.wake()
+
+    def drain(self) -> None:
+        """Lets `run_forever` return as soon as the evaluation under way is finished."""
+        self.draining = True
+        self._context.ledger.wake()
+
+    async def stop_idle_service(self) -> None:
+        """Ends the live service while nothing can be committed; its evaluation is tried again afterwards."""
+        if self._live is not None and self._live.child is not None and self._live.child.alive:
+            self._live.ended_by_us = True
+            limits = self._state.runs[self._live.run].settings.limits
+            await stop(self._live.child, grace=limits.stop, stop_command=self._live.plan.stop)
+
+    async def recover(self) -> None:
+        """Closes whatever a dead daemon had announced. To be called once, before `run_forever`."""
+        for run in self._state.queue():
+            try:
+                await recover(self._context, run)
+            except EnvironmentLacks as lacking:
+                await self._hold(run, lacking)
+
+    async def run_forever(self) -> None:
+        """Does what is due until `stop` or `drain`."""
+        while not self.stopping:
+            run = self._next_run()
+            if run is None or (self.draining and run.open_evaluation is None):
+                if self.draining:
+                    return
+                await self._context.ledger.changed()
+                continue
+            if run.status == "queued" and not run.cancel_requested:
+                await self._context.ledger.commit(RunStarted(run=run.number))
+                continue
+            await self._step(run)
+        if self._live is not None:
+            run = self._state.runs[self._live.run]
+            await self._close(run, self.stopping)
+
+    async def _step(self, run: RunState) -> None:
+        action = policy.next_action(
+            run, active_seconds=self._active_seconds(run), exhausted=run.number in self._exhausted
+        )
+        try:
+            await self._do(run, action)
+        except Interrupted:
+            fresh = self._state.runs[run.number]
+            await self._close(fresh, self.stopping or fresh.reason or "cancelled")
+        except (EnvironmentLacks, InvalidConfiguration) as lacking:
+            await self._close(self._state.runs[run.number], str(lacking))
+            await self._hold(run, lacking)
+
+    async def _do(self, run: RunState, action: policy.Action) -> None:
+        context = self._context
+        match action:
+            case policy.Propose(particle):
+                strategy = self._strategy_class(run.settings.search.strategy)
+                events = propose(self._state, run, particle, strategy)
+                if events is None:
+                    self._exhausted.add(run.number)
+                else:
+                    await context.ledger.commit(*events)
+            case policy.Launch():
+                self._live = await launch(context, run, action)
+            case policy.Measure():
+                if self._live is None:
+                    raise RuntimeError("a measurement is due on a service that is not ours")
+                await measure(context, run, self._live, action)
+            case policy.Stop(_, reason):
+                if self._live is None:
+                    await recover(context, run)
+                else:
+                    await stop_service(context, run, self._live, reason)
+                    self._live = None
+            case policy.FinishEvaluation(number):
+                await finish_evaluation(context, run, number)
+            case policy.FinishRun(outcome, reason):
+                await context.ledger.commit(self._finished(run, outcome, reason))
+            case policy.Wait():
+                await context.ledger.changed()
+
+    async def _close(self, run: RunState, reason: str) -> None:
+        """Ends what is alive and closes what was announced."""
+        self._context.interrupt.clear()
+        if self._live is not None:
+            await interrupt_service(self._context, run, self._live, reason)
+            self._live = None
+            return
+        evaluation = run.evaluation
+        if evaluation is not None and evaluation.announced:
+            await recover(self._context, run)
+
+    async def _hold(self, run: RunState, why: EnvironmentLacks | InvalidConfiguration) -> None:
+        reason = f"{why} ({why.hint})" if why.hint else str(why)
+        await self._context.ledger.commit(RunPaused(run=run.number, reason=reason, held=True))
+
+    def _finished(self, run: RunState, outcome: str, reason: str) -> RunFinished:
+        best = run.best()
+        return RunFinished(
+            run=run.number,
+            outcome="cancelled" if outcome == "cancelled" else "completed" if outcome == "completed" else "failed",
+            reason=reason,
+            recommended=best.number if best else None,
+            feasible=bool(best and run.judgement(best).feasible),
+            evaluations=len(run.evaluations),
+            seconds=max(0.0, self._context.clock.wall() - (run.started or self._context.clock.wall())),
+        )
+
+    def _next_run(self) -> RunState | None:
+        """The run whose service is alive, else the oldest one that is neither paused nor over."""
+        queue = self._state.queue()
+        if self._live is not None:
+            return self._state.runs[self._live.run]
+        return next((run for run in queue if not run.paused or run.cancel_requested), None)
+
+    def _active_seconds(self, run: RunState) -> float:
+        state = self._state
+        return run.active_seconds + max(0.0, self._context.clock.monotonic() - state.monotonic)
+
+    def _notice(self, recorded: Recorded, state: State) -> None:
+        event = recorded.event
+        if isinstance(event, RunCancelRequested) and self._live is not None and self._live.run == event.run:
+            self._context.interrupt.set()
+        if isinstance(event, EvaluationInterrupted):
+            self._exhausted.discard(event.run)
+
+    @property
+    def _state(self) -> State:
+        return self._context.ledger.state

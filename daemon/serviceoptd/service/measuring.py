@@ -1,0 +1,258 @@
+"""Measuring a running service with a benchmark client: announced, spawned, believed or not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from serviceopt_journal.errors import EnvironmentLacks
+from serviceopt_journal.events import Event, MeasurementFailed, MeasurementFinished, MeasurementStarted, ServiceFailed
+from serviceopt_journal.metrics import Metrics
+from serviceoptd.benchmarks.interface import Benchmark, ClientOutcome, MeasurementOrder, MeasurementPlan, UnusableResult
+from serviceoptd.config.masking import mask_argv
+from serviceoptd.domain.load import load_of
+from serviceoptd.domain.policy import Measure
+from serviceoptd.domain.settings import LogPatterns
+from serviceoptd.domain.state import RunState
+from serviceoptd.io import cgroups
+from serviceoptd.io.http_probe import probe
+from serviceoptd.io.log_follower import LogFollower, Match, scan
+from serviceoptd.io.processes import Child, spawn, stop
+from serviceoptd.io.readiness import exit_reason
+from serviceoptd.service.context import Context
+from serviceoptd.service.launching import LiveService
+
+POLL = 0.05  # seconds between looks at the logs while a client runs
+DYING = 1.0  # seconds in which a service whose client failed may turn out to have ended
+CLIENT_GRACE = 5.0  # seconds from SIGTERM to SIGKILL for a client that is no longer wanted
+SEEDS_PER_ATTEMPT = 1000
+
+Kind = Literal["fatal", "retryable", "exited", "timeout", "unusable", "service"]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a measurement does not count. `service`: the service is to blame, in these words."""
+
+    kind: Kind
+    reason: str
+    exit_status: int | None = None
+    metrics: Metrics | None = None
+    service: Literal["fatal", "retryable", "exited"] | None = None
+
+
+async def measure(context: Context, run: RunState, live: LiveService, action: Measure) -> None:
+    """Runs the client once and commits what it told.
+
+    Raises:
+        Interrupted: the measurement is not wanted any more; its client has been ended.
+        EnvironmentLacks: the client's program is not there.
+    """
+    benchmark = context.benchmark(run)
+    evaluation = run.evaluations[action.evaluation]
+    again = evaluation.measured_since_launch > 0
+    workplace = context.workplace(
+        run, f"evaluation-{action.evaluation}", f"measurement-{action.measurement}-{action.attempt}"
+    )
+    concurrency, request_rate = load_of(run.particles[action.particle].configuration)
+    order = MeasurementOrder(
+        configuration=run.particles[action.particle].configuration,
+        fields=run.settings.fields,
+        concurrency=concurrency,
+        request_rate=request_rate,
+        seed=action.measurement + SEEDS_PER_ATTEMPT * (action.attempt - 1),
+        warm_up_requests=run.settings.measuring.warm_up_requests,
+        objective=run.settings.objective,
+        workplace=workplace,
+        noise_key=(run.seed, action.particle, action.repeat),
+    )
+    plan = benchmark.plan(order)
+    reset = again and await _forget_cached_prefixes(live, run.settings.limits.http)
+    launch_id = os.urandom(16).hex()
+    cgroup = cgroups.path_of(context.cgroups, launch_id) if context.cgroups and plan.command else None
+    output = workplace.directory / "client.log"
+    started = MeasurementStarted(
+        run=run.number,
+        particle=action.particle,
+        evaluation=action.evaluation,
+        measurement=action.measurement,
+        attempt=action.attempt,
+        launch_id=launch_id,
+        concurrency=concurrency,
+        request_rate=request_rate,
+        num_prompts=plan.num_prompts,
+        seed=order.seed,
+        argv=mask_argv(plan.command.argv) if plan.command else (),
+        cgroup=str(cgroup or ""),
+        log=str(output) if plan.command else "",
+        directory=str(workplace.directory) if plan.command else "",
+        warm_up=order.warm_up_requests > 0,
+        cache_reset=reset,
+        simulated=plan.command is None,
+    )
+    await context.ledger.commit(started)
+    before = context.clock.monotonic()
+    if plan.command is None:
+        await context.unless_interrupted(asyncio.sleep(getattr(benchmark, "pace", 0.0)))
+        outcome = plan.simulated or Failure("exited", plan.failure or "the simulated client gave no result")
+    else:
+        outcome = await _run_client(context, run, live, benchmark, order, plan, launch_id, output)
+    seconds = context.clock.monotonic() - before
+    artefacts = _keep(context, plan.artefacts or {}, output) if plan.command else {}
+    await context.ledger.commit(*_events(run, started, outcome, seconds, artefacts))
+
+
+async def _forget_cached_prefixes(live: LiveService, timeout: float) -> bool:
+    """Asks the service to drop its prefix cache; false where it offers no such thing."""
+    if live.plan.reset_cache is None:
+        return False
+    answer = await probe(live.plan.reset_cache, timeout)
+    return answer.status == live.plan.reset_cache.status
+
+
+async def _run_client(
+    context: Context,
+    run: RunState,
+    live: LiveService,
+    benchmark: Benchmark,
+    order: MeasurementOrder,
+    plan: MeasurementPlan,
+    launch_id: str,
+    output: Path,
+) -> Metrics | Failure:
+    assert plan.command is not None  # noqa: S101 - told by the caller
+    began = time.time()  # compared with the result file's time stamp, which is wall time
+    try:
+        client = await spawn(
+            plan.command,
+            environment=order.workplace.environment,
+            working_directory=order.workplace.working_directory,
+            launch_id=launch_id,
+            output=output,
+            cgroup=cgroups.create(context.cgroups, launch_id) if context.cgroups else None,
+        )
+    except EnvironmentLacks as lacking:
+        return Failure("exited", f"the client could not be started: {lacking}")
+    limit = run.settings.limits.measurement
+    try:
+        ended = await context.unless_interrupted(_watch(run, live, client, output, limit))
+    finally:
+        await stop(client, grace=CLIENT_GRACE)
+    if isinstance(ended, Failure):
+        return ended
+    try:
+        return benchmark.read(ClientOutcome(exit_status=ended, output=output, started=began, order=order, plan=plan))
+    except UnusableResult as unusable:
+        return await _blame(run, live, output, ended, unusable)
+
+
+async def _watch(run: RunState, live: LiveService, client: Child, output: Path, limit: float) -> int | Failure:
+    """The client's exit status, or why it was not waited for."""
+    log = LogFollower(output)
+    ended = asyncio.ensure_future(client.wait())
+    deadline = asyncio.get_running_loop().time() + limit
+    try:
+        while not ended.done():
+            await asyncio.wait({ended}, timeout=POLL)
+            if failure := _service_failure(run, live):
+                return failure
+            if match := _found(log.lines(), run.settings.benchmark_errors):
+                reason = match.reason(run.settings.measuring.log_snippet_length)
+                return Failure(match.severity, f"the client's output says: {reason}")
+            if asyncio.get_running_loop().time() > deadline:
+                return Failure("timeout", f"the client did not end within {limit:g} s")
+        return ended.result()
+    finally:
+        ended.cancel()
+
+
+def _service_failure(run: RunState, live: LiveService) -> Failure | None:
+    if live.child is None:
+        return None
+    length = run.settings.measuring.log_snippet_length
+    status = live.child.exit_status
+    if match := _found(live.log.lines(ended=status is not None), run.settings.service_errors):
+        return Failure("service", f"the service's log says: {match.reason(length)}", service=match.severity)
+    if live.ended_by_us:
+        return Failure("service", "the service was stopped while the disk was full", service="retryable")
+    if status is not None:
+        reason = f"the service ended while it was measured: {exit_reason(status, live.log, length)}"
+        return Failure("service", reason, service="exited")
+    return None
+
+
+def _found(lines: list[str], patterns: LogPatterns) -> Match | None:
+    return next((match for line in lines if (match := scan(line, patterns))), None)
+
+
+async def _blame(run: RunState, live: LiveService, output: Path, exit_status: int, unusable: UnusableResult) -> Failure:
+    """A client whose requests failed often is the first to notice that its service has died."""
+    deadline = asyncio.get_running_loop().time() + DYING
+    while asyncio.get_running_loop().time() < deadline and live.child is not None:
+        if failure := _service_failure(run, live):
+            return failure
+        await asyncio.sleep(POLL)
+    if match := _found(LogFollower(output).lines(ended=True), run.settings.benchmark_errors):
+        reason = match.reason(run.settings.measuring.log_snippet_length)
+        return Failure(match.severity, f"the client's output says: {reason}", exit_status)
+    kind: Kind = "unusable" if exit_status == 0 else "exited"
+    return Failure(kind, str(unusable), exit_status, unusable.metrics)
+
+
+def _keep(context: Context, files: Mapping[str, Path], output: Path) -> dict[str, str]:
+    found = {name: path for name, path in {**files, "client.log": output}.items() if path.is_file()}
+    return {name: context.artefacts.keep(path) for name, path in found.items()}
+
+
+def _events(
+    run: RunState, started: MeasurementStarted, outcome: Metrics | Failure, seconds: float, artefacts: dict[str, str]
+) -> list[Event]:
+    if isinstance(outcome, Metrics):
+        return [
+            MeasurementFinished(
+                run=started.run,
+                particle=started.particle,
+                evaluation=started.evaluation,
+                measurement=started.measurement,
+                attempt=started.attempt,
+                metrics=outcome,
+                seconds=seconds,
+                artefacts=artefacts,
+                simulated=started.simulated,
+            )
+        ]
+    evaluation = run.evaluations[started.evaluation]
+    retryable = "retryable" in (outcome.kind, outcome.service)
+    will_retry = retryable and evaluation.failures + 1 < run.settings.measuring.attempts
+    failed = MeasurementFailed(
+        run=started.run,
+        particle=started.particle,
+        evaluation=started.evaluation,
+        measurement=started.measurement,
+        attempt=started.attempt,
+        kind=outcome.kind,
+        reason=outcome.reason,
+        exit_status=outcome.exit_status,
+        seconds=seconds,
+        metrics=outcome.metrics,
+        artefacts=artefacts,
+        will_retry=will_retry,
+    )
+    if outcome.service is None:
+        return [failed]
+    return [
+        failed,
+        ServiceFailed(
+            run=started.run,
+            evaluation=started.evaluation,
+            attempt=evaluation.attempt,
+            kind=outcome.service,
+            reason=outcome.reason,
+            will_retry=will_retry,
+        ),
+    ]

@@ -1,0 +1,88 @@
+"""Asking the search for a particle, and matching it with what has been measured already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from serviceopt_journal.events import Event, ParticleMatched, ParticleProposed
+from serviceoptd.domain.state import Particle, RunState, State
+from serviceoptd.search.interface import Problem, Proposal, Strategy, Trial
+
+
+def propose(
+    state: State, run: RunState, number: int, strategy_class: Callable[[Problem], Strategy]
+) -> list[Event] | None:
+    """The events that record the next particle; None when the space holds nothing new.
+
+    The strategy is rebuilt from the journal each time, so that a restart changes nothing.
+    """
+    current = run.space.current()
+    strategy = strategy_class(
+        Problem(
+            space=run.space,
+            seed=run.seed,
+            search=run.settings.search,
+            current=run.space.encode(current) if current is not None else None,
+        )
+    )
+    for particle in run.particles.values():
+        strategy.tell(_trial(run, particle))
+    proposal = strategy.ask(number)
+    if proposal is None:
+        return None
+    events: list[Event] = [
+        ParticleProposed(
+            run=run.number,
+            particle=number,
+            slot=proposal.slot,
+            iteration=proposal.iteration,
+            position=proposal.position,
+            velocity=proposal.velocity,
+            configuration=proposal.configuration,
+            strategy=run.settings.search.strategy,
+            origin=proposal.origin,
+        )
+    ]
+    if twin := _twin(state, run, proposal):
+        source, particle = twin
+        events.append(
+            ParticleMatched(
+                run=run.number, particle=number, same_as_run=source.number, same_as_particle=particle.number
+            )
+        )
+    return events
+
+
+def _trial(run: RunState, particle: Particle) -> Trial:
+    settled = particle.settled(run.settings.measuring.repeats)
+    return Trial(
+        proposal=Proposal(
+            particle=particle.number,
+            slot=particle.slot,
+            iteration=particle.iteration,
+            position=particle.position,
+            velocity=particle.velocity,
+            configuration=particle.configuration,
+            origin=particle.origin,
+        ),
+        fitness=run.judgement(particle).fitness if settled else None,
+        matched=particle.matched is not None,
+    )
+
+
+def _twin(state: State, run: RunState, proposal: Proposal) -> tuple[RunState, Particle] | None:
+    """Who holds the result of this very configuration: this run, or an earlier one of the same identity."""
+    sources = [run]
+    if run.settings.search.reuse_measurements:
+        sources += [
+            other
+            for other in state.runs.values()
+            if other.number != run.number and other.measurement_identity == run.measurement_identity
+        ]
+    key = run.space.key(proposal.configuration)
+    for source in sources:
+        for particle in source.particles.values():
+            known = source.space.key(particle.configuration) == key and particle.matched is None
+            if known and (source is run or source.result_of(particle) is not None):
+                return source, particle
+    return None

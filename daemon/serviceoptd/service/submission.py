@@ -1,0 +1,246 @@
+"""From what a client sends to a run in the journal. Everything is checked before anything is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
+from serviceopt_journal.events import Event, RunPaused, RunReconfigured, RunResumed, RunSubmitted
+from serviceoptd.config.load import Loaded, load_text
+from serviceoptd.config.masking import mask, masked_text
+from serviceoptd.config.problems import ConfigurationErrors
+from serviceoptd.config.reload import changes
+from serviceoptd.domain.settings import RunSettings
+from serviceoptd.domain.state import RunState
+from serviceoptd.engines.interface import Problem, ServiceOrder, Workplace
+from serviceoptd.io import environment_file
+from serviceoptd.io.children_environment import isolated
+from serviceoptd.io.ports import ensure_free
+from serviceoptd.service.context import PRIVATE_OPTIONS, Context
+from serviceoptd.service.identity import measurement_identity, measurement_parts, run_identity
+
+NO_PREDECESSOR = "no earlier run has this identity: a new one starts"
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client sends: the body of POST /v1/runs (docs/api.md)."""
+
+    configuration_text: str = ""
+    configuration_path: str | None = None
+    engine: str | None = None
+    benchmark: str | None = None
+    name: str | None = None
+    seed: int | None = None
+    load_breakpoint: bool = False
+    backup: bool = False
+    deploy_policy: Literal["single", "multiple"] = "single"
+    pd: Literal["competition", "disaggregation"] = "competition"
+    environment: dict[str, str] = {}
+    working_directory: str = "/"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A submission that was found to be good. Nothing has been written yet."""
+
+    submission: Submission
+    loaded: Loaded
+    settings: RunSettings
+    seed: int
+    parts: dict[str, str]
+    measurement_identity: str
+    run_identity: str
+
+    @property
+    def warnings(self) -> list[str]:
+        assumed = [self.loaded.assumed] if self.loaded.assumed else []
+        return [*assumed, *(str(warning) for warning in self.loaded.warnings)]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The run that a submission became, or that it continues."""
+
+    run: int
+    continued: bool = False
+    complete: bool = False  # the run that it would continue is over: nothing is due
+    warnings: tuple[str, ...] = ()
+
+
+def prepare(
+    submission: Submission, context_classes: Any, *, tool_prefix: Path | None, port_is_ours: bool = False
+) -> Prepared:
+    """Checks a submission against its configuration and against this machine. Writes nothing.
+
+    Args:
+        submission: what the client sent.
+        context_classes: gives `engine_class(name)` and `benchmark_class(name)`.
+        tool_prefix: the tool's own virtual environment, hidden from children.
+        port_is_ours: a service of ours is running, so the port may be taken by it.
+
+    Raises:
+        ConfigurationErrors: the configuration is not valid, or still has placeholders.
+        InvalidConfiguration: it asks for something that comes with a later release.
+        EnvironmentLacks: a program, a model or a free port is missing.
+    """
+    _refuse_what_comes_later(submission)
+    path = Path(submission.configuration_path) if submission.configuration_path else None
+    loaded = load_text(
+        submission.configuration_text,
+        path,
+        engine=submission.engine,
+        benchmark=submission.benchmark,
+        environment=submission.environment,
+    )
+    if loaded.placeholders:
+        raise ConfigurationErrors(loaded.placeholders)
+    settings = loaded.settings
+    if submission.backup:
+        settings = msgspec.structs.replace(settings, backup=True)
+    workplace = Workplace(
+        directory=Path("/nonexistent"),  # nothing is written while a submission is checked
+        working_directory=Path(submission.working_directory),
+        environment=isolated(submission.environment, tool_prefix=tool_prefix, path_prefix=settings.path_prefix),
+    )
+    engine = context_classes.engine_class(settings.engine)(settings.engine_options)
+    benchmark = context_classes.benchmark_class(settings.benchmark)(settings.benchmark_options)
+    _refuse([*engine.problems(workplace, settings.manage_lifecycle), *benchmark.problems(workplace)])
+    _check_first_plan(settings, engine, workplace, port_is_ours=port_is_ours)
+    parts = measurement_parts(settings, engine.identity(workplace), benchmark.identity(workplace))
+    measurement = measurement_identity(parts)
+    seed = submission.seed if submission.seed is not None else (loaded.seed or 0)
+    return Prepared(
+        submission=submission,
+        loaded=loaded,
+        settings=settings,
+        seed=seed,
+        parts=mask("", parts),
+        measurement_identity=measurement,
+        run_identity=run_identity(measurement, settings, seed),
+    )
+
+
+def _refuse_what_comes_later(submission: Submission) -> None:
+    if submission.deploy_policy == "multiple":
+        raise InvalidConfiguration(
+            "--deploy_policy multiple is not supported yet: a service spread over several machines comes with a later "
+            "release",
+            hint="use --deploy_policy single",
+        )
+    if submission.pd == "disaggregation":
+        raise InvalidConfiguration(
+            "--pd disaggregation is not supported yet: prefill and decode on separate instances come with a later release",
+            hint="use --pd competition",
+        )
+
+
+def _refuse(problems: list[Problem]) -> None:
+    if not problems:
+        return
+    text = "\n".join(f"{problem.key}: {problem.message}" for problem in problems)
+    hints = dict.fromkeys(problem.hint for problem in problems if problem.hint)
+    raise EnvironmentLacks(text, hint="; ".join(hints) or "`serviceoptctl doctor -c FILE` checks all of it")
+
+
+def _check_first_plan(settings: RunSettings, engine: Any, workplace: Workplace, *, port_is_ours: bool) -> None:
+    from serviceoptd.domain.space import Space
+
+    space = Space.of(settings.fields)
+    configuration = space.current() or space.decode([0.5] * len(space.dimensions))
+    plan = engine.plan(
+        ServiceOrder(
+            configuration=configuration,
+            fields=settings.fields,
+            workplace=workplace,
+            managed=settings.manage_lifecycle,
+        )
+    )
+    if plan.listens_on is not None and plan.command is not None and not port_is_ours:
+        ensure_free(*plan.listens_on)
+
+
+async def submit(
+    context: Context,
+    prepared: Prepared,
+    *,
+    uid: int,
+    through: Literal["socket", "standalone", "drop-in"],
+) -> Accepted:
+    """Puts a checked submission into the journal, or finds the run that it continues."""
+    if prepared.submission.load_breakpoint:
+        if found := _predecessor(context, prepared):
+            return await _continue(context, found, prepared)
+        warnings = (*prepared.warnings, NO_PREDECESSOR)
+    else:
+        warnings = tuple(prepared.warnings)
+    number = max(context.ledger.state.runs, default=0) + 1
+    environment, settings = _with_private_options(prepared)
+    file, sha256 = environment_file.keep(context.state_directory, environment)
+    submission = prepared.submission
+    await context.ledger.commit(
+        RunSubmitted(
+            run=number,
+            name=submission.name or prepared.loaded.name or f"run-{number}",
+            settings=settings,
+            seed=prepared.seed,
+            run_identity=prepared.run_identity,
+            measurement_identity=prepared.measurement_identity,
+            identity_parts=prepared.parts,
+            configuration_path=submission.configuration_path,
+            configuration_text=masked_text(submission.configuration_text),
+            working_directory=submission.working_directory,
+            environment_names=tuple(sorted(submission.environment)),
+            environment_file=file,
+            environment_sha256=sha256,
+            submitter_uid=uid,
+            submitted_through=through,
+            load_breakpoint=submission.load_breakpoint,
+        )
+    )
+    return Accepted(number, warnings=warnings)
+
+
+def _with_private_options(prepared: Prepared) -> tuple[dict[str, str], dict[str, Any]]:
+    """The environment to keep, and the settings for the event: secrets stand in the 0600 file only."""
+    environment = dict(prepared.submission.environment)
+    settings: dict[str, Any] = msgspec.to_builtins(prepared.settings)
+    real = {key: settings[key] for key in ("engine_options", "benchmark_options")}
+    masked: Mapping[str, Any] = {key: mask("", value) for key, value in real.items()}
+    if masked != real:
+        environment[PRIVATE_OPTIONS] = json.dumps(real)
+        settings |= masked
+    return environment, settings
+
+
+def _predecessor(context: Context, prepared: Prepared) -> RunState | None:
+    same = [run for run in context.ledger.state.runs.values() if run.run_identity == prepared.run_identity]
+    same = [run for run in same if run.outcome != "cancelled"]
+    return max(same, key=lambda run: run.number, default=None)
+
+
+async def _continue(context: Context, run: RunState, prepared: Prepared) -> Accepted:
+    """Goes on with a run: with a larger budget even with one that is over."""
+    allowed, _ = changes(run.settings, prepared.settings)
+    complete = run.over and run.admitted >= prepared.settings.budget.evaluations
+    events: list[Event] = []
+    if allowed and not complete:
+        events.append(RunReconfigured(run=run.number, changes=allowed, source="--load_breakpoint"))
+    if (run.over or run.paused) and not complete:
+        events.append(RunResumed(run=run.number, reason="continued with --load_breakpoint"))
+    if events:
+        await context.ledger.commit(*events)
+    return Accepted(run.number, continued=True, complete=complete, warnings=tuple(prepared.warnings))
+
+
+async def leave_others_alone(context: Context, mine: int | None) -> None:
+    """A process in the foreground works on its own run; other unfinished ones wait for somebody to continue them."""
+    for run in context.ledger.state.queue():
+        if run.number != mine and not run.paused:
+            reason = "interrupted; `serviceoptctl optimizer -lb` or `serviceoptctl resume` goes on"
+            await context.ledger.commit(RunPaused(run=run.number, reason=reason, held=True))

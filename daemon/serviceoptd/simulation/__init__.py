@@ -1,0 +1,1 @@
+"""Models of a service: what it would do, without one."""

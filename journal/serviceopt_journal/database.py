@@ -1,0 +1,177 @@
+"""How the database file is opened: by the one writer, and by readers that never change a byte of the directory's data.
+
+A reader cannot simply open a WAL database: SQLite would make `-wal` and `-shm` files, or rebuild them after a crash,
+and where the directory cannot be written it would refuse. So `ReadPlan` looks first at which files lie there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from enum import Enum
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+from .errors import EnvironmentLacks, JournalDamaged, JournalError, NotFound, ServiceoptError
+
+FILE_NAME = "journal.db"
+DAMAGE_HINT = (
+    "`serviceoptctl journal verify` lists every problem, `serviceoptctl export --events --until N` saves what is good; "
+    "nothing was changed"
+)
+# 8 KiB pages: a batch needs half the writes of 4 KiB ones, and a single event is not noticeably slower.
+_PAGE_BYTES = 8192
+_CHECKPOINT_PAGES = 1000
+_COPY_ATTEMPTS = 20
+
+
+def connect_for_writing(directory: Path) -> sqlite3.Connection:
+    """The writer's connection; makes the file where it is missing. Transactions are the caller's.
+
+    Raises:
+        sqlite3.Error: it cannot be opened, or is no database.
+        OSError: the file cannot be made.
+    """
+    path = directory / FILE_NAME
+    # Made here and not by SQLite, so that it and its companions have the mode that lets the group read.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+    # The journal serialises its callers itself, whichever thread they run in.
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA recursive_triggers = ON")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+class _Way(Enum):
+    SHARED = "beside a writer: its -shm file is there"
+    IMMUTABLE = "everything is in the database file"
+    COPY = "a writer died: its -wal file must be read, and reading in place would change files"
+
+
+class ReadPlan:
+    """Gives read-only connections to one state of the directory. Use as a context manager.
+
+    Args:
+        directory: the state directory.
+        alone: the caller holds the writer lock, so no writer is at work whatever files lie there.
+
+    Raises:
+        NotFound: there is no journal.
+    """
+
+    def __init__(self, directory: Path, *, alone: bool = False) -> None:
+        self._directory = directory
+        self._alone = alone
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+        self._way = self._choose()
+        self._before = self._signature()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._copy is not None:
+            self._copy.cleanup()
+
+    def connect(self) -> sqlite3.Connection:
+        """A new connection, with text as bytes. The caller closes it soon: an open transaction holds up checkpoints.
+
+        Raises:
+            sqlite3.Error: the file is not readable as a database.
+            EnvironmentLacks: this user may not read it.
+        """
+        if self._way is _Way.SHARED:
+            try:
+                return self._opened(self._directory, "mode=ro")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN:
+                    raise
+                # Companion files that this user may not use, and no writer that would make them usable.
+                self._way = _Way.COPY
+        if self._way is _Way.IMMUTABLE:
+            return self._opened(self._directory, "mode=ro&immutable=1")
+        if self._copy is None:
+            self._copy = self._copied()
+        return self._opened(Path(self._copy.name), "mode=rw")
+
+    def settled(self) -> bool:
+        """Whether what was read so far is one state. If not, a writer began meanwhile: read again with a new plan."""
+        return self._way is not _Way.IMMUTABLE or self._signature() == self._before
+
+    def _choose(self) -> _Way:
+        if not (self._directory / FILE_NAME).exists():
+            raise NotFound(
+                f"there is no journal in {self._directory}",
+                hint="nothing has been run here yet, or SERVICEOPT_STATE_DIR points elsewhere",
+            )
+        if not self._alone and _size(self._directory / f"{FILE_NAME}-shm") is not None:
+            return _Way.SHARED
+        return _Way.COPY if _size(self._directory / f"{FILE_NAME}-wal") else _Way.IMMUTABLE
+
+    def _opened(self, directory: Path, how: str) -> sqlite3.Connection:
+        path = directory / FILE_NAME
+        if not os.access(path, os.R_OK):
+            raise EnvironmentLacks(
+                f"{path} cannot be read by this user", hint="join the group that owns it, or use sudo"
+            )
+        connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?{how}", uri=True, isolation_level=None)
+        connection.text_factory = bytes
+        try:
+            # The first access is what opens the companion files.
+            connection.execute("PRAGMA schema_version").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _copied(self) -> tempfile.TemporaryDirectory[str]:
+        """The database and its WAL, copied aside while nothing changed them."""
+        copy = tempfile.TemporaryDirectory(prefix="serviceopt-journal-")
+        try:
+            for _ in range(_COPY_ATTEMPTS):
+                before = self._signature()
+                for name in (FILE_NAME, f"{FILE_NAME}-wal"):
+                    source = self._directory / name
+                    if source.exists():
+                        shutil.copyfile(source, Path(copy.name) / name)
+                if self._signature() == before:
+                    return copy
+        except OSError as error:
+            copy.cleanup()
+            raise EnvironmentLacks(
+                f"the journal cannot be copied for reading: {error}", hint="make room in the temporary directory"
+            ) from error
+        copy.cleanup()
+        raise JournalError(f"the journal in {self._directory} changes faster than it can be copied", hint="try again")
+
+    def _signature(self) -> tuple[object, ...]:
+        database = (self._directory / FILE_NAME).stat()
+        wal = _size(self._directory / f"{FILE_NAME}-wal")
+        return (database.st_ino, database.st_size, database.st_mtime_ns, wal or 0)
+
+
+def explain(error: sqlite3.Error) -> ServiceoptError:
+    """What an error of SQLite while reading means for the user."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return JournalError(f"the journal is busy: {error}", hint="try again")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+        return EnvironmentLacks(f"the journal cannot be opened: {error}", hint="check the permissions of its files")
+    return JournalDamaged(f"SQLite cannot read the journal: {error}", hint=DAMAGE_HINT)
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,108 @@
+"""The one root of every error that a user can meet, and the exit codes of both programs."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Stable exit codes of `serviceoptctl` and `serviceoptd` (documented in docs/exit-codes.md)."""
+
+    OK = 0
+    FAILURE = 1  # something that is our fault, or that nobody foresaw
+    USAGE = 2  # the command line itself: unknown option, missing argument
+    CONFIGURATION = 3  # a configuration file is not valid, or still has placeholders
+    ENVIRONMENT = 4  # this machine lacks something: program, model, free port, permission
+    UNREACHABLE = 5  # no daemon answers on the socket
+    JOURNAL_DAMAGED = 6  # the journal fails verification; in the unit's RestartPreventExitStatus
+    JOURNAL_LOCKED = 7  # another process writes this journal
+    JOURNAL_FUTURE = 8  # the journal holds events of a newer release
+    NOT_FOUND = 9  # no such run, or nothing to show
+    CONFLICT = 10  # not possible in the run's present state
+    INFEASIBLE = 11  # the run ended, and no measured configuration meets every SLO
+    RUN_FAILED = 12  # the run ended, and nothing could be measured
+    INTERRUPTED = 130  # Ctrl-C; the run can be continued
+
+
+class ServiceoptError(Exception):
+    """What happened, where, and what to do. Printed in one place, without a traceback.
+
+    Attributes:
+        exit_code: the exit code of the program that cannot go on.
+        hint: what the user can do about it; empty when the message says it already.
+    """
+
+    exit_code: ExitCode = ExitCode.FAILURE
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class JournalError(ServiceoptError):
+    """Something about the journal."""
+
+
+class JournalDamaged(JournalError):
+    """Verification failed: nothing may be appended until a person has looked."""
+
+    exit_code = ExitCode.JOURNAL_DAMAGED
+
+    def __init__(self, message: str, *, first_bad_seq: int | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.first_bad_seq = first_bad_seq
+
+
+class JournalLocked(JournalError):
+    """Another process holds the journal's writer lock."""
+
+    exit_code = ExitCode.JOURNAL_LOCKED
+
+
+class JournalFromTheFuture(JournalError):
+    """An event type or version that this release does not know."""
+
+    exit_code = ExitCode.JOURNAL_FUTURE
+
+
+class JournalFull(JournalError):
+    """No room on the disk. The transaction was rolled back; appending may be tried again on a reopened connection."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
+class JournalWriteFailed(JournalError):
+    """A commit or a sync failed for another reason than a full disk: the process must end, replay decides."""
+
+    exit_code = ExitCode.FAILURE
+
+
+class NotFound(ServiceoptError):
+    """There is no such run, event or file."""
+
+    exit_code = ExitCode.NOT_FOUND
+
+
+class Conflict(ServiceoptError):
+    """Not possible in the present state."""
+
+    exit_code = ExitCode.CONFLICT
+
+
+class InvalidConfiguration(ServiceoptError):
+    """The configuration, or a value that follows from it, cannot be used."""
+
+    exit_code = ExitCode.CONFIGURATION
+
+
+class EnvironmentLacks(ServiceoptError):
+    """This machine lacks something that the run needs."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
+class DaemonUnreachable(ServiceoptError):
+    """No daemon answers on the socket."""
+
+    exit_code = ExitCode.UNREACHABLE

@@ -1,0 +1,69 @@
+"""Where a journal may lie: on a local file system, whose locks and syncs mean what they say."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path, PurePosixPath
+
+from .errors import EnvironmentLacks
+
+_NETWORK = frozenset(
+    {
+        "9p", "acfs", "afs", "beegfs", "ceph", "cifs", "coda", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4",
+        "ocfs2", "orangefs", "panfs", "pvfs2", "smb3", "smbfs", "vboxsf", "wekafs",
+    }
+)  # fmt: skip
+_LOCAL_FUSE = frozenset({"fuse.fuse-overlayfs", "fuse.ntfs-3g", "fuse.bindfs"})
+
+
+def refuse_network_file_system(directory: Path, *, mountinfo: str | None = None) -> None:
+    """Returns when `directory` (which exists, or whose parents do) lies on a local file system.
+
+    Args:
+        mountinfo: the text of /proc/self/mountinfo; None reads it.
+
+    Raises:
+        EnvironmentLacks: it lies on a network file system.
+    """
+    if mountinfo is None:
+        mountinfo = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    place = PurePosixPath(directory.resolve())
+    mount_point, kind = _mount_of(place, mountinfo)
+    remote_fuse = (kind == "fuse" or kind.startswith("fuse.")) and kind not in _LOCAL_FUSE
+    if kind in _NETWORK or remote_fuse:
+        raise EnvironmentLacks(
+            f"{place} lies on {mount_point}, a {kind} file system: a journal there could lose events",
+            hint="set SERVICEOPT_STATE_DIR to a directory on a local disk",
+        )
+
+
+def sync_directory(directory: Path) -> None:
+    """Returns when the names of the files in `directory` are on the disk.
+
+    Raises:
+        OSError: the directory cannot be opened or synced.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _mount_of(place: PurePosixPath, mountinfo: str) -> tuple[str, str]:
+    """The mount point above `place` and its file system type; of several on one mount point the last counts."""
+    found, kind, depth = "/", "", 0
+    for line in mountinfo.splitlines():
+        before, separator, after = line.partition(" - ")
+        if not separator:
+            continue
+        point = PurePosixPath(_unescape(before.split(" ")[4]))
+        if place.is_relative_to(point) and len(point.parts) >= depth:
+            found, kind, depth = str(point), after.split(" ")[0], len(point.parts)
+    return found, kind
+
+
+def _unescape(text: str) -> str:
+    """The kernel writes blanks and backslashes of a mount point as three octal digits."""
+    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), text)

@@ -1,0 +1,26 @@
+"""What one measurement told. Lives here because events carry it; every other room imports it from here."""
+
+from __future__ import annotations
+
+import msgspec
+
+Latency = dict[str, float]
+"""Statistic -> seconds. Statistics are `mean`, `min`, `max` and percentiles such as `p50`, `p99`, `p99.9`."""
+
+
+class Metrics(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of one benchmark at one load, in the project's units."""
+
+    generate_speed: float  # output tokens/s
+    throughput: float  # completed requests/s
+    success_rate: float  # completed / sent, 0..1
+    completed: int  # requests
+    failed: int  # requests
+    duration: float  # seconds of the measured part, as the client reports it
+    ttft: Latency  # time to first token
+    tpot: Latency  # time per output token after the first
+    e2el: Latency = {}  # end-to-end latency of a request
+    itl: Latency = {}  # inter-token latency
+    goodput: float | None = None  # requests/s that met every SLO; None where the client does not tell
+    input_tokens: int | None = None
+    output_tokens: int | None = None

@@ -1,0 +1,321 @@
+"""The journal as its one writer sees it: open, verify, append."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from . import schema
+from .anchor import Anchor, Slots, read_anchor
+from .chain import GENESIS, Head, link
+from .clock import Clock, SystemClock
+from .codec import Recorded, decode, encode_commit
+from .database import DAMAGE_HINT, FILE_NAME, ReadPlan, connect_for_writing, explain
+from .errors import EnvironmentLacks, JournalDamaged, JournalError, JournalFull, JournalWriteFailed, ServiceoptError
+from .events import Event
+from .file_system import refuse_network_file_system, sync_directory
+from .lock import WriterLock
+from .verification import OnEvent, Report, database_was_lost, examine
+
+_LAST = "SELECT seq, hash FROM event ORDER BY seq DESC LIMIT 1"
+_REPLAY_ROWS = 1000
+_ROWS_EACH_STATEMENT = 100
+
+
+class Journal:
+    """The right and the means to append. Made by `Journal.open`; safe to use from any thread, one at a time."""
+
+    def __init__(
+        self,
+        *,
+        directory: Path,
+        lock: WriterLock,
+        connection: sqlite3.Connection,
+        anchor: Anchor | None,
+        head: Head,
+        clock: Clock,
+    ) -> None:
+        self._directory = directory
+        self._lock = lock
+        self._connection = connection
+        self._anchor = anchor
+        self._head = head
+        self._clock = clock
+        self._boot_id = clock.boot_id()
+        self._refusal: JournalError | None = None
+        self._guard: sqlite3.Connection | None = None
+        self._closed = False
+        self._appending = threading.Lock()
+
+    @classmethod
+    def open(
+        cls, state_directory: Path, *, clock: Clock | None = None, anchor: bool = True, on_event: OnEvent | None = None
+    ) -> Self:
+        """Takes the writer lock, verifies everything, and is ready to append. A refused opening changes nothing.
+
+        Args:
+            state_directory: made (mode 0750) if it is missing.
+            clock: stamps the events; the machine's clocks if not given.
+            anchor: False leaves the head anchor out, for measurements only: such a journal does not open with it.
+            on_event: called with every event while it is verified, so that the journal is read once.
+
+        Raises:
+            JournalLocked: another process writes this journal.
+            JournalDamaged: verification failed.
+            JournalFromTheFuture: a newer release wrote it.
+            JournalFull: there is no room for its files.
+            EnvironmentLacks: a network file system, or a directory that this user cannot write.
+        """
+        directory = _made(state_directory)
+        lock = WriterLock.acquire(directory)
+        try:
+            slots = read_anchor(directory) if anchor else None
+            report = _verified(directory, slots, on_event=on_event, anchored=anchor)
+            with _explained():
+                connection, writer_anchor = _connected(directory, slots, report.head, anchored=anchor)
+            journal = cls(
+                directory=directory,
+                lock=lock,
+                connection=connection,
+                anchor=writer_anchor,
+                head=report.head,
+                clock=clock or SystemClock(),
+            )
+            lock.sign()
+        except BaseException:
+            lock.withdraw()
+            raise
+        return journal
+
+    @property
+    def head(self) -> Head:
+        """The last acknowledged event."""
+        return self._head
+
+    def append(self, *events: Event) -> tuple[Recorded, ...]:
+        """Writes the events in one commit; returns them as a replay will give them back, once they are durable.
+
+        Raises:
+            JournalFull: no room on the disk; nothing was written. `reopen` before trying again.
+            JournalWriteFailed: the commit or a sync failed; this object takes no more events, the process must end.
+            EventNotStorable: an event could not be read back; nothing was written.
+        """
+        with self._appending:
+            if self._refusal is not None:
+                raise self._refusal
+            if not events:
+                return ()
+            bodies, records = encode_commit(
+                events,
+                first_seq=self._head.seq + 1,
+                time=self._clock.wall(),
+                monotonic=self._clock.monotonic(),
+                boot_id=self._boot_id,
+            )
+            values: list[int | str | bytes] = []
+            previous = self._head.hash
+            for seq, body in enumerate(bodies, self._head.seq + 1):
+                previous = link(previous, body)
+                values += (seq, body.decode(), previous)
+            self._commit(values)
+            head = Head(self._head.seq + len(bodies), previous)
+            if self._anchor is not None:
+                try:
+                    self._anchor.write(head)
+                except OSError as error:
+                    raise self._failed(f"the head anchor could not be written: {error}") from error
+            self._head = head
+            return records
+
+    def replay(self) -> Iterator[Recorded]:
+        """Every acknowledged event, in order, from the database."""
+        after = 0
+        while after < self._head.seq:
+            rows = self._connection.execute(
+                "SELECT CAST(body AS BLOB) FROM event WHERE seq > ? ORDER BY seq LIMIT ?", (after, _REPLAY_ROWS)
+            ).fetchall()
+            for (body,) in rows:
+                yield decode(body)
+            after += len(rows)
+
+    def reopen(self) -> None:
+        """Takes a new connection after JournalFull, so that appending may be tried again.
+
+        Raises:
+            JournalFull: there is still no room.
+            JournalWriteFailed: an earlier commit or sync failed for another reason.
+        """
+        with self._appending:
+            if isinstance(self._refusal, JournalWriteFailed):
+                raise self._refusal
+            self._connection.close()
+            with _explained():
+                self._connection = _writable(self._directory, self._head)
+            self._refusal = None
+
+    def close(self) -> None:
+        """Gives everything back. What was appended stays; a failed journal is left exactly as it failed."""
+        if self._closed:
+            return
+        self._closed = True
+        self._refusal = self._refusal or JournalWriteFailed("the journal is closed")
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+        if self._guard is not None:
+            self._guard.close()
+        if self._anchor is not None:
+            self._anchor.close()
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _commit(self, values: list[int | str | bytes]) -> None:
+        connection = self._connection
+        try:
+            # IMMEDIATE: a deferred transaction that reads first can fail to upgrade (SQLITE_BUSY_SNAPSHOT).
+            connection.execute("BEGIN IMMEDIATE")
+            for start in range(0, len(values), 3 * _ROWS_EACH_STATEMENT):
+                chunk = values[start : start + 3 * _ROWS_EACH_STATEMENT]
+                connection.execute(_insertion(len(chunk) // 3), chunk)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            if _is_full(error):
+                self._refusal = JournalFull(
+                    "there is no room on the disk: nothing was written", hint=f"make room on {self._directory}"
+                )
+                raise self._refusal from error
+            raise self._failed(f"a commit failed: {error}") from error
+
+    def _failed(self, reason: str) -> JournalWriteFailed:
+        self._refusal = JournalWriteFailed(
+            f"{reason}; what is on the disk is unknown until the journal is opened again",
+            hint="the daemon ends and is restarted; if this repeats, check the disk",
+        )
+        # Closing the last connection checkpoints, and after a failed sync the pages in memory must not be trusted.
+        # While this one is open, SQLite cannot take the lock that a checkpoint needs; read-only, it never will itself.
+        with contextlib.suppress(sqlite3.Error):
+            self._guard = sqlite3.connect(
+                f"file:{self._directory / FILE_NAME}?mode=ro", uri=True, check_same_thread=False
+            )
+            self._guard.execute(_LAST).fetchone()
+            self._connection.close()
+        return self._refusal
+
+
+@functools.cache
+def _insertion(rows: int) -> str:
+    """The statement that inserts so many rows: half the time of `executemany`. SQLite keeps it prepared."""
+    return f"INSERT INTO event (seq, body, hash) VALUES {', '.join(['(?, ?, ?)'] * rows)}"  # noqa: S608 - no values in it
+
+
+def _made(state_directory: Path) -> Path:
+    directory = state_directory.absolute()
+    refuse_network_file_system(directory)
+    try:
+        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentLacks(
+            f"{directory} cannot be made: {error.strerror}", hint="set SERVICEOPT_STATE_DIR to a directory that can"
+        ) from error
+    return directory
+
+
+def _verified(directory: Path, slots: Slots | None, *, on_event: OnEvent | None, anchored: bool) -> Report:
+    """What lies in the directory, which is not changed by looking."""
+    if lost := database_was_lost(directory, slots):
+        raise JournalDamaged(f"the journal is damaged: {lost}", first_bad_seq=1, hint=DAMAGE_HINT)
+    if not (directory / FILE_NAME).exists():
+        return Report()
+    with ReadPlan(directory, alone=True) as plan, _explained():
+        connection = plan.connect()
+        try:
+            report = examine(connection, slots, on_event=on_event, anchored=anchored)
+        finally:
+            connection.close()
+    if error := report.error():
+        raise error
+    return report
+
+
+def _connected(
+    directory: Path, slots: Slots | None, head: Head, *, anchored: bool
+) -> tuple[sqlite3.Connection, Anchor | None]:
+    new = not (directory / FILE_NAME).exists()
+    connection = _writable(directory, head)
+    try:
+        if new:
+            sync_directory(directory)
+        if not anchored:
+            return connection, None
+        if slots is None:
+            return connection, Anchor.create(directory, head)
+        anchor = Anchor.open(directory, slots)
+        if slots.newest != head:
+            anchor.write(head)
+    except BaseException:
+        connection.close()
+        raise
+    return connection, anchor
+
+
+def _writable(directory: Path, head: Head) -> sqlite3.Connection:
+    """The writer's connection, once it is sure that it can write and stands on the verified head."""
+    connection = connect_for_writing(directory)
+    try:
+        schema.bring_up(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+        _refuse_other_state(connection, head)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _refuse_other_state(connection: sqlite3.Connection, head: Head) -> None:
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    if mode != "wal":
+        raise EnvironmentLacks(f"SQLite keeps the journal in mode {mode} and not in WAL mode here")
+    found = Head(*(connection.execute(_LAST).fetchone() or GENESIS))
+    if found != head:
+        raise JournalDamaged(
+            f"the journal ended at event {head.seq} when it was verified, and now ends at {found.seq}",
+            first_bad_seq=min(head.seq, found.seq) + 1,
+            hint=DAMAGE_HINT,
+        )
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    # The shared memory file holds nothing durable: that it cannot grow only means that the disk is full.
+    code = getattr(error, "sqlite_errorcode", 0)
+    return bool(code & 0xFF == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        if _is_full(error):
+            raise JournalFull("there is no room on the disk for the journal", hint="make room") from error
+        explained: ServiceoptError = explain(error)
+        raise explained from error
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise JournalFull("there is no room on the disk for the journal", hint="make room") from error
+        raise EnvironmentLacks(
+            f"the journal's files cannot be written: {error}", hint="check the permissions"
+        ) from error

@@ -1,0 +1,35 @@
+"""The same loader with what is really installed: the built-in engines and clients, by their entry points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from serviceoptd.config.load import load
+from serviceoptd.config.plugins import installed
+from serviceoptd.config.reload import changes
+
+EXAMPLES = sorted((Path(__file__).parents[3] / "docs" / "examples").glob("*.toml"))
+DEFAULT_FILE = Path(__file__).parent / "msserviceprofiler-default.toml"
+
+
+def test_every_built_in_engine_and_client_is_usable() -> None:
+    assert [str(error) for error in installed().broken()] == []
+    assert {"vllm", "command", "simulated"} <= set(installed().engine_names)
+    assert {"vllm_benchmark", "command", "simulated"} <= set(installed().benchmark_names)
+    assert {"swarm", "random"} <= set(installed().strategy_names)
+
+
+@pytest.mark.parametrize("engine", [None, "vllm", "simulated"])
+def test_the_predecessors_default_file_loads_unchanged(engine: str | None) -> None:
+    loaded = load(DEFAULT_FILE, engine=engine, environment={})
+    assert loaded.settings.engine == (engine or "simulated")
+    assert {"CONCURRENCY", "MAX_NUM_SEQS"} <= {field.name for field in loaded.settings.fields}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_of_the_documentation_loads(path: Path) -> None:
+    loaded = load(path, environment={})
+    assert loaded.placeholders == ()
+    assert changes(loaded.settings, load(path, environment={}).settings) == ({}, [])

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serviceoptd.domain.settings import LogPatterns
+from serviceoptd.io.log_follower import LogFollower, Match, scan
+
+PATTERNS = LogPatterns(
+    fatal={"out_of_memory": ("out of memory", ""), "device_error": ("ERR99999",)},
+    retryable={"network_error": ("Connection reset", "memory")},
+)
+
+
+def test_a_log_that_is_not_there_yet_has_no_lines(tmp_path: Path) -> None:
+    follower = LogFollower(tmp_path / "log")
+    assert follower.lines() == []
+    assert follower.tail(10) == ""
+    follower.path.write_text("one\ntw")
+    assert follower.lines() == ["one"]
+    assert follower.lines() == []
+    with follower.path.open("a") as log:
+        log.write("o\n\nthree")
+    assert follower.lines() == ["two"]
+    assert follower.lines(ended=True) == ["three"]
+    assert follower.lines(ended=True) == []
+
+
+def test_a_log_that_is_truncated_or_replaced_is_read_from_its_new_start(tmp_path: Path) -> None:
+    follower = LogFollower(tmp_path / "log")
+    follower.path.write_text("a first line\nunfini")
+    assert follower.lines() == ["a first line"]
+    follower.path.write_text("new\n")
+    assert follower.lines() == ["new"]
+    (tmp_path / "rotated").write_text("another file, longer than before\n")
+    (tmp_path / "rotated").replace(follower.path)
+    assert follower.lines() == ["another file, longer than before"]
+
+
+def test_a_progress_bar_comes_as_lines_and_a_huge_line_in_pieces(tmp_path: Path) -> None:
+    follower = LogFollower(tmp_path / "log", longest_line=4)
+    follower.path.write_bytes(b"10%\r20%\r\nabcdefghij")
+    assert follower.lines() == ["10%", "20%", "abcd", "efgh"]
+    assert follower.lines(ended=True) == ["ij"]
+
+
+def test_bytes_that_are_no_text_do_not_stop_the_reading(tmp_path: Path) -> None:
+    follower = LogFollower(tmp_path / "log")
+    follower.path.write_bytes(b"caf\xe9 \xff\nnext\n")
+    assert follower.lines() == ["caf\ufffd \ufffd", "next"]
+    assert follower.tail(6) == "\ufffd\nnext"
+
+
+@given(pieces=st.lists(st.text("ab\n\ré", max_size=12), max_size=12), longest=st.integers(1, 9))
+def test_however_a_log_is_written_its_lines_are_the_same(pieces: list[str], longest: int) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        in_pieces = LogFollower(Path(directory) / "pieces", longest_line=longest)
+        at_once = LogFollower(Path(directory) / "at-once", longest_line=longest)
+        found = []
+        with in_pieces.path.open("ab", buffering=0) as log:
+            for piece in pieces:
+                log.write(piece.encode())
+                found += in_pieces.lines()
+        at_once.path.write_bytes("".join(pieces).encode())
+        assert found + in_pieces.lines(ended=True) == at_once.lines(ended=True)
+
+
+@given(text=st.text("ab é\n", max_size=40), characters=st.integers(0, 50))
+def test_the_tail_is_the_end_of_the_text(text: str, characters: int) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        follower = LogFollower(Path(directory) / "log")
+        follower.path.write_bytes(text.encode())
+        tail = follower.tail(characters)
+        assert len(tail) <= characters
+        assert text.strip().endswith(tail)
+        assert characters == 0 or bool(tail) == bool(text.strip()) or len(text.rstrip()) < len(text)
+
+
+def test_a_fatal_pattern_counts_before_a_retryable_one() -> None:
+    line = "E torch.OutOfMemoryError: CUDA out of memory"
+    assert scan(line, PATTERNS) == Match("fatal", "out_of_memory", "out of memory", line)
+    assert scan("host memory is low", PATTERNS) == Match("retryable", "network_error", "memory", "host memory is low")
+    assert scan("all is well", PATTERNS) is None
+    assert scan("", PATTERNS) is None
+
+
+@given(before=st.text("x", max_size=300), after=st.text("y", max_size=300), length=st.integers(13, 250))
+def test_a_reason_names_the_kind_and_shows_the_line_around_the_pattern(before: str, after: str, length: int) -> None:
+    match = scan(f"{before}out of memory{after}", PATTERNS)
+    assert match is not None
+    kind, _, snippet = match.reason(length).partition(": ")
+    assert kind == "out_of_memory"
+    assert "out of memory" in snippet
+    assert len(snippet) <= length
+    assert snippet in match.line
+    assert len(snippet) == min(length, len(match.line))

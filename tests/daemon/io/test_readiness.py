@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from child_stage import Stage
+from serviceoptd.domain.settings import LogPatterns
+from serviceoptd.engines.interface import HttpProbe, LogProbe
+from serviceoptd.io.child import Child
+from serviceoptd.io.log_follower import LogFollower
+from serviceoptd.io.processes import stop
+from serviceoptd.io.readiness import Readiness, ready, watch
+
+PATTERNS = LogPatterns(fatal={"out_of_memory": ("out of memory",)}, retryable={"network_error": ("timed out",)})
+SERVER = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    answers = [503, 200]
+    def do_GET(self):
+        self.send_response(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
+        self.end_headers()
+server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+server.serve_forever()
+"""
+
+
+def a_free_port() -> int:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        return int(reserved.getsockname()[1])
+
+
+def wait_for(
+    stage: Stage, probe: HttpProbe | LogProbe | None, code: str, *arguments: str, limit: float = 20.0
+) -> Readiness:
+    async def run() -> Readiness:
+        child = await stage.start(code, *arguments)
+        try:
+            return await ready(probe, follower=LogFollower(stage.output), child=child, limit=limit, patterns=PATTERNS)
+        finally:
+            await stop(child, grace=10)
+            assert asyncio.all_tasks() - {asyncio.current_task()} == set()
+
+    return asyncio.run(run())
+
+
+def test_a_service_is_ready_when_it_answers_with_the_right_status(stage: Stage) -> None:
+    port = a_free_port()
+    found = wait_for(stage, HttpProbe("127.0.0.1", port, "/health"), SERVER, str(port))
+    assert (found.ready, found.kind, found.reason) == (True, "ready", "")
+    assert stage.printed().count("GET /health") == 2  # the first answer was 503
+
+
+def test_a_service_is_ready_when_its_log_says_so(stage: Stage) -> None:
+    code = "import time; print('Daemon start'); print('Daemon start success!', flush=True); time.sleep(60)"
+    assert wait_for(stage, LogProbe("start success!"), code).ready
+
+
+def test_a_service_that_cannot_be_asked_is_ready_at_once(stage: Stage) -> None:
+    assert wait_for(stage, None, "import time; time.sleep(60)").kind == "ready"
+
+
+def test_a_service_that_ends_instead_is_reported_with_its_last_words(stage: Stage) -> None:
+    code = "import sys; print('usage: vllm serve'); sys.exit('unrecognized arguments: --max-num-sqes')"
+    found = wait_for(stage, HttpProbe("127.0.0.1", a_free_port(), "/health"), code)
+    assert (found.ready, found.kind, found.exit_status) == (False, "exited", 1)
+    assert found.reason.startswith("exited with status 1; its log ends: ")
+    assert "unrecognized arguments: --max-num-sqes" in found.reason
+
+
+def test_a_service_that_is_killed_in_silence_is_reported_with_the_signal(stage: Stage) -> None:
+    found = wait_for(stage, LogProbe("up"), "import os; os.kill(os.getpid(), 9)")
+    assert (found.kind, found.exit_status) == ("exited", -9)
+    assert found.reason == "ended by signal 9; its log is empty"
+
+
+def test_an_answer_of_somebody_else_does_not_make_a_dead_service_ready(stage: Stage) -> None:
+    async def run() -> Readiness:
+        server = await asyncio.start_server(lambda _, writer: writer.write(b"HTTP/1.1 200 OK\r\n\r\n"), "127.0.0.1", 0)
+        child = await stage.start("raise SystemExit(1)")
+        await child.wait()
+        probe = HttpProbe("127.0.0.1", server.sockets[0].getsockname()[1], "/health")
+        found = await ready(probe, follower=LogFollower(stage.output), child=child, limit=10, patterns=PATTERNS)
+        server.close()
+        await stop(child, grace=1)
+        return found
+
+    assert asyncio.run(run()).kind == "exited"
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "reason"),
+    [
+        ("RuntimeError: CUDA out of memory", "fatal", "out_of_memory: RuntimeError: CUDA out of memory"),
+        ("download timed out", "retryable", "network_error: download timed out"),
+        ("download timed out\\nout of memory", "fatal", "out_of_memory: out of memory"),
+    ],
+)
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_pattern_in_the_log_ends_the_wait_at_once(
+    stage: Stage, said: str, kind: str, reason: str, ends: bool
+) -> None:
+    after = "sys.exit(5)" if ends else "time.sleep(60)"
+    # Without a line end, when it is the last that a dying process says.
+    code = f"import sys, time; sys.stdout.write('{said}' + {'' if ends else chr(10)!r}); sys.stdout.flush(); {after}"
+    found = wait_for(stage, HttpProbe("127.0.0.1", a_free_port(), "/health"), code)
+    assert (found.ready, found.kind, found.reason) == (False, kind, reason)
+
+
+def test_a_service_that_says_nothing_is_given_up_after_the_limit(stage: Stage) -> None:
+    found = wait_for(stage, LogProbe("up"), "import time; time.sleep(60)", limit=0.1)
+    assert (found.ready, found.kind, found.exit_status) == (False, "timeout", None)
+    assert "time limit of 0.1 s" in found.reason
+    assert found.waited >= 0.1
+
+
+def test_somebody_elses_service_is_asked_without_a_child_and_without_a_log(stage: Stage) -> None:
+    async def run() -> Readiness:
+        probe = HttpProbe("127.0.0.1", a_free_port(), "/health")
+        return await ready(probe, follower=LogFollower(stage.output), child=None, limit=0.05, patterns=PATTERNS)
+
+    assert asyncio.run(run()).kind == "timeout"
+
+
+def test_a_cancelled_wait_leaves_no_task_and_the_child_as_it_was(stage: Stage) -> None:
+    async def run() -> None:
+        child = await stage.start("import time; time.sleep(60)")
+        probe = HttpProbe("127.0.0.1", a_free_port(), "/health")
+        waiting = asyncio.create_task(
+            ready(probe, follower=LogFollower(stage.output), child=child, limit=60, patterns=PATTERNS)
+        )
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert asyncio.all_tasks() - {asyncio.current_task()} == set()
+        assert child.alive
+        await stop(child, grace=10)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "status"),
+    [
+        ("print('done')", "exited", 0),
+        ("import time; print('request timed out', flush=True); time.sleep(60)", "retryable", None),
+    ],
+)
+def test_a_client_is_watched_until_it_ends_or_logs_a_pattern(
+    stage: Stage, code: str, kind: str, status: int | None
+) -> None:
+    async def watched(child: Child) -> Readiness:
+        return await watch(follower=LogFollower(stage.output), child=child, limit=20, patterns=PATTERNS)
+
+    async def run() -> None:
+        child = await stage.start(code)
+        found = await watched(child)
+        assert (found.ready, found.kind, found.exit_status) == (False, kind, status)
+        await stop(child, grace=10)
+
+    asyncio.run(run())

@@ -1,0 +1,63 @@
+"""A loop on a journal in memory, built as bootstrap builds the real one."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from memory_journal import MemoryJournal
+from serviceopt_journal.artefacts import ArtefactStore
+from serviceopt_journal.clock import SystemClock
+
+from serviceoptd.bootstrap import strategy_class
+from serviceoptd.config import plugins
+from serviceoptd.domain.evolve import fold
+from serviceoptd.domain.state import RunState, State
+from serviceoptd.service.context import Context
+from serviceoptd.service.ledger import Ledger
+from serviceoptd.service.loop import Loop
+from serviceoptd.service.submission import Submission, prepare, submit
+
+SMALL = """
+engine = "simulated"
+benchmark = "simulated"
+n_particles = 3
+iters = 2
+ttft_slo = 2.0
+[measurement]
+repeats = 2
+"""
+
+
+def a_loop(directory: Path, journal: MemoryJournal) -> tuple[Context, Loop]:
+    """A loop whose state is what the journal's records make."""
+    state = State()
+    for record in journal.records:
+        state = fold(state, record)
+    clock = SystemClock()
+    context = Context(
+        ledger=Ledger(journal, state, clock),
+        clock=clock,
+        state_directory=directory,
+        artefacts=ArtefactStore(directory),
+        engine_class=plugins.engine_class,
+        benchmark_class=plugins.benchmark_class,
+    )
+    return context, Loop(context, strategy_class)
+
+
+async def submitted(context: Context, text: str = SMALL, **changes: Any) -> int:
+    """The number of a new run with this configuration."""
+    submission = Submission(configuration_text=text, working_directory=str(context.state_directory), **changes)
+    prepared = prepare(submission, context, tool_prefix=None)
+    return (await submit(context, prepared, uid=0, through="standalone")).run
+
+
+async def finished(context: Context, loop: Loop, number: int, *, limit: float = 60.0) -> RunState:
+    """The run, when it is over."""
+    context.ledger.listen(lambda _record, state: loop.stop("over") if state.runs[number].over else None)
+    await loop.recover()
+    async with asyncio.timeout(limit):
+        await loop.run_forever()
+    return context.ledger.state.runs[number]

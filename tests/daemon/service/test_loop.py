@@ -1,0 +1,171 @@
+"""The loop on the simulated engine: queue, pause, cancel, resume, full disk."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from daemon.service.daemons import SMALL, a_loop, finished, submitted
+from memory_journal import MemoryJournal, full_disk
+from serviceopt_journal import events as e
+
+from serviceoptd.service import control
+
+
+class Killed(BaseException):
+    """The process ended here, as far as the test is concerned."""
+
+
+def test_a_run_uses_its_budget_and_recommends_a_measured_particle(tmp_path: Path) -> None:
+    async def story() -> None:
+        context, loop = a_loop(tmp_path, MemoryJournal())
+        run = await finished(context, loop, await submitted(context))
+        assert run.outcome == "completed"
+        assert run.admitted == 6
+        assert run.recommended is not None
+        assert all(p.simulated for p in run.particles.values() if p.measurements)
+        assert all(len(p.measurements) == 2 for p in run.particles.values() if p.admitted and not p.error)
+
+    asyncio.run(story())
+
+
+def test_runs_are_worked_on_in_the_order_of_their_submission(tmp_path: Path) -> None:
+    async def story() -> None:
+        journal = MemoryJournal()
+        context, loop = a_loop(tmp_path, journal)
+        await submitted(context)
+        await finished(context, loop, await submitted(context, seed=2))
+        order = [r.event.run for r in journal.records if isinstance(r.event, e.RunFinished)]
+        assert order == [1, 2]
+
+    asyncio.run(story())
+
+
+def test_a_paused_run_lets_the_next_one_go_first(tmp_path: Path) -> None:
+    async def story() -> None:
+        context, loop = a_loop(tmp_path, MemoryJournal())
+        first = await submitted(context)
+        await control.pause(context.ledger, context.ledger.state.runs[first], "later")
+        second = await finished(context, loop, await submitted(context, seed=2))
+        assert second.outcome == "completed"
+        assert not context.ledger.state.runs[first].particles
+
+    asyncio.run(story())
+
+
+def test_cancelling_ends_a_run_and_keeps_what_was_measured(tmp_path: Path) -> None:
+    async def story() -> None:
+        journal = MemoryJournal()
+        context, loop = a_loop(tmp_path, journal)
+        number = await submitted(context)
+
+        def cancel_after_two(record: object, state: object) -> None:
+            finished_now = sum(isinstance(r.event, e.MeasurementFinished) for r in journal.records)
+            if finished_now == 2 and not cancelling:
+                run = context.ledger.state.runs[number]
+                cancelling.append(asyncio.ensure_future(control.cancel(context.ledger, run, "enough")))
+
+        cancelling: list[asyncio.Future[None]] = []
+        context.ledger.listen(cancel_after_two)
+        run = await finished(context, loop, number)
+        assert run.outcome == "cancelled"
+        assert run.reason == "enough"
+        assert 1 <= len([p for p in run.particles.values() if p.measurements]) < 6
+        assert all(evaluation.phase == "finished" for evaluation in run.evaluations.values())
+
+    asyncio.run(story())
+
+
+def test_a_run_cancelled_in_the_queue_never_starts(tmp_path: Path) -> None:
+    async def story() -> None:
+        context, _ = a_loop(tmp_path, MemoryJournal())
+        number = await submitted(context)
+        await control.cancel(context.ledger, context.ledger.state.runs[number], "")
+        run = context.ledger.state.runs[number]
+        assert (run.outcome, run.started) == ("cancelled", None)
+
+    asyncio.run(story())
+
+
+def test_killed_at_every_commit_it_goes_on_with_what_is_due(tmp_path: Path) -> None:
+    async def uninterrupted() -> MemoryJournal:
+        journal = MemoryJournal()
+        context, loop = a_loop(tmp_path / "whole", journal)
+        await finished(context, loop, await submitted(context))
+        return journal
+
+    async def killed_at(seq: int) -> MemoryJournal:
+        journal = MemoryJournal()
+        context, loop = a_loop(tmp_path / str(seq), journal)
+        number = await submitted(context)
+
+        def kill(head: int) -> None:
+            if head >= seq:
+                raise Killed
+
+        journal.after_append = kill
+        with pytest.raises(Killed):
+            await finished(context, loop, number)
+        resumed = MemoryJournal(journal.records)
+        context, loop = a_loop(tmp_path / str(seq), resumed)
+        await finished(context, loop, number)
+        return resumed
+
+    whole = asyncio.run(uninterrupted())
+    assert len(whole.records) > 50
+    for seq in range(2, len(whole.records)):
+        resumed = asyncio.run(killed_at(seq))
+        assert proposals(resumed) == proposals(whole), seq
+        assert results(resumed) == results(whole), seq
+        assert launches(resumed) <= launches(whole) + 1
+
+
+def proposals(journal: MemoryJournal) -> list[object]:
+    return [r.event for r in journal.records if isinstance(r.event, e.ParticleProposed | e.ParticleMatched)]
+
+
+def results(journal: MemoryJournal) -> list[object]:
+    return [
+        (r.event.particle, r.event.evaluation, r.event.measurement, r.event.metrics)
+        for r in journal.records
+        if isinstance(r.event, e.MeasurementFinished)
+    ]
+
+
+def launches(journal: MemoryJournal) -> int:
+    return sum(isinstance(r.event, e.ServiceLaunching) for r in journal.records)
+
+
+def test_on_a_full_disk_it_waits_and_goes_on_when_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serviceoptd.service.ledger.RETRY_AFTER", 0.01)
+
+    async def story() -> None:
+        journal = MemoryJournal()
+        context, loop = a_loop(tmp_path, journal)
+        number = await submitted(context)
+        journal.before_append = full_disk(3)
+        run = await finished(context, loop, number)
+        assert run.outcome == "completed"
+        assert journal.reopened == 3
+        held = [r.event for r in journal.records if isinstance(r.event, e.WritingHeld)]
+        assert len(held) == 1
+        assert held[0].seconds > 0
+
+    asyncio.run(story())
+
+
+def test_results_of_an_earlier_run_of_the_same_identity_are_reused_when_asked_for(tmp_path: Path) -> None:
+    async def story() -> None:
+        context, loop = a_loop(tmp_path, MemoryJournal())
+        await finished(context, loop, await submitted(context))
+        again = SMALL + "[search]\nreuse_measurements = true\n"
+        context2, loop2 = a_loop(tmp_path, context.ledger._journal)  # type: ignore[arg-type]
+        run = await finished(context2, loop2, await submitted(context2, again))
+        assert any(p.matched is not None and p.matched[0] == 1 for p in run.particles.values())
+        other = again.replace("[measurement]", "[simulated]\nnum_prompts = 77\n[measurement]")
+        context3, loop3 = a_loop(tmp_path, context2.ledger._journal)  # type: ignore[arg-type]
+        run = await finished(context3, loop3, await submitted(context3, other))
+        assert not any(p.matched is not None and p.matched[0] != run.number for p in run.particles.values())
+
+    asyncio.run(story())

@@ -1,0 +1,145 @@
+"""A booted systemd for tests, and what is run in it. The fixtures are in systemd/conftest.py."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+SANDBOX = ROOT / "tests" / "systemd" / "systemd-sandbox"
+UNIT = "serviceoptd.service"
+SYSTEM_PYTHON = "/usr/bin/python3"
+STATE = "/var/lib/serviceoptd"
+
+
+class Sandbox:
+    """A booted systemd. Commands run inside it; what they change is gone with it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def control(self, *arguments: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
+        """Runs systemd-sandbox itself."""
+        command = [str(SANDBOX), "--name", self.name, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+    def run(
+        self,
+        *command: str,
+        user: str | None = None,
+        cwd: str = "/",
+        environment: dict[str, str] | None = None,
+        timeout: float = 60.0,
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a command inside, with a clean environment; its exit status is returned."""
+        options = ["--clean-env", "--cwd", cwd, *(["--user", user] if user else [])]
+        options += [f"--env={name}={value}" for name, value in (environment or {}).items()]
+        return self.control("exec", *options, "--", *command, timeout=timeout)
+
+    def must(self, *command: str, **options: Any) -> str:
+        """The same, and its output; a failure fails the test with all that it said."""
+        done = self.run(*command, **options)
+        assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.log()}"
+        return done.stdout
+
+    def write(self, path: str, text: str, *, mode: str = "0644") -> None:
+        """A file inside."""
+        self.must("mkdir", "-p", str(Path(path).parent))
+        self.must(SYSTEM_PYTHON, "-c", "import sys; open(sys.argv[1], 'w').write(sys.argv[2])", path, text)
+        self.must("chmod", mode, path)
+
+    def show(self, *properties: str) -> dict[str, str]:
+        """Properties of the unit."""
+        output = self.must("systemctl", "show", UNIT, *(f"--property={name}" for name in properties))
+        return dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+
+    def events(self, *types: str) -> list[dict[str, Any]]:
+        """The journal's events, oldest first, read by the installed client."""
+        output = self.must("serviceoptctl", "events", "--json", "-n", "100000", *(f"--type={each}" for each in types))
+        return [json.loads(line)["event"] for line in output.splitlines()]
+
+    def status(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.must("serviceoptctl", "status", "--json"))
+        return document
+
+    def log(self) -> str:
+        """The unit's log, for the message of a failure."""
+        return self.run("journalctl", "-u", UNIT, "--no-pager", "-n", "60").stdout
+
+    def until(self, holds: Callable[[], Any], what: str, *, limit: float = 30.0) -> Any:
+        """Waits until something holds; the poll is short, since a booted systemd shares this machine."""
+        end = time.monotonic() + limit
+        while not (value := holds()):
+            assert time.monotonic() < end, f"{what}: not within {limit} s\n{self.log()}"
+            time.sleep(0.05)
+        return value
+
+    def processes_with_a_launch_id(self) -> list[str]:
+        """Every process inside that was started as a service or a client, whatever became of its parents."""
+        script = (
+            "import glob\n"
+            "for path in glob.glob('/proc/[0-9]*/environ'):\n"
+            "    try:\n"
+            "        if b'SERVICEOPT_LAUNCH_ID=' in open(path, 'rb').read(): print(path)\n"
+            "    except OSError: pass\n"
+        )
+        return self.must(SYSTEM_PYTHON, "-c", script).split()
+
+
+def install(sandbox: Sandbox, *variables: str) -> str:
+    """`make install` as documented for a machine without a network."""
+    return sandbox.must(
+        "make", "--no-print-directory", "-C", "/mnt/source", "-f", "systemd/install.mk", "install",
+        f"PACKAGE={_wheel(sandbox)}", "PIP_ARGUMENTS=--no-index --find-links /mnt/wheels", *variables,
+        timeout=180.0,
+    )  # fmt: skip
+
+
+def _wheel(sandbox: Sandbox) -> str:
+    return sandbox.must("find", "/mnt/wheels", "-name", "serviceopt-*.whl").strip()
+
+
+STUB_CONFIGURATION = """
+n_particles = {particles}
+iters = 1
+stop_timeout = 5
+
+[vllm]
+program = "/mnt/stubs/vllm"
+[vllm.command]
+host = "127.0.0.1"
+port = 18300
+model = "stub-model"
+served_model_name = "stub"
+others = "{service}"
+
+[[vllm.target_field]]
+name = "MAX_NUM_SEQS"
+config_position = "env"
+min = 8
+max = 64
+dtype = "int"
+value = 16
+
+[vllm_benchmark]
+program = "/mnt/stubs/vllm"
+[vllm_benchmark.command]
+host = "127.0.0.1"
+port = 18300
+model = "stub-model"
+served_model_name = "stub"
+dataset_name = "random"
+num_prompts = 20
+others = "{client}"
+"""
+
+
+def stub_configuration(*, particles: int = 3, service: str = "", client: str = "") -> str:
+    """A run of the stub programs, each of them a real process; the arguments are those of tests/stubs."""
+    return STUB_CONFIGURATION.format(particles=particles, service=service, client=client)
+
+

@@ -1,0 +1,131 @@
+"""Writes a result as `vllm bench serve` does, calculated from the service's parameters and the load.
+
+    --stub-seconds S         takes S seconds
+    --stub-hang              never ends
+    --stub-lie LIE           all-failed, some-failed, nan, none, stale, other, exit-7, half-a-file or zero-latency
+    --stub-when NAME>NUMBER  the above only where this holds of its own arguments (`>`, `<` or `=`)
+    --stub-once FILE         the above only once: the file remembers
+
+As the real one it exits 0 when every request failed, and 1 without a file when no service answers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from stub_arguments import Arguments, age
+
+INPUT_LENGTH, OUTPUT_LENGTH = 128, 32
+PERCENTILES = (50, 90, 95, 99)
+
+
+def main(given: list[str]) -> None:
+    """Measures once."""
+    print(f"stub-client: began {time.time():.6f} age {age():.6f}", flush=True)
+    arguments = Arguments(given)
+    misbehaves = arguments.misbehaves()
+    lie = arguments.text("stub-lie") if misbehaves else ""
+    try:
+        seqs, tokens = parameters_of(arguments)
+    except (OSError, ValueError) as unreachable:
+        print(f"stub-client: no service answers: {unreachable}", flush=True)
+        leave(1)
+    if misbehaves:
+        time.sleep(arguments.number("stub-seconds", 0.0))
+        if arguments.has("stub-hang"):
+            time.sleep(3600.0)
+    if lie == "exit-7":
+        print("stub-client: something went wrong in the client", flush=True)
+        leave(7)
+    write(arguments, result(arguments, seqs, tokens, lie), lie)
+    leave(0)
+
+
+def leave(status: int) -> None:
+    """Ends at once: an interpreter's own end is not what the tests measure."""
+    print(f"stub-client: ended {time.time():.6f}", flush=True)
+    os._exit(status)
+
+
+def parameters_of(arguments: Arguments) -> tuple[float, float]:
+    """MAX_NUM_SEQS and MAX_NUM_BATCHED_TOKENS, as the stub engine tells them."""
+    address = (arguments.text("host", "127.0.0.1"), int(arguments.number("port", 8000)))
+    with socket.create_connection(address, timeout=5.0) as connection:
+        connection.sendall(b"GET /stub/parameters HTTP/1.1\r\nHost: stub\r\nConnection: close\r\n\r\n")
+        answer = b""
+        while received := connection.recv(4096):
+            answer += received
+    seqs, tokens = answer.decode().rsplit("\r\n", 1)[1].split()
+    return float(seqs), float(tokens)
+
+
+def result(arguments: Arguments, seqs: float, tokens: float, lie: str) -> dict[str, Any]:
+    """More sequences at a time: more throughput, and slower tokens. Fewer than are sent: they wait for the first."""
+    prompts = int(arguments.number("num-prompts", 1000))
+    limit = arguments.text("max-concurrency")
+    concurrency = float(limit) if limit else float(prompts)
+    batch = min(seqs, concurrency)
+    tpot = 5.0 + 1.5 * batch + 40.0 * batch / max(tokens, 1.0)  # ms
+    ttft = 30.0 + OUTPUT_LENGTH * tpot * max(0.0, concurrency - batch) / batch  # ms
+    e2el = ttft + (OUTPUT_LENGTH - 1) * tpot
+    rate = batch / (OUTPUT_LENGTH * tpot / 1000.0 + 0.03)  # requests/s
+    completed = {"all-failed": 0, "some-failed": prompts - prompts // 3}.get(lie, prompts)
+    times = {"ttft": ttft, "tpot": tpot, "itl": tpot, "e2el": e2el}
+    if lie in ("all-failed", "zero-latency"):
+        times = dict.fromkeys(times, 0.0)
+    if lie == "all-failed":
+        rate = 0.0
+    document: dict[str, Any] = {
+        "date": time.strftime("%Y%m%d-%H%M%S"),
+        "endpoint_type": "openai",
+        "backend": "openai",
+        "label": None,
+        "model_id": "another-model" if lie == "other" else arguments.text("model"),
+        "tokenizer_id": arguments.text("model"),
+        "num_prompts": prompts + 1 if lie == "other" else prompts,
+        "request_rate": arguments.number("request-rate", 0.0) or "inf",
+        "burstiness": 1.0,
+        "max_concurrency": int(concurrency) if limit else None,
+        "duration": completed / rate if rate else 1.0,
+        "completed": completed,
+        "failed": prompts - completed,
+        "total_input_tokens": INPUT_LENGTH * completed,
+        "total_output_tokens": OUTPUT_LENGTH * completed,
+        "request_throughput": rate,
+        "request_goodput": rate if arguments.has("goodput") else None,
+        "output_throughput": rate * OUTPUT_LENGTH,
+        "total_token_throughput": rate * (INPUT_LENGTH + OUTPUT_LENGTH),
+        "max_concurrent_requests": int(concurrency),
+    }
+    for name, value in times.items():
+        document |= {f"mean_{name}_ms": value, f"median_{name}_ms": value, f"std_{name}_ms": 0.0}
+        document |= {f"p{percentile}_{name}_ms": value for percentile in percentiles(arguments)}
+    if lie == "nan":
+        document |= {"mean_ttft_ms": float("nan"), "output_throughput": float("nan")}
+    return document
+
+
+def percentiles(arguments: Arguments) -> list[str]:
+    asked = arguments.text("metric-percentiles")
+    return asked.split(",") if asked else [str(percentile) for percentile in PERCENTILES]
+
+
+def write(arguments: Arguments, document: dict[str, Any], lie: str) -> None:
+    if lie == "none":
+        return
+    path = Path(arguments.text("result-dir", "."), arguments.text("result-filename", "result.json"))
+    text = json.dumps(document)
+    path.write_text(text[: len(text) // 2] if lie == "half-a-file" else text)
+    if lie == "stale":
+        long_ago = time.time() - 3600.0
+        os.utime(path, (long_ago, long_ago))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,127 @@
+"""A service that answers `GET /health` and does nothing else: what the daemon must cope with, without a model.
+
+    --stub-delay S           ready only after S seconds
+    --stub-die-after S       ends with exit status 3 after S seconds
+    --stub-log TEXT          prints a line after --stub-log-after seconds (0), such as a fatal or a retryable pattern
+    --stub-ready-line TEXT   prints a line when it is ready
+    --stub-grandchild        starts a process that left its session and process group, and ignores SIGTERM
+    --stub-ignore-sigterm    goes on after SIGTERM
+    --stub-hang              is never ready
+    --stub-when NAME>NUMBER  the above only where this holds of its own arguments (`>`, `<` or `=`)
+    --stub-once FILE         the above only once: the file remembers
+
+Prints when it began and when it was ready (seconds since the epoch), for tests/bench/evaluation_overhead.py.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+import time
+
+from stub_arguments import Arguments, age
+
+CACHE = 'vllm:cache_config_info{block_size="128",engine="0",num_gpu_blocks="256"} 1.0\n'
+
+
+def main(given: list[str]) -> None:
+    """Serves until SIGTERM."""
+    began = time.time()
+    say(f"stub-engine: began {began:.6f} age {age():.6f}")
+    arguments = Arguments(given)
+    misbehaves = arguments.misbehaves()
+    if not (misbehaves and arguments.has("stub-ignore-sigterm")):
+        signal.signal(signal.SIGTERM, end)
+    else:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if misbehaves and arguments.has("stub-grandchild"):
+        leave_a_grandchild()
+    serve(arguments, began, misbehaves=misbehaves)
+
+
+def serve(arguments: Arguments, began: float, *, misbehaves: bool) -> None:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((arguments.text("host", "127.0.0.1"), int(arguments.number("port", 8000))))
+    listener.listen(64)
+    never = float("inf")
+    ready_at = never if misbehaves and arguments.has("stub-hang") else began
+    ready_at += arguments.number("stub-delay", 0.0) if misbehaves else 0.0
+    dies_at = began + arguments.number("stub-die-after", never) if misbehaves else never
+    logs_at = began + arguments.number("stub-log-after", 0.0) if misbehaves and arguments.has("stub-log") else never
+    announced = False
+    while True:
+        now = time.time()
+        if now >= dies_at:
+            say("stub-engine: dies")
+            os._exit(3)
+        if now >= logs_at:
+            logs_at = never
+            say(arguments.text("stub-log"))
+        if now >= ready_at and not announced:
+            announced = True
+            say(f"stub-engine: ready {now:.6f}")
+            if arguments.has("stub-ready-line"):
+                say(arguments.text("stub-ready-line"))
+        due = min(dies_at, logs_at, never if announced else ready_at)
+        wait = None if due == never else max(0.0, due - now)
+        if select.select([listener], [], [], wait)[0]:
+            answer(listener, arguments, ready=announced)
+
+
+def answer(listener: socket.socket, arguments: Arguments, *, ready: bool) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(1.0)
+        try:
+            request = connection.recv(4096).decode("latin-1").split("\r\n", 1)[0]
+            if request.startswith("POST /reset_prefix_cache"):
+                say("stub-engine: prefix cache reset")
+            body = body_of(request, arguments) if ready else None
+            status = "503 Service Unavailable" if not ready else "200 OK" if body is not None else "404 Not Found"
+            text = body or ""
+            connection.sendall(
+                f"HTTP/1.1 {status}\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}".encode()
+            )
+        except OSError:
+            return  # the other side gave up: its business
+
+
+def body_of(request: str, arguments: Arguments) -> str | None:
+    path = request.split(" ")[1] if request.count(" ") == 2 else ""
+    seqs, tokens = arguments.number("max-num-seqs", 256), arguments.number("max-num-batched-tokens", 8192)
+    return {
+        "/health": "",
+        "/reset_prefix_cache": "",
+        "/metrics": CACHE,
+        "/stub/parameters": f"{seqs:g} {tokens:g}",
+    }.get(path)
+
+
+def leave_a_grandchild() -> None:
+    """Double fork and setsid: no longer a child, a member of the session, or of the process group."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            say(f"stub-engine: grandchild {os.getpid()}")
+            time.sleep(600)
+        os._exit(0)
+    os.wait()
+
+
+def end(number: int, _frame: object) -> None:
+    say(f"stub-engine: ended {time.time():.6f} by signal {number}")
+    os._exit(0)
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
