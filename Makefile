@@ -2,24 +2,24 @@
 # make test       the test suite
 # make test-real  the suites against a real vLLM on the CPU (installs it: 3.4 GB)
 # make lint       ruff and mypy --strict
-# make install    the daemon as a systemd service (as root; PREFIX=/opt/serviceopt)
+# make install    the daemon as a systemd service, as root (systemd/install.mk)
 
-PYTHON ?= python3
 VENV ?= .venv
-PREFIX ?= /opt/serviceopt
+VENV_PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-real lint install uninstall bench docs
+.PHONY: demo test test-real lint
+.DEFAULT_GOAL := demo
 
 $(VENV)/.run: pyproject.toml
 	@echo "setting up $(VENV)"
-	@$(PYTHON) -m venv $(VENV)
+	@$(VENV_PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
 $(VENV)/.develop: pyproject.toml
 	@echo "setting up $(VENV) with what tests and linters need"
-	@$(PYTHON) -m venv $(VENV)
+	@$(VENV_PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
 	@touch $@ $(VENV)/.run
 
@@ -38,8 +38,4 @@ lint: $(VENV)/.develop
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-install:
-	$(PYTHON) systemd/install --prefix $(PREFIX)
-
-uninstall:
-	$(PYTHON) systemd/install --prefix $(PREFIX) --uninstall
+include systemd/install.mk

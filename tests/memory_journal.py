@@ -22,14 +22,13 @@ class MemoryJournal:
 
     def append(self, *events: Event) -> tuple[Recorded, ...]:
         self.before_append()
-        encoded = encode_commit(
+        _, appended = encode_commit(
             events,
             first_seq=len(self.records) + 1,
             time=self._clock.wall(),
             monotonic=self._clock.monotonic(),
             boot_id=self._clock.boot_id(),
         )
-        appended = tuple(recorded for recorded, _ in encoded)
         self.records.extend(appended)
         self.after_append(len(self.records))
         return appended

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def main(state_dir: Path | None, socket: Path | None, config_dir: Path, log_leve
     """
     from serviceoptd import bootstrap, log
 
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # inherited as ignored, exit statuses of our children would be lost
     log.configure(log_level.upper())
     defaults = places()
     state = (state_dir or defaults.state).absolute()

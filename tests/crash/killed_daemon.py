@@ -19,8 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from serviceopt_journal.store import Journal
+from serviceopt_journal.codec import Recorded
+from serviceopt_journal.events import Event
 from serviceopt_journal.places import Places
+from serviceopt_journal.store import Journal
 from serviceoptd import bootstrap
 
 
@@ -51,8 +53,8 @@ def dies(*, after_seq: int | None = None, after: str = "", before: str = "") -> 
     """From now on this process dies at that commit."""
     append = Journal.append
 
-    def appended_then_dead(journal: Journal, *events: Any) -> Any:
-        types = [event.__struct_config__.tag for event in events]
+    def appended_then_dead(journal: Journal, *events: Event) -> tuple[Recorded, ...]:
+        types = [str(event.__struct_config__.tag) for event in events]
         if before and before in types:
             die()
         recorded = append(journal, *events)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
 from stubs.scenario import assert_sound, left_over, of_type, places, records, stub_run, verified, wait_for

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
 from serviceopt_journal.verification import verify
@@ -80,7 +81,7 @@ def proposals(recorded: list[Recorded]) -> list[tuple[Any, ...]]:
     ]
 
 
-def results(recorded: list[Recorded]) -> list[tuple[Any, ...]]:
+def results(recorded: list[Recorded]) -> list[list[tuple[Any, ...]]]:
     """What became of each particle: its metrics in order, or why there are none."""
     measured = [(event.particle, event.metrics) for event in of_type(recorded, e.MeasurementFinished)]
     failed = [(event.particle, event.reason) for event in of_type(recorded, e.MeasurementFailed)]

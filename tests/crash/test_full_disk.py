@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from serviceopt_journal import events as e
 from serviceopt_journal.verification import verify
 from stubs.scenario import assert_sound, client, of_type, places, records, start, wait_for

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from serviceopt_journal import events as e
 from stubs.scenario import assert_sound, of_type, standalone, stub_run
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from serviceopt_journal import events as e
 from stubs.scenario import (
     assert_sound,

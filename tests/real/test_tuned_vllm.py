@@ -13,9 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from serviceopt_journal import events as e
-from serviceopt_journal.codec import Recorded
-from stubs.scenario import client, free_port, left_over, of_type, places, records, rows, start, verified
 
 from real.tuning import (
     QUIET,
@@ -26,6 +23,9 @@ from real.tuning import (
     measured_machine,
     service_of,
 )
+from serviceopt_journal import events as e
+from serviceopt_journal.codec import Recorded
+from stubs.scenario import client, free_port, left_over, of_type, places, records, rows, start, verified
 
 pytestmark = pytest.mark.real
 

@@ -123,7 +123,7 @@ def _times(repeats: int) -> str:
 
 def _size(space: Mapping[str, Any]) -> str:
     count = space["cardinality"]
-    size = "more configurations than can be counted" if count is None else f"{count} configurations"
+    size = "more configurations than can be counted" if count is None else f"{count:,} configurations"
     return f"{space['dimensions']} dimensions, {size}"
 
 

@@ -23,6 +23,7 @@ _KINDS = {
     "str": "a text",
     "bool": "true or false",
     "list": "a list",
+    "tuple": "a list",
     "dict": "a table",
 }
 
@@ -129,8 +130,10 @@ def _inside(place: Any, step: str | int) -> Iterator[Any]:
         if isinstance(bare, type) and issubclass(bare, BaseModel):
             if field := bare.model_fields.get(str(step)):
                 yield Annotated[field.annotation, field] if field.metadata else field.annotation
-        elif get_origin(bare) in (dict, list, Mapping):
-            yield get_args(bare)[-1]
+        elif get_origin(bare) in (list, tuple):
+            yield get_args(bare)[0]
+        elif get_origin(bare) in (dict, Mapping):
+            yield get_args(bare)[1]
 
 
 def _members(annotation: Any) -> Iterator[Any]:

@@ -40,7 +40,7 @@ class Slo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SoftFormula(msgspec.Struct, frozen=True, kw_only=True):
-    """The predecessor's weighted cost, used for the search only when `[objective] formula = "soft"` asks for it."""
+    """The predecessor's weighted cost, used for the search only when `formula = "soft"` asks for it."""
 
     ttft_penalty: float
     tpot_penalty: float

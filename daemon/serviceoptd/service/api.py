@@ -143,7 +143,7 @@ class Api:
     async def events(self, request: Request) -> Response:
         query = request.query_params
         found = self._daemon.records(
-            after=_number(query.get("after"), 0),
+            after=_number(query.get("after"), 0) or 0,
             until=_number(query.get("until"), None),
             run=_number(query.get("run"), None),
             types=query.getlist("type") or None,
@@ -151,7 +151,7 @@ class Api:
             newest=_number(query.get("newest"), None),
             since=float(query["since"]) if "since" in query else None,
         )
-        return _json({"events": found})
+        return _json({"events": list(found)})
 
     async def stream(self, request: Request) -> Response:
         query = request.query_params

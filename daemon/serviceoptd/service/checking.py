@@ -68,7 +68,11 @@ def check(
     Raises:
         ConfigurationErrors: it cannot be loaded; every error at once.
     """
-    loaded = load(path, engine=engine, benchmark=benchmark, environment=environment, installed=installed)
+    return examine(load(path, engine=engine, benchmark=benchmark, environment=environment, installed=installed))
+
+
+def examine(loaded: Loaded) -> Checked:
+    """What is wrong with a configuration that could be loaded."""
     space = Space.of(loaded.settings.fields)
     return Checked(
         loaded=loaded,

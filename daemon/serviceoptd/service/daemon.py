@@ -9,6 +9,7 @@ import platform
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import structlog
 from serviceopt_journal.reader import JournalReader
@@ -30,6 +31,7 @@ from serviceoptd.service.loop import Loop
 
 LOG = structlog.get_logger("serviceoptd")
 HOUSEKEEPING = 1.0  # seconds
+EXTENSION = 30.0  # seconds asked of systemd while the services are being stopped
 IDLE_ON_FULL_DISK = 600.0  # seconds that a service may wait for room on the disk before it is stopped
 
 
@@ -110,6 +112,8 @@ class Daemon:
         while True:
             if interval:
                 self._notifier.alive()
+            if self.loop.stopping:  # engines take their time to end, and are not to be cut short
+                self._notifier.extend_timeout(EXTENSION)
             if self.ledger.held:
                 self._say(f"held: {self.ledger.held}")
                 since = self.ledger.held_since
@@ -130,21 +134,9 @@ class Daemon:
         }
         return documents.status_document(self.ledger.state, now=self.clock.wall(), daemon=daemon)
 
-    def records(
-        self,
-        *,
-        after: int | None = 0,
-        until: int | None = None,
-        run: int | None = None,
-        types: list[str] | None = None,
-        limit: int | None = None,
-        newest: int | None = None,
-        since: float | None = None,
-    ) -> Iterator[Recorded]:
-        """Committed records, oldest first."""
-        reader = JournalReader.open(self.context.state_directory)
-        found = reader.events(after=after or 0, until=until, run=run, types=types, limit=limit, newest=newest)
-        return (record for record in found if since is None or record.time >= since)
+    def records(self, **which: Any) -> Iterator[Recorded]:
+        """Committed records, oldest first; `which` are the arguments of JournalReader.events."""
+        return JournalReader.open(self.context.state_directory).events(**which)
 
     def set_log_level(self, level: str) -> None:
         """From now on this level is logged.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from serviceopt_journal.errors import EnvironmentLacks
 from serviceopt_journal.events import Event, MeasurementFailed, MeasurementFinished, MeasurementStarted, ServiceFailed
@@ -17,17 +18,15 @@ from serviceoptd.benchmarks.interface import Benchmark, ClientOutcome, Measureme
 from serviceoptd.config.masking import mask_argv
 from serviceoptd.domain.load import load_of
 from serviceoptd.domain.policy import Measure
-from serviceoptd.domain.settings import LogPatterns
 from serviceoptd.domain.state import RunState
 from serviceoptd.io import cgroups
 from serviceoptd.io.http_probe import probe
-from serviceoptd.io.log_follower import LogFollower, Match, scan
+from serviceoptd.io.log_follower import LogFollower
 from serviceoptd.io.processes import Child, spawn, stop
-from serviceoptd.io.readiness import exit_reason
+from serviceoptd.io.readiness import watch
 from serviceoptd.service.context import Context
 from serviceoptd.service.launching import LiveService
 
-POLL = 0.05  # seconds between looks at the logs while a client runs
 DYING = 1.0  # seconds in which a service whose client failed may turn out to have ended
 CLIENT_GRACE = 5.0  # seconds from SIGTERM to SIGKILL for a client that is no longer wanted
 SEEDS_PER_ATTEMPT = 1000
@@ -138,70 +137,74 @@ async def _run_client(
         )
     except EnvironmentLacks as lacking:
         return Failure("exited", f"the client could not be started: {lacking}")
-    limit = run.settings.limits.measurement
+    service = asyncio.ensure_future(_watch_service(run, live))
     try:
-        ended = await context.unless_interrupted(_watch(run, live, client, output, limit))
+        ended = await context.unless_interrupted(_watch_client(run, client, output, service))
+        if isinstance(ended, Failure):
+            return ended
+        try:
+            return benchmark.read(
+                ClientOutcome(exit_status=ended, output=output, started=began, order=order, plan=plan)
+            )
+        except UnusableResult as unusable:
+            # A client whose requests fail is often the first to notice that its service has died.
+            await asyncio.wait({service}, timeout=DYING if live.child is not None else 0.0)
+            if service.done():
+                return service.result()
+            kind: Kind = "unusable" if ended == 0 else "exited"
+            return Failure(kind, str(unusable), ended, unusable.metrics)
     finally:
+        service.cancel()
+        await asyncio.gather(service, return_exceptions=True)
         await stop(client, grace=CLIENT_GRACE)
-    if isinstance(ended, Failure):
-        return ended
-    try:
-        return benchmark.read(ClientOutcome(exit_status=ended, output=output, started=began, order=order, plan=plan))
-    except UnusableResult as unusable:
-        return await _blame(run, live, output, ended, unusable)
 
 
-async def _watch(run: RunState, live: LiveService, client: Child, output: Path, limit: float) -> int | Failure:
-    """The client's exit status, or why it was not waited for."""
-    log = LogFollower(output)
-    ended = asyncio.ensure_future(client.wait())
-    deadline = asyncio.get_running_loop().time() + limit
-    try:
-        while not ended.done():
-            await asyncio.wait({ended}, timeout=POLL)
-            if failure := _service_failure(run, live):
-                return failure
-            if match := _found(log.lines(), run.settings.benchmark_errors):
-                reason = match.reason(run.settings.measuring.log_snippet_length)
-                return Failure(match.severity, f"the client's output says: {reason}")
-            if asyncio.get_running_loop().time() > deadline:
-                return Failure("timeout", f"the client did not end within {limit:g} s")
-        return ended.result()
-    finally:
-        ended.cancel()
-
-
-def _service_failure(run: RunState, live: LiveService) -> Failure | None:
-    if live.child is None:
-        return None
-    length = run.settings.measuring.log_snippet_length
-    status = live.child.exit_status
-    if match := _found(live.log.lines(ended=status is not None), run.settings.service_errors):
-        return Failure("service", f"the service's log says: {match.reason(length)}", service=match.severity)
+async def _watch_service(run: RunState, live: LiveService) -> Failure:
+    """Returns only when the service fails."""
+    if live.child is None:  # simulated, or somebody else's: its log is not ours to read
+        await asyncio.Event().wait()
+    failed = await watch(
+        follower=live.log,
+        child=live.child,
+        limit=math.inf,
+        patterns=run.settings.service_errors,
+        snippet_length=run.settings.measuring.log_snippet_length,
+    )
     if live.ended_by_us:
         return Failure("service", "the service was stopped while the disk was full", service="retryable")
-    if status is not None:
-        reason = f"the service ended while it was measured: {exit_reason(status, live.log, length)}"
-        return Failure("service", reason, service="exited")
-    return None
+    if failed.kind == "exited":
+        reason = f"the service ended while it was measured: {failed.reason}"
+        return Failure("service", reason, failed.exit_status, service="exited")
+    blamed: Literal["fatal", "retryable"] = "fatal" if failed.kind == "fatal" else "retryable"
+    return Failure("service", f"the service's log says: {failed.reason}", failed.exit_status, service=blamed)
 
 
-def _found(lines: list[str], patterns: LogPatterns) -> Match | None:
-    return next((match for line in lines if (match := scan(line, patterns))), None)
-
-
-async def _blame(run: RunState, live: LiveService, output: Path, exit_status: int, unusable: UnusableResult) -> Failure:
-    """A client whose requests failed often is the first to notice that its service has died."""
-    deadline = asyncio.get_running_loop().time() + DYING
-    while asyncio.get_running_loop().time() < deadline and live.child is not None:
-        if failure := _service_failure(run, live):
-            return failure
-        await asyncio.sleep(POLL)
-    if match := _found(LogFollower(output).lines(ended=True), run.settings.benchmark_errors):
-        reason = match.reason(run.settings.measuring.log_snippet_length)
-        return Failure(match.severity, f"the client's output says: {reason}", exit_status)
-    kind: Kind = "unusable" if exit_status == 0 else "exited"
-    return Failure(kind, str(unusable), exit_status, unusable.metrics)
+async def _watch_client(run: RunState, client: Child, output: Path, service: asyncio.Future[Failure]) -> int | Failure:
+    """The client's exit status, or why it was not waited for."""
+    watching = asyncio.ensure_future(
+        watch(
+            follower=LogFollower(output),
+            child=client,
+            limit=run.settings.limits.measurement,
+            patterns=run.settings.benchmark_errors,
+            snippet_length=run.settings.measuring.log_snippet_length,
+        )
+    )
+    try:
+        either: list[asyncio.Future[Any]] = [watching, service]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if service.done():
+            return service.result()
+        ended = watching.result()
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    if ended.kind == "exited" and ended.exit_status is not None:
+        return ended.exit_status
+    if ended.kind == "timeout":
+        return Failure("timeout", f"the client did not end: {ended.reason}")
+    severity: Kind = "fatal" if ended.kind == "fatal" else "retryable"
+    return Failure(severity, f"the client's output says: {ended.reason}", ended.exit_status)
 
 
 def _keep(context: Context, files: Mapping[str, Path], output: Path) -> dict[str, str]:

@@ -18,10 +18,12 @@ from serviceoptd.config.problems import ConfigurationErrors
 from serviceoptd.config.reload import changes
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.state import RunState
-from serviceoptd.engines.interface import Problem, ServiceOrder, Workplace
+from serviceoptd.domain.space import Space
+from serviceoptd.engines.interface import Engine, Problem, ServiceOrder, Workplace
 from serviceoptd.io import environment_file
 from serviceoptd.io.children_environment import isolated
 from serviceoptd.io.ports import ensure_free
+from serviceoptd.service.checking import examine
 from serviceoptd.service.context import PRIVATE_OPTIONS, Context
 from serviceoptd.service.identity import measurement_identity, measurement_parts, run_identity
 
@@ -98,8 +100,9 @@ def prepare(
         benchmark=submission.benchmark,
         environment=submission.environment,
     )
-    if loaded.placeholders:
-        raise ConfigurationErrors(loaded.placeholders)
+    checked = examine(loaded)
+    if checked.unusable:
+        raise ConfigurationErrors(checked.unusable)
     settings = loaded.settings
     if submission.backup:
         settings = msgspec.structs.replace(settings, backup=True)
@@ -111,7 +114,7 @@ def prepare(
     engine = context_classes.engine_class(settings.engine)(settings.engine_options)
     benchmark = context_classes.benchmark_class(settings.benchmark)(settings.benchmark_options)
     _refuse([*engine.problems(workplace, settings.manage_lifecycle), *benchmark.problems(workplace)])
-    _check_first_plan(settings, engine, workplace, port_is_ours=port_is_ours)
+    _check_first_plan(settings, checked.space, engine, workplace, port_is_ours=port_is_ours)
     parts = measurement_parts(settings, engine.identity(workplace), benchmark.identity(workplace))
     measurement = measurement_identity(parts)
     seed = submission.seed if submission.seed is not None else (loaded.seed or 0)
@@ -148,10 +151,9 @@ def _refuse(problems: list[Problem]) -> None:
     raise EnvironmentLacks(text, hint="; ".join(hints) or "`serviceoptctl doctor -c FILE` checks all of it")
 
 
-def _check_first_plan(settings: RunSettings, engine: Any, workplace: Workplace, *, port_is_ours: bool) -> None:
-    from serviceoptd.domain.space import Space
-
-    space = Space.of(settings.fields)
+def _check_first_plan(
+    settings: RunSettings, space: Space, engine: Engine, workplace: Workplace, *, port_is_ours: bool
+) -> None:
     configuration = space.current() or space.decode([0.5] * len(space.dimensions))
     plan = engine.plan(
         ServiceOrder(
