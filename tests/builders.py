@@ -192,9 +192,7 @@ class Story:
 
     def matched(self, same_as: int, **configuration: e.Value) -> Iterator[e.Event]:
         yield from self.proposed(**configuration)
-        yield e.ParticleMatched(
-            run=self.run, particle=self.particles, same_as_run=self.run, same_as_particle=same_as
-        )
+        yield e.ParticleMatched(run=self.run, particle=self.particles, same_as_run=self.run, same_as_particle=same_as)
 
     def rejected(self, reason: str, predicted: Metrics | None, **configuration: e.Value) -> Iterator[e.Event]:
         yield from self.proposed(**configuration)
@@ -253,7 +251,9 @@ def a_failed_story(story: Story | None = None) -> Iterator[e.Event]:
     """A run in which nothing could be measured."""
     story = story or Story()
     yield from story.submitted()
-    yield from story.failed("the service ended with exit status 1", "current-setting", MAX_NUM_SEQS=256, CONCURRENCY=100)
+    yield from story.failed(
+        "the service ended with exit status 1", "current-setting", MAX_NUM_SEQS=256, CONCURRENCY=100
+    )
     yield from story.finished("failed")
 
 

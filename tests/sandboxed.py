@@ -37,7 +37,8 @@ class Sandbox:
     ) -> subprocess.CompletedProcess[str]:
         """Runs a command inside, with a clean environment; its exit status is returned."""
         options = ["--clean-env", "--cwd", cwd, *(["--user", user] if user else [])]
-        options += [f"--env={name}={value}" for name, value in (environment or {}).items()]
+        for name, value in (environment or {}).items():
+            options += ["--env", f"{name}={value}"]
         return self.control("exec", *options, "--", *command, timeout=timeout)
 
     def must(self, *command: str, **options: Any) -> str:
@@ -141,5 +142,3 @@ others = "{client}"
 def stub_configuration(*, particles: int = 3, service: str = "", client: str = "") -> str:
     """A run of the stub programs, each of them a real process; the arguments are those of tests/stubs."""
     return STUB_CONFIGURATION.format(particles=particles, service=service, client=client)
-
-

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from serviceopt_journal.reader import JournalReader
 
 from serviceopt_journal.errors import NotFound
+from serviceopt_journal.reader import JournalReader
+from serviceopt_journal.verification import verify
 from serviceoptctl.source import LATEST, Document, Selection
 
 if TYPE_CHECKING:
@@ -31,13 +32,21 @@ class FromJournal:
 
     @classmethod
     def open(cls, state_directory: Path, until: int | None = None) -> FromJournal:
-        """Reads up to event `until`; what lies behind it is not looked at, so that a damaged journal can be salvaged.
+        """Verifies the journal, since no daemon has done so; but not with `until`: so a damaged one can be salvaged.
+
+        Args:
+            state_directory: where the journal is.
+            until: read up to this event only; what lies behind it is not looked at.
 
         Raises:
             NotFound: there is no journal.
-            JournalError: it cannot be read, is damaged, or is from a newer release.
+            JournalError: it is damaged, or from a newer release.
+            EnvironmentLacks: this user may not read it.
         """
-        return cls(JournalReader.open(state_directory), until)
+        reader = JournalReader.open(state_directory)
+        if until is None and (error := verify(state_directory).error()) is not None:
+            raise error
+        return cls(reader, until)
 
     @cached_property
     def state(self) -> State:
@@ -93,12 +102,10 @@ class FromJournal:
             until=until,
             run=selection.run,
             types=selection.types or None,
-            newest=selection.newest if selection.since is None else None,
+            since=selection.since,
+            newest=selection.newest,
         )
-        if selection.since is None:
-            return map(_plain, records)
-        recent = [record for record in records if record.time >= selection.since]
-        return map(_plain, recent[-selection.newest :] if selection.newest else recent)
+        return map(_plain, records)
 
     def _find(self, run: str) -> RunState:
         runs = self.state.runs

@@ -105,14 +105,15 @@ class ArtefactStore:
         left_out = size - 2 * half if size > self._limit else 0
         parts: list[tuple[int, int]] = [(0, half), (size - half, half)] if left_out else [(0, size)]
         computed = sha256()
-        for number, (start, length) in enumerate(parts):
-            if number == 1:
+        for start, length in parts:
+            if start > 0:
                 notice = f"\n[serviceopt: {left_out} of {size} bytes were left out here]\n".encode()
                 computed.update(notice)
                 target.write(notice)
             stream.seek(start)
-            while length > 0 and (chunk := stream.read(min(_CHUNK, length))):
+            left = length
+            while left > 0 and (chunk := stream.read(min(_CHUNK, left))):
                 computed.update(chunk)
                 target.write(chunk)
-                length -= len(chunk)
+                left -= len(chunk)
         return computed.hexdigest()

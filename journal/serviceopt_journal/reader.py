@@ -11,9 +11,13 @@ from typing import Self
 from . import schema
 from .chain import GENESIS, Head
 from .codec import Recorded, decode
-from .database import ReadPlan, explain
+from .database import DAMAGE_HINT, ReadPlan, explain
+from .errors import JournalDamaged
+from .views import VIEWS
 
 _ROWS_AT_ONCE = 2000
+# Not the view of that name: what lies in the file may be damaged, or another release's.
+_EVENTS = VIEWS["events"]
 
 
 class JournalReader:
@@ -76,11 +80,11 @@ class JournalReader:
         while left is None or left > 0:
             batch = _ROWS_AT_ONCE if left is None else min(_ROWS_AT_ONCE, left)
             rows = self._rows(
-                f"SELECT seq, body FROM events WHERE seq > ?{conditions} ORDER BY seq LIMIT ?",  # noqa: S608
+                f"SELECT seq, body FROM ({_EVENTS}) WHERE seq > ?{conditions} ORDER BY seq LIMIT ?",  # noqa: S608
                 (after, *parameters, batch),
             )
             for seq, body in rows:
-                yield decode(body)
+                yield _decoded(seq, body)
                 after = seq
             if len(rows) < batch:
                 return
@@ -104,7 +108,7 @@ class JournalReader:
     ) -> int:
         """The `seq` after which exactly the `newest` matching events follow."""
         rows = self._rows(
-            f"SELECT seq FROM events WHERE seq > ?{conditions} ORDER BY seq DESC LIMIT ?",  # noqa: S608
+            f"SELECT seq FROM ({_EVENTS}) WHERE seq > ?{conditions} ORDER BY seq DESC LIMIT ?",  # noqa: S608
             (after, *parameters, newest),
         )
         return int(rows[-1][0]) - 1 if rows else self.head().seq
@@ -124,6 +128,15 @@ class JournalReader:
                 raise explain(error) from error
 
 
+def _decoded(seq: int, body: bytes) -> Recorded:
+    try:
+        return decode(body)
+    except JournalDamaged as error:
+        raise JournalDamaged(
+            f"event {seq} cannot be read: {error.message}", first_bad_seq=seq, hint=DAMAGE_HINT
+        ) from error
+
+
 def _conditions(
     *, until: int | None, run: int | None, types: Collection[str] | None, since: float | None
 ) -> tuple[str, tuple[int | float | str, ...]]:
@@ -136,7 +149,7 @@ def _conditions(
         sql += " AND run = ?"
         parameters.append(run)
     if types is not None:
-        sql += f" AND CAST(type AS TEXT) IN ({', '.join('?' * len(types))})"
+        sql += f" AND type IN ({', '.join('?' * len(types))})"
         parameters.extend(types)
     if since is not None:
         sql += " AND time >= ?"

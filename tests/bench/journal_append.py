@@ -21,6 +21,7 @@ from itertools import islice
 from pathlib import Path
 
 from journal_workload import events, machine
+
 from serviceopt_journal.codec import Recorded, encode
 from serviceopt_journal.store import Journal
 

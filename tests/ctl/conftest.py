@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from builders import a_finished_story, a_journal
 from click.testing import CliRunner, Result
+
+from builders import a_finished_story, a_journal
 from serviceopt_journal import events as e
 from serviceopt_journal.errors import ServiceoptError
 from serviceoptctl.from_journal import FromJournal

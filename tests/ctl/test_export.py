@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from builders import Story, a_finished_story, a_journal, an_unfinished_story, some_metrics, some_settings
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
+
+from builders import Story, a_finished_story, a_journal, an_unfinished_story, some_metrics, some_settings
 from serviceopt_journal import events as e
 from serviceoptctl import exporting
 from serviceoptd.domain.settings import Field
@@ -30,7 +31,9 @@ def table(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
-def test_the_csv_has_the_specified_columns_in_order_and_a_row_for_every_parameter_set(invoke: Invoke, state: Path) -> None:
+def test_the_csv_has_the_specified_columns_in_order_and_a_row_for_every_parameter_set(
+    invoke: Invoke, state: Path
+) -> None:
     a_journal(state)
     text = invoke("export").stdout
     header = text.splitlines()[0].split(",")

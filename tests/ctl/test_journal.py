@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from builders import a_journal
 from click.testing import Result
+
+from builders import a_journal
 
 Invoke = Callable[..., Result]
 

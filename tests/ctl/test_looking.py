@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
+
 from builders import (
     Story,
     a_failed_story,
@@ -19,7 +21,6 @@ from builders import (
     some_metrics,
     some_settings,
 )
-from click.testing import Result
 from serviceoptctl.connection import Connection
 from serviceoptctl.from_journal import FromJournal
 from serviceoptctl.live import Live
@@ -27,7 +28,7 @@ from serviceoptctl.source import Selection, open_source
 
 Invoke = Callable[..., Result]
 LOOKING = (
-    ("status",), ("runs",), ("show",), ("show", "1"), ("show", "--particles"), ("show", "--particle", "4"), ("best",),
+    ("status",), ("runs",), ("show",), ("show", "1"), ("show", "--particles"), ("show", "1", "--particle", "4"), ("best",),
     ("best", "1", "--format", "shell"), ("best", "--format", "env"), ("export",), ("export", "--all"), ("events",),
 )  # fmt: skip
 
@@ -108,7 +109,9 @@ def test_with_the_daemon_down_the_status_says_so_and_does_not_let_time_pass(invo
     assert shown["now"] == "evaluation 3, measuring"
 
 
-def test_a_socket_that_a_killed_daemon_left_is_no_daemon(invoke: Invoke, daemon: Callable[..., Any], state: Path) -> None:
+def test_a_socket_that_a_killed_daemon_left_is_no_daemon(
+    invoke: Invoke, daemon: Callable[..., Any], state: Path
+) -> None:
     daemon().stop()
     assert (state / "serviceoptd.sock").is_socket()
     assert facts(invoke("status").stdout)["daemon"] == "not running (read from the journal)"

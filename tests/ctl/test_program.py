@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+
 from serviceoptctl.program import COMMANDS, SECTIONS, cli
 
 HEAVY = {"numpy", "pandas", "xgboost", "pydantic", "sqlite_utils", "asyncio", "rich", "sqlite3"}

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from sandboxed import ROOT, STATE, SYSTEM_PYTHON, UNIT, Sandbox, install
 
 
@@ -38,11 +39,11 @@ def _wheels(directory: Path) -> Path:
     """The project and its dependencies as wheels for the system's Python: the sandbox has no network."""
     if not Path(SYSTEM_PYTHON).exists():
         pytest.skip(f"no {SYSTEM_PYTHON} here")
-    builder = directory / "builder"
+    pip = directory / "builder" / "bin" / "pip"
     for command in (
-        [SYSTEM_PYTHON, "-m", "venv", str(builder)],
-        [str(builder / "bin" / "pip"), "wheel", "--quiet", "--disable-pip-version-check", "--wheel-dir", str(directory / "wheels"), str(ROOT)],
-    ):  # fmt: skip
+        [SYSTEM_PYTHON, "-m", "venv", str(directory / "builder")],
+        [str(pip), "wheel", "--quiet", "--wheel-dir", str(directory / "wheels"), str(ROOT)],
+    ):
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         if done.returncode != 0:
             pytest.skip(f"the wheels cannot be made here: {done.stderr.strip()[-500:]}")

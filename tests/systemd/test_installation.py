@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from sandboxed import Sandbox, install
 from serviceopt_journal.errors import ExitCode
 

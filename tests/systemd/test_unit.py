@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from sandboxed import STATE, SYSTEM_PYTHON, UNIT, Sandbox, stub_configuration
 from serviceopt_journal.errors import ExitCode
 
@@ -19,7 +20,7 @@ def submit(sandbox: Sandbox, text: str, *, user: str | None = None, directory: s
     sandbox.write(f"{directory}/config.toml", text)
     output = sandbox.must(
         "serviceoptctl", "run", "-c", f"{directory}/config.toml", "-e", "vllm", "--seed", "7", "--json",
-        cwd=directory, user=user, environment={"PATH": "/usr/bin:/bin", "HOME": f"/home/{user}" if user else "/root"},
+        cwd=directory, user=user, environment={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": f"/home/{user}" if user else "/root"},
     )  # fmt: skip
     return int(json.loads(output)["run"])
 

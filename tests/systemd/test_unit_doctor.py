@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+
 from sandboxed import UNIT, Sandbox, stub_configuration
 from serviceopt_journal.errors import ExitCode
 
@@ -46,7 +47,16 @@ def a_model(sandbox: Sandbox, directory: str) -> None:
 def in_the_unit(sandbox: Sandbox, *command: str) -> int:
     """The exit status of a command in the running unit's own mount namespace, as its user."""
     pid = sandbox.show("MainPID")["MainPID"]
-    entered = ("nsenter", "--target", pid, "--mount", "setpriv", "--reuid=serviceopt", "--regid=serviceopt", "--clear-groups")
+    entered = (
+        "nsenter",
+        "--target",
+        pid,
+        "--mount",
+        "setpriv",
+        "--reuid=serviceopt",
+        "--regid=serviceopt",
+        "--clear-groups",
+    )
     return sandbox.run(*entered, *command).returncode
 
 
@@ -60,7 +70,9 @@ def test_an_engine_that_needs_nothing_special_passes(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("home", ["/root", "/home/alice"])
-def test_a_model_in_a_closed_home_fails_and_the_printed_drop_in_lets_the_unit_read_it(sandbox: Sandbox, home: str) -> None:
+def test_a_model_in_a_closed_home_fails_and_the_printed_drop_in_lets_the_unit_read_it(
+    sandbox: Sandbox, home: str
+) -> None:
     model = f"{home}/models/tiny"
     a_model(sandbox, model)
     sandbox.must("chmod", "700", home)

@@ -34,10 +34,9 @@ def doctor(configuration: str | None, engine: str | None, benchmark: str | None,
     (as root) also for the service: what its user cannot use inside the unit's sandbox is tried again with the drop-in
     that should mend it, and that drop-in is printed. Exit code 4 when something is missing.
     """
+    from serviceoptctl.source import candidates
     from serviceoptd.config.load import discover, load
     from serviceoptd.service.doctor import Surroundings
-
-    from serviceoptctl.source import candidates
 
     path = Path(configuration) if configuration is not None else discover(os.environ, Path.cwd())
     loaded = load(path, engine=engine, benchmark=benchmark, environment=os.environ)

@@ -34,8 +34,9 @@ VELOCITY_LIMIT = 0.5
 REBOUND = 0.5
 """The part of a velocity that is left, turned round, after a wall."""
 
-MATCHED_IN_A_ROW = 5
-"""After so many particles that landed on measured configurations the next one must be new."""
+MATCHED_IN_A_ROW = 1
+"""After so many particles that landed on measured configurations the next one must be new: a member at rest on the best
+position would land there for ever."""
 
 
 @dataclass
@@ -83,7 +84,7 @@ class Swarm:
     def ask(self, particle: int) -> Proposal | None:
         """The next move. It may land on a known configuration, which the caller then tells as matched.
 
-        After five of those in a row it is a new configuration; None when there is none left.
+        After such a one the next is a new configuration; None when there is none left.
         """
         seen = set(self._keys.values())
         if exhausted(self._problem.space, len(seen)):

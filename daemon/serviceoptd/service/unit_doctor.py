@@ -22,6 +22,7 @@ from serviceoptd.service.finding import Finding, fail, ok, warn
 from serviceoptd.service.needs import Needs
 
 UNIT = "serviceoptd.service"
+ENOUGH_FILES = 65536  # open files of an engine and a client with thousands of connections
 TIME_LIMIT = 60.0  # seconds for one probe: it opens every file of a model
 
 COPIED = (
@@ -71,7 +72,7 @@ def examine_unit(needs: Needs, *, is_root: bool, unit_name: str = UNIT) -> Itera
     yield ok("unit's user", f"{unit.one('User') or 'root'} (uid {before['uid']}), groups {_joined(before['groups'])}")
     yield from _paths(unit, needs, before)
     yield from _caches(before)
-    yield from _limits(before)
+    yield from _limits(unit, before)
 
 
 def installed(unit_name: str) -> Unit:
@@ -152,19 +153,16 @@ def _paths(unit: Unit, needs: Needs, before: Mapping[str, Any]) -> Iterator[Find
             if reason is None:
                 yield ok(_LABELS[kind], path)
                 continue
-            drop_in = as_text(proposals(kind, path))
-            still = mended[kind].get(path)
-            message = f"{path}: {reason}"
-            if still is None:
-                yield Finding(_LABELS[kind], "fail", message, "install the drop-in below", drop_in)
-            else:
-                yield Finding(
-                    _LABELS[kind],
-                    "fail",
-                    f"{message}; with the drop-in: {still}",
-                    _permission(unit, kind, path),
-                    drop_in,
-                )
+            yield _refused(unit, kind, path, reason, mended[kind].get(path))
+
+
+def _refused(unit: Unit, kind: str, path: str, reason: str, still: str | None) -> Finding:
+    """`still`: what is refused with the drop-in; None when it mends all. One that changes nothing is not recommended."""
+    drop_in = as_text(proposals(kind, path)) if still != reason else ""
+    if still is None:
+        return Finding(_LABELS[kind], "fail", f"{path}: {reason}", "install the drop-in below", drop_in)
+    told = reason if still == reason else f"{reason}, with the drop-in below {still}"
+    return Finding(_LABELS[kind], "fail", f"{path}: {told}", _permission(unit, kind, path), drop_in)
 
 
 _LABELS = {"read": "unit reads", "write": "unit writes", "enter": "unit starts in", "devices": "unit's device"}
@@ -192,21 +190,21 @@ def _caches(told: Mapping[str, Any]) -> Iterator[Finding]:
         yield ok("unit's caches", f"{name}={told['caches'][name]}")
 
 
-def _limits(told: Mapping[str, Any]) -> Iterator[Finding]:
-    if told["open_files"] < 65536:
-        text = as_text([("limits", "LimitNOFILE", "1048576")])
-        yield Finding(
-            "unit's limits", "warn", f"at most {told['open_files']} open files", "install the drop-in below", text
-        )
-    if told["locked_memory"] != -1:
-        text = as_text([("limits", "LimitMEMLOCK", "infinity")])
-        yield Finding(
-            "unit's limits",
-            "warn",
-            f"{told['locked_memory']} bytes of locked memory",
-            "install the drop-in below",
-            text,
-        )
+def _limits(unit: Unit, told: Mapping[str, Any]) -> Iterator[Finding]:
+    """Limits that a unit asks for and does not get are those of the machine (or container) itself."""
+    for label, setting, has, enough, wanted in (
+        ("open files", "LimitNOFILE", told["open_files"], told["open_files"] >= ENOUGH_FILES, "1048576"),
+        ("bytes of locked memory", "LimitMEMLOCK", told["locked_memory"], told["locked_memory"] == -1, "infinity"),
+    ):
+        if enough:
+            continue
+        if unit.one(setting) == wanted:
+            yield warn(
+                "unit's limits", f"at most {has} {label}, although {setting}={wanted}: this machine allows no more"
+            )
+        else:
+            text = as_text([("limits", setting, wanted)])
+            yield Finding("unit's limits", "warn", f"at most {has} {label}", "install the drop-in below", text)
 
 
 def _joined(values: Sequence[object]) -> str:
