@@ -11,7 +11,7 @@ from serviceopt_journal.events import Event
 
 
 class MemoryJournal:
-    """Appends like the real one. `before_append` may raise, as a full disk does; `after_append` may end the test's daemon."""
+    """Appends like the real one. `before_append` may raise, as a full disk does; `after_append` may end the daemon."""
 
     def __init__(self, records: list[Recorded] | None = None) -> None:
         self.records = list(records or [])

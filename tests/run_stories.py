@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
 from serviceopt_journal.metrics import Metrics
-
 from serviceoptd.domain.evolve import fold
 from serviceoptd.domain.settings import Budget, Field, Measuring, Objective, RunSettings, Search, Slo
 from serviceoptd.domain.state import RunState, State

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 SANDBOX = ROOT / "tests" / "systemd" / "systemd-sandbox"
 UNIT = "serviceoptd.service"
@@ -35,9 +37,10 @@ class Sandbox:
         environment: dict[str, str] | None = None,
         timeout: float = 60.0,
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a command inside, with a clean environment; its exit status is returned."""
+        """Runs a command inside, with the environment of a fresh login; its exit status is returned."""
         options = ["--clean-env", "--cwd", cwd, *(["--user", user] if user else [])]
-        for name, value in (environment or {}).items():
+        login = {"HOME": f"/home/{user}" if user else "/root", "USER": user or "root", "LOGNAME": user or "root"}
+        for name, value in {**login, **(environment or {})}.items():
             options += ["--env", f"{name}={value}"]
         return self.control("exec", *options, "--", *command, timeout=timeout)
 
@@ -49,9 +52,8 @@ class Sandbox:
 
     def write(self, path: str, text: str, *, mode: str = "0644") -> None:
         """A file inside."""
-        self.must("mkdir", "-p", str(Path(path).parent))
-        self.must(SYSTEM_PYTHON, "-c", "import sys; open(sys.argv[1], 'w').write(sys.argv[2])", path, text)
-        self.must("chmod", mode, path)
+        script = 'mkdir -p "$(dirname "$1")" && printf "%s" "$2" >"$1" && chmod "$3" "$1"'
+        self.must("sh", "-c", script, "write", path, text, mode)
 
     def show(self, *properties: str) -> dict[str, str]:
         """Properties of the unit."""
@@ -91,10 +93,25 @@ class Sandbox:
         return self.must(SYSTEM_PYTHON, "-c", script).split()
 
 
+def make_wheels(directory: Path) -> Path:
+    """The project and its dependencies as wheels for the system's Python: the sandbox has no network."""
+    if not Path(SYSTEM_PYTHON).exists():
+        pytest.skip(f"no {SYSTEM_PYTHON} here")
+    pip = directory / "builder" / "bin" / "pip"
+    for command in (
+        [SYSTEM_PYTHON, "-m", "venv", str(directory / "builder")],
+        [str(pip), "wheel", "--quiet", "--wheel-dir", str(directory / "wheels"), str(ROOT)],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        if done.returncode != 0:
+            pytest.skip(f"the wheels cannot be made here: {done.stderr.strip()[-500:]}")
+    return directory / "wheels"
+
+
 def install(sandbox: Sandbox, *variables: str) -> str:
     """`make install` as documented for a machine without a network."""
     return sandbox.must(
-        "make", "--no-print-directory", "-C", "/mnt/source", "-f", "systemd/install.mk", "install",
+        "make", "--no-print-directory", "-C", "/mnt/source", "install",
         f"PACKAGE={_wheel(sandbox)}", "PIP_ARGUMENTS=--no-index --find-links /mnt/wheels", *variables,
         timeout=180.0,
     )  # fmt: skip
@@ -107,7 +124,7 @@ def _wheel(sandbox: Sandbox) -> str:
 STUB_CONFIGURATION = """
 n_particles = {particles}
 iters = 1
-stop_timeout = 5
+stop_timeout = 1
 
 [vllm]
 program = "/mnt/stubs/vllm"

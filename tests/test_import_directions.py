@@ -11,12 +11,20 @@ ROOT = Path(__file__).parent.parent
 JOURNAL, DAEMON, CTL = "serviceopt_journal", "serviceoptd", "serviceoptctl"
 DIRECTORIES = {JOURNAL: "journal", DAEMON: "daemon", CTL: "ctl"}
 
-CLIENT_MAY_KNOW = ("serviceoptd.domain", "serviceoptd.config", "serviceoptd.bootstrap", "serviceoptd.service.checking",
-                   "serviceoptd.service.doctor", "serviceoptd.service.unit_doctor", "serviceoptd.engines.interface")  # fmt: skip
+CLIENT_MAY_KNOW = (
+    "serviceoptd.domain",
+    "serviceoptd.config",
+    "serviceoptd.bootstrap",
+    "serviceoptd.engines.interface",
+    "serviceoptd.service.checking",
+    "serviceoptd.service.doctor",
+    "serviceoptd.service.unit_doctor",
+)
 PURE = ("domain", "search", "simulation")
 EFFECTS = frozenset(
-    "asyncio os sys time datetime random secrets socket subprocess threading logging structlog pathlib shutil sqlite3 "
-    "tempfile uuid signal http urllib starlette uvicorn watchdog psutil pydantic".split()
+    {"asyncio", "os", "sys", "time", "datetime", "random", "secrets", "socket", "subprocess", "threading", "logging"}
+    | {"structlog", "pathlib", "shutil", "sqlite3", "tempfile", "uuid", "signal", "http", "urllib", "starlette"}
+    | {"uvicorn", "watchdog", "psutil", "pydantic"}
 )
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import click
 
+from serviceopt_journal.errors import DaemonUnreachable
 from serviceoptctl.render.event_lines import NOTEWORTHY, short_line
+from serviceoptctl.render.run import standing
 from serviceoptctl.render.text import to_json
+from serviceoptctl.render.units import clock
 
 Document = dict[str, Any]
 Ask = Callable[[], Document]
@@ -53,12 +57,23 @@ class _Plain:
 
 
 class LineDisplay(_Plain):
-    """One line for each event that somebody who waits wants to read."""
+    """One line for each event that somebody who waits wants to read, and one on how the run stands for each evaluation."""
+
+    def __init__(self) -> None:
+        self._ask: Ask | None = None
+
+    def begin(self, ask: Ask) -> None:
+        self._ask = ask
 
     def show(self, record: Document) -> None:
-        if record["event"]["type"] in NOTEWORTHY:
+        kind = record["event"]["type"]
+        if kind in NOTEWORTHY:
             click.echo(short_line(record, with_run=True))
-            sys.stdout.flush()
+        if kind == "evaluation_finished" and self._ask is not None:
+            # A lost daemon is met, and waited for, by whoever follows the events.
+            with suppress(DaemonUnreachable):
+                click.echo(f"{clock(record['time'])} {standing(self._ask())}")
+        sys.stdout.flush()
 
 
 class JsonDisplay(_Plain):

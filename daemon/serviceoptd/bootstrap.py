@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from serviceopt_journal.artefacts import ArtefactStore
 
+from serviceopt_journal.artefacts import ArtefactStore
 from serviceopt_journal.clock import SystemClock
 from serviceopt_journal.codec import Recorded
-from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.errors import InvalidConfiguration, NotFound
+from serviceopt_journal.events import ServiceLaunching
 from serviceopt_journal.places import Places
+from serviceopt_journal.reader import JournalReader
 from serviceopt_journal.store import Journal
 from serviceoptd import log
 from serviceoptd.config import plugins
@@ -106,7 +108,7 @@ def standalone(
 async def _in_foreground(
     wanted: Submission, places: Places, on_record: OnRecord | None
 ) -> tuple[RunState, dict[str, Any]]:
-    prepared = prepare(wanted, _Installed, tool_prefix=own_prefix())
+    prepared = prepare(wanted, _Installed, tool_prefix=own_prefix(), port_is_ours=_a_service_may_be_left(places.state))
     async with opened(places, standalone=True) as daemon, daemon.served(places.socket, required=False):
         if on_record is not None:
             daemon.ledger.listen(on_record)
@@ -123,6 +125,16 @@ async def _in_foreground(
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
         return daemon.ledger.state.runs[accepted.run], answer
+
+
+def _a_service_may_be_left(state_directory: Path) -> bool:
+    """Whether the last launch in the journal has no end: its service may hold the port, and recovery will end it."""
+    try:
+        ends = {"service_launching", "service_stopped", "evaluation_interrupted"}
+        last = list(JournalReader.open(state_directory).events(types=ends, newest=1))
+    except NotFound:
+        return False
+    return bool(last) and isinstance(last[0].event, ServiceLaunching)
 
 
 def _stop_at_the_end(daemon: Daemon, run: RunState) -> None:

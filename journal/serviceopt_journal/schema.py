@@ -50,20 +50,20 @@ def refuse_newer(connection: sqlite3.Connection) -> None:
 
 
 def differences(connection: sqlite3.Connection) -> list[str]:
-    """What is not as it was made: the table, or the triggers that guard it. Views are no facts and not looked at."""
-    stored = {
-        _text(name): _text(sql)
-        for name, sql in connection.execute(
-            "SELECT name, sql FROM sqlite_schema WHERE tbl_name = 'event' AND sql IS NOT NULL AND type <> 'view'"
-        )
-    }
+    """What is not as it was made: the table, or the triggers that guard it. Views hold no facts and may differ."""
+    stored, unreadable = {}, []
+    for kind, name, table, sql in _statements(connection):
+        if "\ufffd" in name + sql:
+            unreadable.append(f"the text of {name!r} is not readable")
+        elif kind != "view" and table == "event":
+            stored[name] = sql
     expected = {"event": _TABLE, **_GUARDS}
     changed = [f"{name!r} was changed" for name in expected if name in stored and stored[name] != expected[name]]
     missing = [f"{name!r} is missing" for name in expected if name not in stored]
     added = [f"{name!r} was added" for name in stored if name not in expected]
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     foreign = [] if application_id == APPLICATION_ID else ["the file is not marked as a journal of serviceopt"]
-    return missing + changed + added + foreign
+    return missing + changed + added + unreadable + foreign
 
 
 def bring_up(connection: sqlite3.Connection) -> None:
@@ -87,7 +87,8 @@ def bring_up(connection: sqlite3.Connection) -> None:
             database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         for name, select in VIEWS.items():
-            database.create_view(name, select, replace=True)
+            database.execute(f'DROP VIEW IF EXISTS "{name}"')
+            database.create_view(name, select)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -96,12 +97,16 @@ def bring_up(connection: sqlite3.Connection) -> None:
 
 
 def _views_are_current(connection: sqlite3.Connection) -> bool:
-    stored = {
-        _text(name): _text(sql)
-        for name, sql in connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'view'")
-    }
+    stored = {name: sql for kind, name, _, sql in _statements(connection) if kind == "view"}
     return all(stored.get(name, "").endswith(f" AS {select}") for name, select in VIEWS.items())
 
 
-def _text(stored: str | bytes) -> str:
-    return stored.decode(errors="replace") if isinstance(stored, bytes) else stored
+def _statements(connection: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
+    """Kind, name, table and text of everything in the database; bytes that are no text are replaced by U+FFFD."""
+    columns = ", ".join(f"CAST(coalesce({column}, '') AS BLOB)" for column in ("type", "name", "tbl_name", "sql"))
+    rows = connection.execute(f"SELECT {columns} FROM sqlite_schema").fetchall()  # noqa: S608 - constants only
+    return [(_text(kind), _text(name), _text(table), _text(sql)) for kind, name, table, sql in rows]
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode(errors="replace")

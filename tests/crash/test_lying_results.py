@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from serviceopt_journal import events as e
+from serviceopt_journal.codec import Recorded
 from stubs.scenario import assert_sound, of_type, standalone, stub_run
 
 LIES = {
@@ -20,44 +22,53 @@ LIES = {
     "zero-latency": "0",
     "exit-7": "7",
 }
-"""Lie -> what its reason must speak of (a regular expression)."""
+"""Lie -> what its reason must speak of (a regular expression). The first is told at concurrency 1, and so on."""
+
+Run = tuple[Any, list[Recorded], dict[str, dict[str, str]]]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run over CONCURRENCY 1 to 10 on one service: every lie once, 8 of 24 requests failed at 9, and the truth at 10."""
+    lies = ",".join(f"{load}={lie}" for load, lie in enumerate([*LIES, "some-failed"], start=1))
+    configuration = stub_run(
+        tmp_path_factory.mktemp("lies"), n_particles=10, iters=1, searched=["CONCURRENCY"], client=f"--stub-lies {lies}"
+    )
+    text = configuration.read_text().replace("max = 64\nvalue = 8", "max = 10\nvalue = 10")
+    configuration.write_text(text)
+    ended, recorded, rows = standalone(configuration)
+    return ended, recorded, {row["CONCURRENCY"]: row for row in rows}
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_result_that_lies_is_a_failure_with_a_reason(tmp_path: Path, lie: str) -> None:
-    configuration = stub_run(
-        tmp_path, n_particles=3, iters=1, searched=["CONCURRENCY"],
-        client=f"--stub-lie {lie} --stub-when max-concurrency=8",
-    )  # fmt: skip
+def test_a_result_that_lies_is_a_failure_with_a_reason(run: Run, lie: str) -> None:
+    _, recorded, rows = run
+    row = rows[str(list(LIES).index(lie) + 1)]
+    assert re.search(LIES[lie], row["error"], re.IGNORECASE), row["error"]
+    assert row["feasible"] == "false"
+    assert row["repeats"] == "0"
+    (failed,) = [event for event in of_type(recorded, e.MeasurementFailed) if str(event.particle) == row["particle"]]
+    assert failed.reason == row["error"]
+    assert not failed.will_retry
 
-    ended, recorded, rows = standalone(configuration)
 
-    assert ended.returncode == 0, ended.stderr  # the other loads were measured: the run is completed and feasible
-    (lied,) = [row for row in rows if row["CONCURRENCY"] == "8"]
-    honest = [row for row in rows if row["CONCURRENCY"] != "8"]
-    assert re.search(LIES[lie], lied["error"], re.IGNORECASE), lied["error"]
-    assert lied["feasible"] == "false"
-    assert len(honest) == 2
-    assert [row["error"] for row in honest] == ["", ""]
-    assert all(float(lied["fitness"]) > float(row["fitness"]) for row in honest)
+def test_a_partly_failed_measurement_counts_with_its_success_rate_and_says_so(run: Run) -> None:
+    _, _, rows = run
+    assert float(rows["9"]["success_rate"]) == pytest.approx(16 / 24)
+    assert rows["9"]["error"] == "8 of 24 requests failed"
+    assert rows["9"]["feasible"] == "false"
+    assert "success rate" in rows["9"]["violated"]
+
+
+def test_only_the_honest_result_is_recommended(run: Run) -> None:
+    ended, recorded, rows = run
+    assert ended.returncode == 0, ended.stderr
+    assert len(rows) == 10
+    assert rows["10"]["error"] == ""
+    assert [row["CONCURRENCY"] for row in rows.values() if row["feasible"] == "true"] == ["10"]
+    assert min(rows.values(), key=lambda row: float(row["fitness"])) == rows["10"]
     (finished,) = of_type(recorded, e.RunFinished)
-    assert finished.recommended != int(lied["particle"])
-    assert_sound(recorded)
-
-
-def test_a_partly_failed_measurement_counts_with_its_success_rate_and_says_so(tmp_path: Path) -> None:
-    configuration = stub_run(
-        tmp_path, n_particles=3, iters=1, searched=["CONCURRENCY"],
-        client="--stub-lie some-failed --stub-when max-concurrency=8",
-    )  # fmt: skip
-
-    _, recorded, rows = standalone(configuration)
-
-    (partly,) = [row for row in rows if row["CONCURRENCY"] == "8"]
-    assert float(partly["success_rate"]) == pytest.approx(16 / 24)
-    assert "8 of 24" in partly["error"]
-    assert partly["feasible"] == "false"
-    assert "success rate" in partly["violated"]
+    assert str(finished.recommended) == rows["10"]["particle"]
     assert_sound(recorded)
 
 

@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from builders import a_finished_story, a_journal
 from serviceopt_journal import events as e
 from serviceopt_journal.errors import ServiceoptError
+from serviceopt_journal.reader import JournalReader
 from serviceoptctl.from_journal import FromJournal
 from serviceoptctl.program import cli
 from serviceoptctl.source import Selection
@@ -55,7 +56,6 @@ class AnsweringDaemon:
         self.answers: dict[str, tuple[int, Document]] = {}  # "METHOD path" -> status and document
         self.requests: list[tuple[str, Document]] = []  # "METHOD path", body
         self.queries: list[Document] = []
-        self.streams_end = False  # close a stream when everything has been sent
         self.ending = threading.Event()
         self._server: socketserver.ThreadingMixIn | None = None
         self._thread: threading.Thread | None = None
@@ -119,7 +119,7 @@ class AnsweringDaemon:
         return 404, {"error": {"message": f"{path} is not part of the API", "hint": "", "exit_code": 9}}
 
     def records(self, query: dict[str, list[str]]) -> Iterator[Document]:
-        return FromJournal.open(self.directory).events(selection(query))
+        return FromJournal(JournalReader.open(self.directory)).events(selection(query))
 
 
 def selection(query: dict[str, list[str]]) -> Selection:
@@ -159,11 +159,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(b": hello\n\n")
-        for record in self.answering.records(query):
-            kind, data = record["event"]["type"], json.dumps(record)
-            self.wfile.write(f"id: {record['seq']}\nevent: {kind}\ndata: {data}\n\n".encode())
-        if not self.answering.streams_end:
-            self.answering.ending.wait(timeout=20)
+        while not self.answering.ending.wait(timeout=0.02):
+            for record in self.answering.records(query):
+                kind, data = record["event"]["type"], json.dumps(record)
+                self.wfile.write(f"id: {record['seq']}\nevent: {kind}\ndata: {data}\n\n".encode())
+                query["after"] = [str(record["seq"])]
         self.close_connection = True
 
     def address_string(self) -> str:

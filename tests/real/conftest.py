@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 PLACE = "SERVICEOPT_REAL_ENGINES"
-USUAL = Path("~/.cache/serviceopt/real-engines")
+USUAL = "serviceopt/real-engines"
 
 
 @pytest.fixture(scope="session")
 def real_engines() -> Path:
     """The directory that holds `vllm/` and the models; without it the test is skipped, and says why."""
-    directory = Path(os.environ.get(PLACE) or USUAL).expanduser()
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    directory = Path(os.environ.get(PLACE) or caches / USUAL)
     program, model = directory / "vllm/bin/vllm", directory / "model-88m/model.safetensors"
     for needed in (program, model):
         if not needed.exists():

@@ -3,6 +3,7 @@
     --stub-seconds S         takes S seconds
     --stub-hang              never ends
     --stub-lie LIE           all-failed, some-failed, nan, none, stale, other, exit-7, half-a-file or zero-latency
+    --stub-lies N=LIE,...    another lie for each concurrency
     --stub-when NAME>NUMBER  the above only where this holds of its own arguments (`>`, `<` or `=`)
     --stub-once FILE         the above only once: the file remembers
 
@@ -30,7 +31,7 @@ def main(given: list[str]) -> None:
     print(f"stub-client: began {time.time():.6f} age {age():.6f}", flush=True)
     arguments = Arguments(given)
     misbehaves = arguments.misbehaves()
-    lie = arguments.text("stub-lie") if misbehaves else ""
+    lie = chosen_lie(arguments) if misbehaves else ""
     try:
         seqs, tokens = parameters_of(arguments)
     except (OSError, ValueError) as unreachable:
@@ -45,6 +46,11 @@ def main(given: list[str]) -> None:
         leave(7)
     write(arguments, result(arguments, seqs, tokens, lie), lie)
     leave(0)
+
+
+def chosen_lie(arguments: Arguments) -> str:
+    lies = dict(pair.split("=") for pair in arguments.text("stub-lies").split(",") if pair)
+    return lies.get(arguments.text("max-concurrency"), arguments.text("stub-lie"))
 
 
 def leave(status: int) -> None:

@@ -4,8 +4,8 @@
     --stub-die-after S       ends with exit status 3 after S seconds
     --stub-log TEXT          prints a line after --stub-log-after seconds (0), such as a fatal or a retryable pattern
     --stub-ready-line TEXT   prints a line when it is ready
-    --stub-grandchild        starts a process that left its session and process group, and ignores SIGTERM
-    --stub-ignore-sigterm    goes on after SIGTERM
+    --stub-grandchild        starts a process that leaves its session and process group
+    --stub-ignore-sigterm    goes on after SIGTERM, and the grandchild too
     --stub-hang              is never ready
     --stub-when NAME>NUMBER  the above only where this holds of its own arguments (`>`, `<` or `=`)
     --stub-once FILE         the above only once: the file remembers
@@ -33,10 +33,8 @@ def main(given: list[str]) -> None:
     say(f"stub-engine: began {began:.6f} age {age():.6f}")
     arguments = Arguments(given)
     misbehaves = arguments.misbehaves()
-    if not (misbehaves and arguments.has("stub-ignore-sigterm")):
-        signal.signal(signal.SIGTERM, end)
-    else:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    stubborn = misbehaves and arguments.has("stub-ignore-sigterm")
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if stubborn else end)
     if misbehaves and arguments.has("stub-grandchild"):
         leave_a_grandchild()
     serve(arguments, began, misbehaves=misbehaves)
@@ -106,7 +104,6 @@ def leave_a_grandchild() -> None:
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             say(f"stub-engine: grandchild {os.getpid()}")
             time.sleep(600)
         os._exit(0)

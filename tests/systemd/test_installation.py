@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -60,6 +61,14 @@ def test_every_line_of_the_hardening_has_its_reason_above_it() -> None:
             assert commented, f"{line} stands without a reason"
 
 
+def test_every_drop_in_is_documented_and_every_documented_one_is_shipped() -> None:
+    shipped = {path.name for path in (ROOT / "systemd" / "drop-ins").iterdir()}
+    documented = set(
+        re.findall(r"(?m)^\| [^|]+ \| `([a-z-]+\.conf)` \|", (ROOT / "docs" / "operations.md").read_text())
+    )
+    assert shipped == documented
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
 def test_the_unit_is_well_hardened() -> None:
     command = ["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE_LIMIT}", str(UNIT_FILE)]
@@ -97,7 +106,7 @@ def test_installing_again_is_an_upgrade_and_uninstalling_keeps_the_state(sandbox
     sandbox.write("/var/lib/serviceoptd/kept", "as it is")
     assert "Installed" in install(sandbox)
     sandbox.must("cp", "-a", "/opt/serviceopt", "/opt/copy")
-    uninstall = ("make", "--no-print-directory", "-C", "/mnt/source", "-f", "systemd/install.mk", "uninstall")
+    uninstall = ("make", "--no-print-directory", "-C", "/mnt/source", "uninstall")
     assert "Kept: /var/lib/serviceoptd" in sandbox.must(*uninstall)
     for gone in ("/opt/serviceopt", "/etc/systemd/system/serviceoptd.service", "/usr/local/bin/serviceoptctl"):
         assert sandbox.run("test", "-e", gone).returncode != 0, gone
@@ -114,6 +123,6 @@ def test_installing_again_is_an_upgrade_and_uninstalling_keeps_the_state(sandbox
 @pytest.mark.systemd
 @pytest.mark.parametrize("prefix", ["/root/serviceopt", "/home/serviceopt", "relative/place", "/usr"])
 def test_a_prefix_that_the_unit_cannot_see_is_refused(sandbox: Sandbox, prefix: str) -> None:
-    refused = sandbox.run("make", "-C", "/mnt/source", "-f", "systemd/install.mk", "install", f"PREFIX={prefix}")
+    refused = sandbox.run("make", "-C", "/mnt/source", "install", f"PREFIX={prefix}")
     assert refused.returncode != 0
     assert "PREFIX" in refused.stderr

@@ -20,7 +20,7 @@ def submit(sandbox: Sandbox, text: str, *, user: str | None = None, directory: s
     sandbox.write(f"{directory}/config.toml", text)
     output = sandbox.must(
         "serviceoptctl", "run", "-c", f"{directory}/config.toml", "-e", "vllm", "--seed", "7", "--json",
-        cwd=directory, user=user, environment={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": f"/home/{user}" if user else "/root"},
+        cwd=directory, user=user,
     )  # fmt: skip
     return int(json.loads(output)["run"])
 
@@ -53,9 +53,10 @@ def test_each_service_has_a_control_group_of_its_own_below_the_unit(sandbox: San
     sandbox.until(lambda: sandbox.events("measurement_started"), "a measurement")
     launching, launched = sandbox.events("service_launching")[0], sandbox.events("service_launched")[0]
     assert launching["cgroup"].startswith("/sys/fs/cgroup/system.slice/serviceoptd.service/launch-")
-    inside = sandbox.must("cat", f"/proc/{launched['pid']}/cgroup").strip()
-    assert inside == f"0::/system.slice/serviceoptd.service/launch-{launching['launch_id']}"
-    assert sandbox.must("cat", f"/proc/{sandbox.show('MainPID')['MainPID']}/cgroup").strip().endswith("/daemon")
+    inside = sandbox.must("cat", f"/proc/{launched['pid']}/cgroup").splitlines()
+    assert f"0::/system.slice/serviceoptd.service/launch-{launching['launch_id']}" in inside
+    daemon = sandbox.must("cat", f"/proc/{sandbox.show('MainPID')['MainPID']}/cgroup").splitlines()
+    assert "0::/system.slice/serviceoptd.service/daemon" in daemon
 
 
 def test_an_engine_has_the_caches_of_the_unit_and_not_the_home_of_who_submitted(sandbox: Sandbox) -> None:
@@ -76,7 +77,7 @@ def test_an_engine_has_the_caches_of_the_unit_and_not_the_home_of_who_submitted(
 
 def test_a_killed_daemon_comes_back_goes_on_and_leaves_nothing_of_the_old_processes(sandbox: Sandbox) -> None:
     sandbox.must("systemctl", "start", UNIT)
-    submit(sandbox, stub_configuration(particles=3, service="--stub-grandchild", client="--stub-seconds 1"))
+    submit(sandbox, stub_configuration(particles=2, service="--stub-grandchild", client="--stub-seconds 1"))
     sandbox.until(lambda: sandbox.events("measurement_finished"), "a first result")
     sandbox.until(lambda: len(sandbox.events("measurement_started")) == 2, "a second measurement")
     before = {event["launch_id"] for event in sandbox.events("service_launching", "measurement_started")}
@@ -87,10 +88,10 @@ def test_a_killed_daemon_comes_back_goes_on_and_leaves_nothing_of_the_old_proces
     interrupted = sandbox.events("evaluation_interrupted")
     assert len(interrupted) == 1
     launches = sandbox.events("service_launching")
-    assert len(launches) == 3 + len(interrupted)
+    assert len(launches) == 2 + len(interrupted)
     results = [(event["particle"], event["measurement"]) for event in sandbox.events("measurement_finished")]
     assert sorted(set(results)) == sorted(results)
-    assert len({particle for particle, _ in results}) == 3
+    assert len({particle for particle, _ in results}) == 2
     assert len(before) == 4
     assert sandbox.processes_with_a_launch_id() == []
     groups = sandbox.must("find", f"/sys/fs/cgroup/system.slice/{UNIT}", "-name", "launch-*")
@@ -100,7 +101,7 @@ def test_a_killed_daemon_comes_back_goes_on_and_leaves_nothing_of_the_old_proces
 
 def test_stopping_ends_the_engine_and_the_next_start_goes_on(sandbox: Sandbox) -> None:
     sandbox.must("systemctl", "start", UNIT)
-    submit(sandbox, stub_configuration(particles=2, service="--stub-grandchild", client="--stub-seconds 1"))
+    submit(sandbox, stub_configuration(particles=1, service="--stub-grandchild", client="--stub-seconds 1"))
     sandbox.until(lambda: sandbox.events("measurement_started"), "a measurement")
     sandbox.must("systemctl", "stop", UNIT)
     assert sandbox.processes_with_a_launch_id() == []
@@ -115,8 +116,7 @@ def test_stopping_ends_the_engine_and_the_next_start_goes_on(sandbox: Sandbox) -
 
 def test_an_engine_that_ignores_sigterm_is_ended_too(sandbox: Sandbox) -> None:
     sandbox.must("systemctl", "start", UNIT)
-    text = stub_configuration(particles=1, service="--stub-ignore-sigterm", client="--stub-seconds 60")
-    submit(sandbox, text.replace("stop_timeout = 5", "stop_timeout = 1"))
+    submit(sandbox, stub_configuration(particles=1, service="--stub-ignore-sigterm", client="--stub-seconds 60"))
     sandbox.until(lambda: sandbox.events("measurement_started"), "a measurement")
     sandbox.must("systemctl", "stop", UNIT)
     assert sandbox.processes_with_a_launch_id() == []
@@ -124,7 +124,9 @@ def test_an_engine_that_ignores_sigterm_is_ended_too(sandbox: Sandbox) -> None:
 
 
 def test_a_daemon_that_hangs_is_ended_by_the_watchdog_and_comes_back(sandbox: Sandbox) -> None:
+    sandbox.must("systemctl", "start", UNIT)
     assert sandbox.show("WatchdogUSec") == {"WatchdogUSec": "1min"}
+    sandbox.must("systemctl", "stop", UNIT)
     sandbox.write(f"/etc/systemd/system/{UNIT}.d/test.conf", "[Service]\nWatchdogSec=1\n")
     sandbox.must("systemctl", "daemon-reload")
     sandbox.must("systemctl", "start", UNIT)
@@ -140,7 +142,7 @@ def test_a_daemon_at_work_does_not_meet_the_watchdog(sandbox: Sandbox) -> None:
     sandbox.write(f"/etc/systemd/system/{UNIT}.d/test.conf", "[Service]\nWatchdogSec=1\n")
     sandbox.must("systemctl", "daemon-reload")
     sandbox.must("systemctl", "start", UNIT)
-    submit(sandbox, stub_configuration(particles=2, client="--stub-seconds 1.5"))
+    submit(sandbox, stub_configuration(particles=1, client="--stub-seconds 2.2"))
     sandbox.until(lambda: finished(sandbox), "the end of the run")
     assert sandbox.show("NRestarts")["NRestarts"] == "0"
 
@@ -202,13 +204,13 @@ def test_a_configuration_that_root_drops_in_becomes_a_run(sandbox: Sandbox) -> N
 
 def test_after_a_power_cut_the_enabled_unit_starts_and_the_run_goes_on(sandbox: Sandbox) -> None:
     sandbox.must("systemctl", "enable", "--now", UNIT)
-    submit(sandbox, stub_configuration(particles=2, client="--stub-seconds 1"))
+    submit(sandbox, stub_configuration(particles=1, client="--stub-seconds 1"))
     sandbox.until(lambda: sandbox.events("measurement_started"), "a measurement")
     cut = sandbox.control("crash")
     assert cut.returncode == 0, cut.stderr
     sandbox.until(lambda: finished(sandbox), "the end of the run", limit=60.0)
-    output = sandbox.must("serviceoptctl", "events", "--json", "-n", "100000")
-    assert len({json.loads(line)["boot_id"] for line in output.splitlines()}) == 2
+    assert len(sandbox.events("daemon_started")) == 2
+    assert sandbox.events("daemon_stopped") == []
     assert sandbox.events("run_finished")[0]["outcome"] == "completed"
     assert sandbox.processes_with_a_launch_id() == []
     sandbox.must("systemctl", "disable", UNIT)

@@ -37,13 +37,13 @@ PHRASES: dict[str, Callable[[Event], str]] = {
     "particle_rejected": lambda e: (
         f"particle {e['particle']} rejected by {e['rule']}: {e['reason']}" + _predicted(e["predicted"])
     ),
-    "service_launching": lambda e: f"{_evaluation(e)} launching for particle {e['particle']}, log {e['log'] or '-'}",
+    "service_launching": lambda e: f"{_evaluation(e)} launching for particle {e['particle']}{_log(e)}",
     "service_launched": lambda e: f"{_evaluation(e)} launched (pid {e['pid']})",
     "service_ready": lambda e: f"{_evaluation(e)} ready after {duration(e['waited'])}",
     "service_failed": lambda e: f"{_evaluation(e)} failed ({e['kind']}): {e['reason']}{_again(e)}",
     "measurement_started": lambda e: (
         f"{_measurement(e)} started, concurrency {_limit(e['concurrency'])}, "
-        f"rate {_limit(e['request_rate'])}, {e['num_prompts']} prompts"
+        f"rate {_limit(e['request_rate'])}, {e['num_prompts']} prompts{_log(e)}"
     ),
     "measurement_finished": lambda e: f"{_measurement(e)} finished: {_result(e)}",
     "measurement_failed": lambda e: f"{_measurement(e)} failed ({e['kind']}): {e['reason']}{_again(e)}",
@@ -57,7 +57,7 @@ PHRASES: dict[str, Callable[[Event], str]] = {
 }
 
 NOTEWORTHY = frozenset(PHRASES) - {
-    "service_launched", "service_stopping", "service_stopped", "measurement_started", "evaluation_finished",
+    "service_launched", "service_stopping", "service_stopped", "evaluation_finished",
 }  # fmt: skip
 """What somebody who waits for a run wants to read."""
 
@@ -117,6 +117,10 @@ def _recommended(event: Event) -> str:
 
 def _again(event: Event) -> str:
     return "; tried again" if event["will_retry"] else ""
+
+
+def _log(event: Event) -> str:
+    return f", log {event['log']}" if event["log"] else ""
 
 
 def _forced(event: Event) -> str:

@@ -30,9 +30,6 @@ class LiveDisplay:
     """A `Display` that redraws itself. The document is fetched when it is drawn, and only after something happened."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._live = Live(
-            console=console or Console(), get_renderable=self._draw, refresh_per_second=REFRESHES, transient=False
-        )
         self._ask: Callable[[], Document] | None = None
         self._document: Document | None = None
         self._fetched = 0.0
@@ -40,6 +37,10 @@ class LiveDisplay:
         self._recent: deque[str] = deque(maxlen=RECENT)
         self._failures: deque[str] = deque(maxlen=RECENT_FAILURES)
         self._notice = ""
+        # Last: it draws at once.
+        self._live = Live(
+            console=console or Console(), get_renderable=self._draw, refresh_per_second=REFRESHES, transient=False
+        )
 
     def __enter__(self) -> Self:
         self._live.start(refresh=False)

@@ -81,6 +81,13 @@ def best_line(run: Document) -> str:
     return f"{in_short(best)} (particle {best['particle']})" if best else "nothing measured yet"
 
 
+def standing(run: Document) -> str:
+    """How a run stands, on one line."""
+    left = run["seconds_left"]
+    remaining = f"; about {duration(left)} left" if left else ""
+    return f"run {run['run']}: {counted(run)}; best {best_line(run)}{remaining}"
+
+
 def listing(runs: Sequence[Document]) -> None:
     """What `serviceoptctl runs` shows."""
     if not runs:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from unicodedata import combining, east_asian_width
@@ -49,11 +51,25 @@ def facts(pairs: Iterable[tuple[str, str]]) -> None:
     """`label:  text` lines, aligned; pairs without text are left out."""
     shown = [(label, text) for label, text in pairs if text]
     width = max((len(label) for label, _ in shown), default=0) + 1
+    room = _room(width + 2)
     for label, text in shown:
-        first, *more = safe(text).split("\n")
+        first, *more = (part for line in safe(text).split("\n") for part in _folded(line, room))
         click.echo(click.style(f"{label}:".ljust(width), bold=True) + "  " + first)
         for line in more:
             click.echo(" " * (width + 2) + line)
+
+
+def _room(indent: int) -> int | None:
+    """Columns that are left on the terminal; None in a pipe, where nothing is folded."""
+    if not sys.stdout.isatty():
+        return None
+    return max(shutil.get_terminal_size().columns - indent, 30)
+
+
+def _folded(line: str, room: int | None) -> list[str]:
+    if room is None:
+        return [line]
+    return textwrap.wrap(line, room, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

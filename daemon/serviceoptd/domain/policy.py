@@ -112,10 +112,12 @@ def _go_on(run: RunState, evaluation: Evaluation, *, may_propose: bool) -> Actio
             attempt=evaluation.client_attempts + 1,
             repeat=len(due.measurements) + 1,
         )
+    if resting:
+        return FinishEvaluation(evaluation.number)
     # The next particle is asked for before the service is stopped: if only its load differs, there is no restart.
     if may_propose and not any(run.pending()) and not evaluation.failure:
         return Propose(len(run.particles) + 1)
-    return FinishEvaluation(evaluation.number) if resting else Stop(evaluation.number, "measured")
+    return Stop(evaluation.number, "measured")
 
 
 def _ended(run: RunState, active_seconds: float, *, exhausted: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.state import Particle, RunState
 
 METRIC_COLUMNS = ("generate_speed", "time_to_first_token", "time_per_output_token", "success_rate", "throughput")
@@ -46,7 +47,7 @@ def row(run: RunState, particle: Particle) -> dict[str, Any]:
         "success_rate": metrics.success_rate if metrics else None,
         "throughput": metrics.throughput if metrics else None,
         **{field.name: particle.configuration.get(field.name) for field in run.settings.fields},
-        "error": particle.error or particle.rejected,
+        "error": particle.error or particle.rejected or _partly_failed(origin.metrics),
         "backup": evaluation.backup if evaluation else "",
         "duration": origin.seconds,
         "real_evaluation": real or failed_real,
@@ -62,6 +63,13 @@ def row(run: RunState, particle: Particle) -> dict[str, Any]:
         "goodput": metrics.goodput if metrics else None,
     }
     return {name: record[name] for name in columns(run)}
+
+
+def _partly_failed(metrics: Metrics | None) -> str:
+    """The result counts, with its success rate; but a set whose requests failed did not run properly."""
+    if metrics is None or not metrics.failed:
+        return ""
+    return f"{metrics.failed} of {metrics.completed + metrics.failed} requests failed"
 
 
 def _source(particle: Particle, *, measured: bool) -> str:

@@ -12,10 +12,11 @@ from pydantic import AfterValidator
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration, Value
 from serviceoptd.domain.settings import Field
-from serviceoptd.engines.interface import render, substitute
+from serviceoptd.engines.interface import render
 
 ARGUMENT = "argument:"
 _NOTHING = "\0"  # no argument can hold it, so it marks an empty value while it is being substituted
+_REFERENCE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
 _NUMBER = re.compile(r"-\d*\.?\d+([eE][-+]?\d+)?")
 
 
@@ -36,6 +37,16 @@ def split(words: str) -> list[str]:
     return shlex.split(words)
 
 
+def replaced(text: str, values: Mapping[str, object]) -> str:
+    """The text with `$NAME` and `${NAME}` replaced, names read as a shell reads them; of unknown names it is left."""
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        return render(values[name]) if name in values else match[0]
+
+    return _REFERENCE.sub(value, text)
+
+
 def filled(words: Iterable[str], values: Mapping[str, object]) -> list[str]:
     """The arguments with `$NAME` and `${NAME}` replaced.
 
@@ -45,7 +56,7 @@ def filled(words: Iterable[str], values: Mapping[str, object]) -> list[str]:
     marked = {name: value if render(value) else _NOTHING for name, value in values.items()}
     kept: list[str] = []
     for word in words:
-        text = substitute(word, marked)
+        text = replaced(word, marked)
         if text == _NOTHING:
             if kept and kept[-1].startswith("-") and "=" not in kept[-1]:
                 kept.pop()
@@ -55,11 +66,10 @@ def filled(words: Iterable[str], values: Mapping[str, object]) -> list[str]:
 
 
 def references(words: Iterable[str], names: Iterable[str]) -> list[str]:
-    """Which of these names the arguments still refer to by `$NAME`."""
-    text = "\n".join(words)
-    return [
-        name for name in names if re.search(rf"\$({re.escape(name)}(?![A-Za-z0-9_])|\{{{re.escape(name)}\}})", text)
-    ]
+    """Which of these names the arguments still refer to by `$NAME`, in the order of the arguments."""
+    wanted = frozenset(names)
+    found = (match[1] or match[2] for word in words for match in _REFERENCE.finditer(word))
+    return [name for name in dict.fromkeys(found) if name in wanted]
 
 
 def flag_of(word: str, aliases: Mapping[str, str] | None = None) -> str | None:

@@ -23,7 +23,6 @@ from serviceoptd.engines.interface import (
     ServiceOrder,
     ServicePlan,
     Workplace,
-    substitute,
 )
 
 
@@ -107,7 +106,9 @@ class CommandEngine:
     def devices(self, configuration: Configuration, fields: Sequence[Field] = ()) -> int:
         """`devices`, with `$NAME` replaced; several numbers are multiplied."""
         given = self._service().devices
-        numbers = [substitute(str(item), configuration) for item in (given if isinstance(given, list) else [given])]
+        numbers = [
+            arguments.replaced(str(item), configuration) for item in (given if isinstance(given, list) else [given])
+        ]
         return prod(max(1, int(number)) if number.isdecimal() else 1 for number in numbers)
 
     def _service(self) -> CommandService:

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration, ServiceoptError
-from serviceoptd.engines.interface import Command, Problem, ProcessOptions, Workplace, substitute
+from serviceoptd.engines.arguments import replaced
+from serviceoptd.engines.interface import Command, Problem, ProcessOptions, Workplace
 from serviceoptd.io.programs import find_program
 
 
@@ -32,7 +33,7 @@ def section_environment(options: ProcessOptions, workplace: Workplace, values: M
         InvalidConfiguration: a line of it is not NAME=value.
     """
     read = _environment_file(workplace.working_directory / options.environment_file) if options.environment_file else {}
-    return {name: substitute(value, values) for name, value in {**read, **options.environment}.items()}
+    return {name: replaced(value, values) for name, value in {**read, **options.environment}.items()}
 
 
 def _environment_file(path: Path) -> dict[str, str]:
@@ -75,7 +76,7 @@ def stop_command(
     """What is run instead of SIGTERM, if anything."""
     if not options.stop_command:
         return None
-    return command([substitute(word, values) for word in options.stop_command], options, workplace, environment)
+    return command([replaced(word, values) for word in options.stop_command], options, workplace, environment)
 
 
 def program_problems(prefix: str, program: str, options: ProcessOptions, workplace: Workplace) -> list[Problem]:

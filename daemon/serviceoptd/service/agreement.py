@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from serviceoptd.config.placeholders import PLACEHOLDERS
 from serviceoptd.domain.settings import Field, RunSettings
 from serviceoptd.domain.space import Space
 
@@ -29,28 +30,59 @@ def disagreements(settings: RunSettings, space: Space) -> tuple[Disagreement, ..
 
 def remarks(settings: RunSettings, space: Space) -> tuple[Disagreement, ...]:
     """What is legal and probably not meant: such a run may start."""
-    return (*_batch(space), *_load(settings, space), *_budget(settings, space), *_first(space))
+    return (*_tokenizer(settings), *_batch(space), *_load(settings, space), *_budget(settings, space), *_first(space))
 
 
 def _client_and_service(settings: RunSettings) -> Iterator[Disagreement]:
     """Whether the client asks the service that the engine starts: host, port and model of both sections."""
-    service, client = _command(settings.engine_options), _command(settings.benchmark_options)
     if settings.engine == settings.benchmark:
         return
-    for name in ("host", "port", "model", "served_model_name"):
+    if "simulated" in (settings.engine, settings.benchmark):
+        yield Disagreement(
+            "benchmark",
+            f"the client `{settings.benchmark}` cannot measure the engine `{settings.engine}`: "
+            "the simulated service exists for the simulated client only",
+            "both simulated, or neither",
+        )
+        return
+    # The client asks for the served name; without one, for the model.
+    named = (
+        "served_model_name" if _addressed(settings.benchmark_options, "client")[1].get("served_model_name") else "model"
+    )
+    yield from _different(settings, ("host", "port", named))
+
+
+def _tokenizer(settings: RunSettings) -> Iterator[Disagreement]:
+    """Both name the model's weights: the client counts tokens with its tokenizer."""
+    (place, _), (table, client) = (
+        _addressed(settings.engine_options, "service"),
+        _addressed(settings.benchmark_options, "client"),
+    )
+    if place == table == "command" and client.get("served_model_name"):
+        yield from _different(settings, ("model",))
+
+
+def _different(settings: RunSettings, names: tuple[str, ...]) -> Iterator[Disagreement]:
+    service_table, service = _addressed(settings.engine_options, "service")
+    client_table, client = _addressed(settings.benchmark_options, "client")
+    for name in names:
         ours, theirs = service.get(name), client.get(name)
-        if ours in (None, "") or theirs in (None, "") or _same(name, ours, theirs):
+        given = ours not in (None, "", PLACEHOLDERS[name][0] if name in PLACEHOLDERS else None)
+        if not given or theirs in (None, "") or _same(name, ours, theirs):
             continue
         yield Disagreement(
-            f"{settings.benchmark}.command.{name}",
-            f"{_shown(theirs)} is not the service's {_shown(ours)} ([{settings.engine}.command] {name})",
-            f"{_shown(ours)}, or change [{settings.engine}.command]",
+            f"{settings.benchmark}.{client_table}.{name}",
+            f"{_shown(theirs)} is not the service's {_shown(ours)} ([{settings.engine}.{service_table}] {name})",
+            f"{_shown(ours)}, or change [{settings.engine}.{service_table}]",
         )
 
 
-def _command(options: Mapping[str, Any]) -> Mapping[str, Any]:
-    command = options.get("command")
-    return command if isinstance(command, Mapping) else {}
+def _addressed(options: Mapping[str, Any], role: str) -> tuple[str, Mapping[str, Any]]:
+    """The table that holds host, port and model, with its name: `command`, or that of the role where both share one."""
+    for name in ("command", role):
+        if isinstance(table := options.get(name), Mapping):
+            return name, table
+    return "command", {}
 
 
 def _same(name: str, service: object, client: object) -> bool:
@@ -126,10 +158,11 @@ def _batch(space: Space) -> Iterator[Disagreement]:
 
 def _load(settings: RunSettings, space: Space) -> Iterator[Disagreement]:
     concurrency = _named(space, "CONCURRENCY") or _named(space, "MAXCONCURRENCY")
-    prompts = _command(settings.benchmark_options).get("num_prompts") or settings.benchmark_options.get("num_prompts")
+    table, client = _addressed(settings.benchmark_options, "client")
+    prompts = client.get("num_prompts")
     if concurrency and isinstance(prompts, int) and _greatest(concurrency) > prompts:
         yield Disagreement(
-            f"{settings.benchmark}.command.num_prompts",
+            f"{settings.benchmark}.{table}.num_prompts",
             f"{prompts} prompts never reach a concurrency of {_greatest(concurrency):g} ({concurrency.name}'s max)",
         )
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from serviceopt_journal.reader import JournalReader
 
 from serviceopt_journal.clock import Clock
 from serviceopt_journal.codec import Recorded
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceopt_journal.events import DaemonStarted, DaemonStopped
+from serviceopt_journal.reader import JournalReader
 from serviceoptd import __version__
 from serviceoptd.domain import documents
 from serviceoptd.domain.state import State

@@ -26,10 +26,11 @@ async def watch_files(daemon: Daemon, drop_in: Path | None) -> None:
         lambda record, _state: submitted.set() if isinstance(record.event, RunSubmitted) else None
     )
     submitted = asyncio.Event()
+    refused: set[tuple[Path, str]] = set()
     try:
         while True:  # a new run brings a new file to watch
             submitted.clear()
-            watching = asyncio.ensure_future(_watch(daemon, drop_in))
+            watching = asyncio.ensure_future(_watch(daemon, drop_in, refused))
             waiting = asyncio.ensure_future(submitted.wait())
             try:
                 await asyncio.wait({watching, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -44,7 +45,7 @@ async def watch_files(daemon: Daemon, drop_in: Path | None) -> None:
         unlisten()
 
 
-async def _watch(daemon: Daemon, drop_in: Path | None) -> None:
+async def _watch(daemon: Daemon, drop_in: Path | None, refused: set[tuple[Path, str]]) -> None:
     usable = drop_in if drop_in is not None and os.access(drop_in, os.R_OK | os.X_OK) else None
     files = {Path(run.configuration_path) for run in _unfinished(daemon) if run.configuration_path}
     if usable is None and not files:
@@ -55,7 +56,7 @@ async def _watch(daemon: Daemon, drop_in: Path | None) -> None:
             for run in known:
                 await _reconfigure(daemon, run, change.path)
             if change.kind == "drop-in" and not known:
-                await _drop_in(daemon, change.path)
+                await _drop_in(daemon, change.path, refused)
 
 
 def _unfinished(daemon: Daemon) -> list[RunState]:
@@ -73,7 +74,7 @@ async def _reconfigure(daemon: Daemon, run: RunState, path: Path) -> None:
         await daemon.ledger.commit(LogLevelChanged(level=str(level)))
 
 
-async def _drop_in(daemon: Daemon, path: Path) -> None:
+async def _drop_in(daemon: Daemon, path: Path, refused: set[tuple[Path, str]]) -> None:
     """Submits a file once: the same text at the same place is the same run, also after a restart."""
     try:
         text = path.read_text()
@@ -82,7 +83,8 @@ async def _drop_in(daemon: Daemon, path: Path) -> None:
         return
     masked = masked_text(text)
     runs = daemon.ledger.state.runs.values()
-    if any(run.configuration_path == str(path) and run.configuration_text == masked for run in runs):
+    known = any(run.configuration_path == str(path) and run.configuration_text == masked for run in runs)
+    if known or (path, masked) in refused:
         return
     submission = Submission(
         configuration_text=text,
@@ -96,4 +98,5 @@ async def _drop_in(daemon: Daemon, path: Path) -> None:
         )
         await submit(daemon.context, prepared, uid=os.getuid(), through="drop-in")
     except ServiceoptError as error:
+        refused.add((path, masked))
         await daemon.ledger.commit(DropInRefused(path=str(path), problems=tuple(str(error).splitlines())))

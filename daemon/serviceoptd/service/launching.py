@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -49,16 +50,15 @@ class LiveService:
     ended_by_us: bool = False  # while the disk was full: the measurement is to be tried again
 
 
-async def launch(context: Context, run: RunState, action: Launch) -> LiveService | None:
-    """Starts the service of an evaluation and waits until it is ready.
+async def launch(context: Context, run: RunState, action: Launch, announce: Callable[[LiveService], None]) -> None:
+    """Starts the service of an evaluation and waits until it is ready, or is known to have failed.
 
-    Returns:
-        The running service, or None when there is none: it could not be started, and ServiceStopped is committed.
-        A service that was started but failed is returned too: it is to be stopped.
+    `announce` gets the service as soon as something of it may be alive: from then on somebody has to end it, however
+    this function is left. It is not called where the engine refuses the configuration: ServiceStopped is committed then.
 
     Raises:
-        EnvironmentLacks: this machine lacks something; nothing was announced, and the run should be held.
-        Interrupted: the launch is not wanted any more; what was started has to be ended.
+        EnvironmentLacks: this machine lacks something, and the run should be held.
+        Interrupted: the launch is not wanted any more.
     """
     particle = run.particles[action.particle]
     engine = context.engine(run)
@@ -83,7 +83,7 @@ async def launch(context: Context, run: RunState, action: Launch) -> LiveService
         plan = engine.plan(order)
     except InvalidConfiguration as refused:
         await context.ledger.commit(announced, _failed(announced, "configuration", str(refused)), _stopped(announced))
-        return None
+        return
     await _environment_is_ready(plan, workplace)
 
     log = workplace.directory / "service.log"
@@ -101,11 +101,12 @@ async def launch(context: Context, run: RunState, action: Launch) -> LiveService
         child=None,
         log=LogFollower(log),
     )
+    announce(live)
     if plan.command is None and plan.simulated:
         await context.unless_interrupted(asyncio.sleep(getattr(engine, "pace", 0.0)))
         outcome = Readiness(ready=plan.failure is None, waited=0.0, kind="fatal", reason=plan.failure or "")
         await context.ledger.commit(await _outcome(run, announced, live, outcome, memory))
-        return live
+        return
 
     if plan.command is not None:
         live.child = await spawn(
@@ -137,7 +138,6 @@ async def launch(context: Context, run: RunState, action: Launch) -> LiveService
         )
     )
     await context.ledger.commit(await _outcome(run, announced, live, outcome, memory))
-    return live
 
 
 async def _environment_is_ready(plan: ServicePlan, workplace: Workplace) -> None:

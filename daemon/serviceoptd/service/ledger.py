@@ -38,6 +38,7 @@ class Ledger:
         self.state = state
         self.held: str = ""
         self.held_since: float | None = None  # monotonic seconds
+        self._given_up = False
         self._journal = journal
         self._clock = clock
         self._order = asyncio.Lock()
@@ -59,6 +60,17 @@ class Ledger:
         await self._changed.wait()
         self._changed.clear()
 
+    async def wait_for_room(self, reason: str) -> None:
+        """Says that the disk is full, and waits before the next try. The next commit tells how long it took."""
+        if self.held_since is None:
+            self.held_since = self._clock.monotonic()
+        self.held = reason
+        await asyncio.sleep(RETRY_AFTER)
+
+    def give_up(self) -> None:
+        """From now on a full disk is an error: the process is to end, and replay decides what is due."""
+        self._given_up = True
+
     def wake(self) -> None:
         """Lets `changed` return although nothing was committed (the process is to stop)."""
         self._changed.set()
@@ -68,10 +80,9 @@ class Ledger:
             try:
                 recorded = self._journal.append(*self._with_hold(), *events)
             except JournalFull as full:
-                if self.held_since is None:
-                    self.held_since = self._clock.monotonic()
-                self.held = str(full)
-                await asyncio.sleep(RETRY_AFTER)
+                if self._given_up:
+                    raise
+                await self.wait_for_room(str(full))
                 with suppress(JournalFull):
                     self._journal.reopen()
             else:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 
+import structlog
+from msgspec.structs import replace
+
 from serviceopt_journal.codec import Recorded
-from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
+from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration, JournalError, ServiceoptError
 from serviceopt_journal.events import (
     EvaluationInterrupted,
     RunCancelRequested,
@@ -22,6 +26,9 @@ from serviceoptd.service.launching import LiveService, launch
 from serviceoptd.service.measuring import measure
 from serviceoptd.service.proposing import propose
 from serviceoptd.service.stopping import finish_evaluation, interrupt_service, recover, stop_service
+
+LOG = structlog.get_logger("serviceoptd")
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Loop:
@@ -45,6 +52,7 @@ class Loop:
         """Ends what runs and lets `run_forever` return; the interrupted evaluation goes on at the next start."""
         self.stopping = reason
         self._context.interrupt.set()
+        self._context.ledger.give_up()
         self._context.ledger.wake()
 
     def drain(self) -> None:
@@ -65,15 +73,26 @@ class Loop:
             try:
                 await recover(self._context, run)
             except EnvironmentLacks as lacking:
-                await self._hold(run, lacking)
+                await self._hold(run, str(lacking))
 
     async def run_forever(self) -> None:
-        """Does what is due until `stop` or `drain`."""
+        """Does what is due until `stop` or `drain`.
+
+        Raises:
+            JournalError: nothing can be committed any more; the service has been ended.
+        """
+        try:
+            await self._run_until_told()
+        except JournalError:
+            await self.stop_idle_service()
+            raise
+
+    async def _run_until_told(self) -> None:
         while not self.stopping:
             run = self._next_run()
-            if run is None or (self.draining and run.open_evaluation is None):
-                if self.draining:
-                    return
+            if self.draining and self._live is None:
+                return
+            if run is None:
                 await self._context.ledger.changed()
                 continue
             if run.status == "queued" and not run.cancel_requested:
@@ -85,8 +104,12 @@ class Loop:
             await self._close(run, self.stopping)
 
     async def _step(self, run: RunState) -> None:
+        if not self.stopping and not run.cancel_requested:
+            self._context.interrupt.clear()  # it was meant for what is over by now
         action = policy.next_action(
-            run, active_seconds=self._active_seconds(run), exhausted=run.number in self._exhausted
+            replace(run, paused="draining") if self.draining else run,
+            active_seconds=self._active_seconds(run),
+            exhausted=run.number in self._exhausted,
         )
         try:
             await self._do(run, action)
@@ -95,7 +118,21 @@ class Loop:
             await self._close(fresh, self.stopping or fresh.reason or "cancelled")
         except (EnvironmentLacks, InvalidConfiguration) as lacking:
             await self._close(self._state.runs[run.number], str(lacking))
-            await self._hold(run, lacking)
+            await self._hold(run, f"{lacking} ({lacking.hint})" if lacking.hint else str(lacking))
+        except ServiceoptError:
+            raise
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            await self._close(self._state.runs[run.number], str(error))
+            await self._context.ledger.wait_for_room(str(error))
+        except Exception as error:  # a plugin's defect holds its run and stops nothing else
+            LOG.exception(
+                "unexpected error", run=run.number, engine=run.settings.engine, benchmark=run.settings.benchmark
+            )
+            await self._close(self._state.runs[run.number], f"{type(error).__name__}: {error}")
+            parts = f"engine {run.settings.engine}, client {run.settings.benchmark}"
+            await self._hold(run, f"unexpected {type(error).__name__} with {parts}: {error}; the daemon's log has more")
 
     async def _do(self, run: RunState, action: policy.Action) -> None:
         context = self._context
@@ -108,7 +145,7 @@ class Loop:
                 else:
                     await context.ledger.commit(*events)
             case policy.Launch():
-                self._live = await launch(context, run, action)
+                await launch(context, run, action, self._announce)
             case policy.Measure():
                 if self._live is None:
                     raise RuntimeError("a measurement is due on a service that is not ours")
@@ -126,9 +163,11 @@ class Loop:
             case policy.Wait():
                 await context.ledger.changed()
 
+    def _announce(self, live: LiveService) -> None:
+        self._live = live
+
     async def _close(self, run: RunState, reason: str) -> None:
         """Ends what is alive and closes what was announced."""
-        self._context.interrupt.clear()
         if self._live is not None:
             await interrupt_service(self._context, run, self._live, reason)
             self._live = None
@@ -137,8 +176,7 @@ class Loop:
         if evaluation is not None and evaluation.announced:
             await recover(self._context, run)
 
-    async def _hold(self, run: RunState, why: EnvironmentLacks | InvalidConfiguration) -> None:
-        reason = f"{why} ({why.hint})" if why.hint else str(why)
+    async def _hold(self, run: RunState, reason: str) -> None:
         await self._context.ledger.commit(RunPaused(run=run.number, reason=reason, held=True))
 
     def _finished(self, run: RunState, outcome: str, reason: str) -> RunFinished:

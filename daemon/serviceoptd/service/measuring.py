@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from serviceopt_journal.errors import EnvironmentLacks
 from serviceopt_journal.events import Event, MeasurementFailed, MeasurementFinished, MeasurementStarted, ServiceFailed
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.interface import Benchmark, ClientOutcome, MeasurementOrder, MeasurementPlan, UnusableResult
@@ -126,17 +125,14 @@ async def _run_client(
 ) -> Metrics | Failure:
     assert plan.command is not None  # noqa: S101 - told by the caller
     began = time.time()  # compared with the result file's time stamp, which is wall time
-    try:
-        client = await spawn(
-            plan.command,
-            environment=order.workplace.environment,
-            working_directory=order.workplace.working_directory,
-            launch_id=launch_id,
-            output=output,
-            cgroup=cgroups.create(context.cgroups, launch_id) if context.cgroups else None,
-        )
-    except EnvironmentLacks as lacking:
-        return Failure("exited", f"the client could not be started: {lacking}")
+    client = await spawn(
+        plan.command,
+        environment=order.workplace.environment,
+        working_directory=order.workplace.working_directory,
+        launch_id=launch_id,
+        output=output,
+        cgroup=cgroups.create(context.cgroups, launch_id) if context.cgroups else None,
+    )
     service = asyncio.ensure_future(_watch_service(run, live))
     try:
         ended = await context.unless_interrupted(_watch_client(run, client, output, service))

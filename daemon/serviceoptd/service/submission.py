@@ -17,8 +17,8 @@ from serviceoptd.config.masking import mask, masked_text
 from serviceoptd.config.problems import ConfigurationErrors
 from serviceoptd.config.reload import changes
 from serviceoptd.domain.settings import RunSettings
-from serviceoptd.domain.state import RunState
 from serviceoptd.domain.space import Space
+from serviceoptd.domain.state import RunState
 from serviceoptd.engines.interface import Engine, Problem, ServiceOrder, Workplace
 from serviceoptd.io import environment_file
 from serviceoptd.io.children_environment import isolated

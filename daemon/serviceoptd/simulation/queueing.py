@@ -18,7 +18,7 @@ from dataclasses import dataclass
 SHORTEST_QUEUE = 1e-9
 BISECTIONS = 40
 PREEMPTION_WASTE = 0.7  # prompts computed again, for each share of the running sequences that does not fit
-GROUPED_ARRIVALS = 4  # one in this many running sequences ends, and is replaced, in the time of one prefill step
+GROUPED_ARRIVALS = 8  # one in this many running sequences ends, and is replaced, in the time of one prefill step
 
 
 @dataclass(frozen=True)
@@ -190,8 +190,9 @@ class _Queue:
             stall=stall,
             request_rate=rate,
             wait=waiting / max(rate, SHORTEST_QUEUE),
-            # a newcomer meets a step half done; steps with prompts are as frequent as their share of the time
-            prefill=prompt + self.decode_step(running) + 0.5 * stall * min(1.0, rate * prompt),
+            # its chunk ends with the other prompts in it; and a newcomer meets a step half done, one with prompts as often
+            # as these take of the time
+            prefill=max(prompt, stall) + self.decode_step(running) + 0.5 * stall * min(1.0, rate * prompt),
             burst=0.5 * first * prompt,
             preempted=self.preempted,
         )

@@ -9,7 +9,6 @@ from typing import Any
 from memory_journal import MemoryJournal
 from serviceopt_journal.artefacts import ArtefactStore
 from serviceopt_journal.clock import SystemClock
-
 from serviceoptd.bootstrap import strategy_class
 from serviceoptd.config import plugins
 from serviceoptd.domain.evolve import fold

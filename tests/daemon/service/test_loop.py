@@ -6,10 +6,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
+
 from daemon.service.daemons import SMALL, a_loop, finished, submitted
 from memory_journal import MemoryJournal, full_disk
 from serviceopt_journal import events as e
-
+from serviceoptd.benchmarks.interface import MeasurementOrder, MeasurementPlan
+from serviceoptd.benchmarks.simulated import SimulatedBenchmark
 from serviceoptd.service import control
 
 
@@ -137,7 +139,9 @@ def launches(journal: MemoryJournal) -> int:
     return sum(isinstance(r.event, e.ServiceLaunching) for r in journal.records)
 
 
-def test_on_a_full_disk_it_waits_and_goes_on_when_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_full_disk_it_waits_and_goes_on_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("serviceoptd.service.ledger.RETRY_AFTER", 0.01)
 
     async def story() -> None:
@@ -167,5 +171,48 @@ def test_results_of_an_earlier_run_of_the_same_identity_are_reused_when_asked_fo
         context3, loop3 = a_loop(tmp_path, context2.ledger._journal)  # type: ignore[arg-type]
         run = await finished(context3, loop3, await submitted(context3, other))
         assert not any(p.matched is not None and p.matched[0] != run.number for p in run.particles.values())
+
+    asyncio.run(story())
+
+
+def test_a_drain_lets_the_measurement_under_way_finish_and_a_restart_goes_on(tmp_path: Path) -> None:
+    async def story() -> None:
+        journal = MemoryJournal()
+        context, loop = a_loop(tmp_path, journal)
+        number = await submitted(context)
+        context.ledger.listen(
+            lambda record, _state: loop.drain() if isinstance(record.event, e.MeasurementFinished) else None
+        )
+        await loop.run_forever()
+        run = context.ledger.state.runs[number]
+        assert sum(len(p.measurements) for p in run.particles.values()) == 1
+        assert run.evaluation is not None
+        assert run.evaluation.phase == "stopped"
+        context, loop = a_loop(tmp_path, MemoryJournal(journal.records))
+        assert (await finished(context, loop, number)).outcome == "completed"
+
+    asyncio.run(story())
+
+
+def test_a_defect_of_a_plugin_holds_its_run_and_lets_the_next_one_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        context, loop = a_loop(tmp_path, MemoryJournal())
+        broken, sound = await submitted(context, seed=1), await submitted(context, seed=2)
+        plan = SimulatedBenchmark.plan
+
+        def defective(self: SimulatedBenchmark, order: MeasurementOrder) -> MeasurementPlan:
+            if order.noise_key[0] == 1:
+                raise KeyError("what")
+            return plan(self, order)
+
+        monkeypatch.setattr(SimulatedBenchmark, "plan", defective)
+        assert (await finished(context, loop, sound)).outcome == "completed"
+        held = context.ledger.state.runs[broken]
+        assert held.held
+        assert "KeyError with engine simulated, client simulated" in held.paused
+        assert held.evaluation is not None
+        assert held.evaluation.phase == "interrupted"
 
     asyncio.run(story())
