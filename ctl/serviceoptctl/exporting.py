@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from serviceopt_journal.errors import EnvironmentLacks
 from serviceoptctl.render.text import to_json
@@ -58,8 +58,11 @@ def rows(table: Document, stream: TextIO, *, as_json: bool) -> int:
         json.dump(table, stream, indent=2, ensure_ascii=False)
         stream.write("\n")
     else:
-        # Only names of target fields are the user's own words here, and may look like a formula too.
-        write_csv(stream, [cell(column) for column in table["columns"]], _cells(table, cell))
+        writer = _Writer(stream)
+        # Names of target fields are the user's own words, and may look like a formula too.
+        writer.line([cell(column) for column in table["columns"]])
+        for row in table["rows"]:
+            writer.line([cell(row.get(column)) for column in table["columns"]])
     return len(table["rows"])
 
 
@@ -69,9 +72,9 @@ def events(source: Source, run: int | None, stream: TextIO, *, as_json: bool) ->
 
     records = source.events(Selection(run=run))
     count = 0
-    writer = csv.writer(stream, lineterminator="\n")
+    writer = _Writer(stream)
     if not as_json:
-        writer.writerow(EVENT_COLUMNS)
+        writer.line(EVENT_COLUMNS)
     for count, record in enumerate(records, 1):  # noqa: B007 - counted for the caller
         if as_json:
             stream.write(to_json(record) + "\n")
@@ -79,15 +82,8 @@ def events(source: Source, run: int | None, stream: TextIO, *, as_json: bool) ->
         event = dict(record["event"])
         numbers = [event.get(name) for name in ("run", "particle", "evaluation")]
         moment = datetime.fromtimestamp(record["time"], UTC).isoformat()
-        writer.writerow(map(cell, (record["seq"], moment, event.pop("type"), *numbers, to_json(event))))
+        writer.line([cell(v) for v in (record["seq"], moment, event.pop("type"), *numbers, to_json(event))])
     return count
-
-
-def write_csv(stream: TextIO, columns: Sequence[str], lines: Iterator[list[str]]) -> None:
-    """A header and its lines, RFC 4180 but for the plain newline."""
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(lines)
 
 
 def store(table: Document, directory: str) -> Path:
@@ -107,5 +103,14 @@ def store(table: Document, directory: str) -> Path:
     return path
 
 
-def _cells(table: Document, cell: Any) -> Iterator[list[str]]:
-    return ([cell(row.get(column)) for column in table["columns"]] for row in table["rows"])
+class _Writer:
+    """CSV as RFC 4180 has it, but for the plain newline at the end of a line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._plain = csv.writer(stream, lineterminator="\n")
+        self._quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
+
+    def line(self, cells: Sequence[str]) -> None:
+        # The module quotes only the line end that it writes itself; readers take a bare carriage return for one too.
+        writer = self._quoted if any("\r" in cell for cell in cells) else self._plain
+        writer.writerow(cells)

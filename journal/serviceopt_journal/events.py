@@ -23,6 +23,14 @@ Value = int | float | bool | str
 Configuration = dict[str, Value]
 
 
+class EditedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of the user's that is changed for one launch and put back afterwards."""
+
+    path: str
+    original_sha256: str  # of its bytes before, kept among the artefacts
+    edited_sha256: str
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=False):
     """What every event has: a type (its tag) and the version of its fields."""
 
@@ -195,6 +203,7 @@ class ServiceLaunching(Event, frozen=True, kw_only=True, tag="service_launching"
     log: str = ""  # path of the service's own output
     stop_argv: tuple[str, ...] = ()
     device_memory: dict[str, int] = {}  # bytes in use by device before the launch
+    edited_files: tuple[EditedFile, ...] = ()  # put back before ServiceStopped or EvaluationInterrupted
     devices: int = 1  # accelerators that one service uses, for objectives per device
     simulated: bool = False
     managed: bool = True  # false: somebody else starts and stops the service

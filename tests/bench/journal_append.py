@@ -93,7 +93,9 @@ def _bytes_of(records: tuple[Recorded, ...]) -> bytes:
 def main() -> int:
     """Prints the table; ends with 1 when a ratio with the anchor is not below the limit."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
-    parser.add_argument("--directory", type=Path, default=Path("/var/tmp"), help="on the disk to measure (default: /var/tmp)")
+    parser.add_argument(
+        "--directory", type=Path, default=Path("/var/tmp"), help="on the disk to measure (default: /var/tmp)"
+    )
     parser.add_argument("--singles", type=int, default=5000, help="appends of one event")
     parser.add_argument("--batches", type=int, default=500, help="appends of 100 events")
     parser.add_argument("--json", action="store_true")

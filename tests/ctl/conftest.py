@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -89,6 +90,13 @@ class AnsweringDaemon:
         self.stop()
         (self.directory / "serviceoptd.sock").unlink(missing_ok=True)
         self.start()
+
+    def wait_for(self, request: str) -> None:
+        """Until a client has sent this request."""
+        deadline = time.monotonic() + 20
+        while request not in [known for known, _ in self.requests]:
+            assert time.monotonic() < deadline, f"no client sent {request}"
+            time.sleep(0.01)
 
     def answer(self, method: str, path: str, query: dict[str, list[str]]) -> tuple[int, Document]:
         if (known := self.answers.get(f"{method} {path}")) is not None:

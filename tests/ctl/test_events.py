@@ -144,6 +144,8 @@ def test_following_goes_on_across_a_restart_of_the_daemon(daemon: Callable[..., 
     try:
         first = [next_seq(process) for _ in range(2)]
         answering.stop()
+        assert process.stderr is not None
+        assert process.stderr.readline() == "the daemon does not answer; waiting for it to come back\n"
         with Journal.open(state) as journal:
             journal.append(e.LogLevelChanged(level="DEBUG"), e.LogLevelChanged(level="INFO"))
         answering.restart()
@@ -152,7 +154,7 @@ def test_following_goes_on_across_a_restart_of_the_daemon(daemon: Callable[..., 
     finally:
         process.terminate()
         _, said = process.communicate()
-    assert said == "the daemon does not answer; waiting for it to come back\nthe daemon is back\n"
+    assert said == "the daemon is back\n"
 
 
 def test_an_infeasible_end_is_told_in_the_events_too() -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import Story, a_finished_story, an_infeasible_story, some_settings
 from click.testing import Result
+
+from builders import Story, a_finished_story, an_infeasible_story, some_settings
 
 Invoke = Callable[..., Result]
 VLLM = ("-e", "vllm", "-b", "vllm_benchmark")

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
+from rich.console import Console
+
 from builders import (
     SteppingClock,
     Story,
@@ -23,9 +26,6 @@ from builders import (
     an_unfinished_story,
     some_metrics,
 )
-from click.testing import Result
-from rich.console import Console
-
 from serviceopt_journal import events as e
 from serviceopt_journal.errors import DaemonUnreachable
 from serviceopt_journal.store import Journal
@@ -59,7 +59,9 @@ def client(*arguments: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize(
-    ("story", "code"), [(a_finished_story, 0), (an_infeasible_story, 11), (a_failed_story, 12)], ids=lambda p: str(p)[:30]
+    ("story", "code"),
+    [(a_finished_story, 0), (an_infeasible_story, 11), (a_failed_story, 12)],
+    ids=lambda p: str(p)[:30],
 )
 def test_the_exit_code_tells_how_the_run_ended(
     invoke: Invoke, daemon: Callable[..., Any], story: Callable[[], Iterator[e.Event]], code: int
@@ -88,12 +90,15 @@ def test_watching_shows_each_event_once_and_then_the_recommendation_across_a_res
 ) -> None:
     story = Story()
     answering = daemon(an_unfinished_story(story))
-    process = client("watch")
+    process = client("watch", "1")
     assert process.stdout is not None
+    answering.wait_for("GET /v1/events/stream")
     write(state, Story(run=2).submitted())  # of another run: not shown
     write(state, iter([e.RunPaused(run=1, reason="lunch"), e.RunResumed(run=1)]))
     first = [process.stdout.readline() for _ in range(2)]
     answering.stop()
+    assert process.stderr is not None
+    assert process.stderr.readline() == "the daemon does not answer; waiting for it to come back\n"
     write(state, the_rest(story))
     answering.restart()
     out, said = process.communicate(timeout=30)
@@ -105,7 +110,6 @@ def test_watching_shows_each_event_once_and_then_the_recommendation_across_a_res
     assert lines[2].endswith("completed: budget used (8 configurations); particle 3 recommended")
     assert "parameters:       MAX_NUM_SEQS = 128" in lines
     assert said.splitlines() == [
-        "the daemon does not answer; waiting for it to come back",
         "the daemon is back",
         "run 1 is over: completed, budget used (8 configurations)",
     ]
@@ -115,8 +119,9 @@ def test_watching_with_json_prints_records_and_finally_the_recommendation(
     daemon: Callable[..., Any], state: Path
 ) -> None:
     story = Story()
-    daemon(an_unfinished_story(story))
+    answering = daemon(an_unfinished_story(story))
     process = client("watch", "--json")
+    answering.wait_for("GET /v1/events/stream")
     write(state, the_rest(story))
     out, said = process.communicate(timeout=30)
     *records, end = map(json.loads, out.splitlines())
@@ -217,7 +222,7 @@ def test_the_picture_fits_the_terminal_and_has_everything_in_it(state: Path, wid
     assert all(len(line) <= width for line in text.splitlines())
     words = " ".join(text.split())
     for part in (
-        "run 1 (调优", "[bold]", "evaluation 3, measuring for 5.00 s", "MAX_NUM_SEQS=128", "900 tok/s",
+        "run 1 (调优", "[bold]", "evaluation 3, measuring for 15 s", "MAX_NUM_SEQS=128", "900 tok/s",
         "3 of 8", "left", "14:02:11", "14:01:07",
     ):  # fmt: skip
         assert part in words, part

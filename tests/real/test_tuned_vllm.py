@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from real.tuning import (
     measured_machine,
     service_of,
 )
+from sandboxed import ROOT, STATE, UNIT, Sandbox, install, make_wheels
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
 from stubs.scenario import client, free_port, left_over, of_type, places, records, rows, start, verified
@@ -70,24 +72,80 @@ def test_it_is_tuned_standalone_through_a_killed_process_and_a_killed_engine(
     finally:
         end(second)
 
-    assert left_over(read()) == {}
-    assert_tuned(read(), table(environment), best(environment), machine.limit)
-    assert_killed_engine_is_accounted_for(read(), table(environment), measurement)
+    listed = rows(told("export", environment=environment))
+    assert_tuned(read(), listed, json.loads(told("best", "--json", environment=environment)), machine.limit)
+    assert_killed_engine_is_accounted_for(read(), listed, measurement)
     verified(tmp_path)
     assert list((tmp_path / "result/store").glob("data_storage_*.csv"))
 
 
-def table(environment: Mapping[str, str]) -> list[dict[str, str]]:
-    exported = client("export", environment=environment)
-    assert exported.returncode == 0, exported.stderr
-    return rows(exported.stdout)
+def told(*arguments: str, environment: Mapping[str, str]) -> str:
+    """What `serviceoptctl` prints."""
+    ended = client(*arguments, environment=environment)
+    assert ended.returncode == 0, ended.stderr
+    return str(ended.stdout)
 
 
-def best(environment: Mapping[str, str]) -> dict[str, object]:
-    told = client("best", "--json", environment=environment)
-    assert told.returncode == 0, told.stderr
-    found: dict[str, object] = json.loads(told.stdout)
-    return found
+@pytest.fixture
+def unit(real_engines: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A booted systemd with serviceopt installed, and a drop-in that shows the real engines to the unit."""
+    if os.geteuid() != 0:
+        pytest.skip("the unit's test needs root")
+    wheels = make_wheels(tmp_path_factory.mktemp("wheels"))
+    shown = [real_engines, interpreter_of(real_engines / "vllm")]
+    sandbox = Sandbox(f"serviceopt-real-{os.getpid()}")
+    binds = {ROOT: "/mnt/source", wheels: "/mnt/wheels", **{path: str(path) for path in shown}}
+    options = [word for source, target in binds.items() for word in ("--bind-ro", f"{source}:{target}")]
+    up = sandbox.control("up", "--no-install", *options)
+    try:
+        if up.returncode != 0:
+            pytest.skip(f"systemd-sandbox cannot boot here: {(up.stderr or up.stdout).strip()}")
+        install(sandbox)
+        paths = "\n".join(f"BindReadOnlyPaths={path}" for path in shown)
+        sandbox.write(f"/etc/systemd/system/{UNIT}.d/real-engines.conf", f"[Service]\n{paths}\n")
+        sandbox.must("systemctl", "daemon-reload")
+        sandbox.must("systemctl", "start", UNIT)
+        yield sandbox
+    finally:
+        sandbox.control("down", "--force")
+
+
+def interpreter_of(environment: Path) -> Path:
+    """The installation of Python that a virtual environment was made from."""
+    (home,) = re.findall(r"^home = (.+)$", (environment / "pyvenv.cfg").read_text(), re.MULTILINE)
+    return Path(home).parent
+
+
+def test_it_is_tuned_by_the_unit_through_a_killed_daemon_and_a_killed_engine(
+    real_engines: Path, machine: Machine, unit: Sandbox
+) -> None:
+    unit.write("/srv/config.toml", configuration(real_engines, tpot=machine.limit, port=18400))
+    unit.must(
+        "serviceoptctl", "run", "-e", "vllm", "-b", "vllm_benchmark", "-c", "/srv/config.toml",
+        cwd="/srv", environment={**QUIET, "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    state = Path(unit.control("root").stdout.strip() + STATE)
+
+    def read() -> list[Recorded]:
+        return records(state)
+
+    in_the_middle_of_a_measurement(read, finished=3)
+    unit.must("systemctl", "kill", "--kill-whom=main", "-s", "KILL", UNIT)
+    unit.until(
+        lambda: unit.show("NRestarts", "ActiveState") == {"NRestarts": "1", "ActiveState": "active"}, "a restart"
+    )
+    done = len(of_type(read(), e.MeasurementFinished))
+    measurement = in_the_middle_of_a_measurement(read, finished=done + 2)
+    unit.must("kill", "-KILL", str(service_of(read(), measurement)))
+    unit.until(lambda: of_type(read(), e.RunFinished), "the end of the run", limit=WHOLE_RUN)
+
+    listed = rows(unit.must("serviceoptctl", "export"))
+    assert_tuned(read(), listed, json.loads(unit.must("serviceoptctl", "best", "--json")), machine.limit)
+    assert_killed_engine_is_accounted_for(read(), listed, measurement)
+    assert unit.processes_with_a_launch_id() == []
+    assert unit.must("find", f"/sys/fs/cgroup/system.slice/{UNIT}", "-name", "launch-*") == ""
+    unit.must("serviceoptctl", "journal", "verify")
+    assert unit.show("NRestarts", "ActiveState") == {"NRestarts": "1", "ActiveState": "active"}
 
 
 def assert_killed_engine_is_accounted_for(

@@ -18,7 +18,7 @@ from serviceoptctl.render.text import echo_json, facts, safe, table, value_text
 from serviceoptctl.render.units import latency
 
 if TYPE_CHECKING:
-    from serviceoptd.service.checking import Checked, Planned
+    from serviceoptd.service.checking import Planned
 
 Document = dict[str, Any]
 
@@ -37,6 +37,7 @@ def check(
     Nothing is started and nothing is written. Placeholders that are still to be replaced are listed first, and alone;
     then what contradicts itself; then what the configuration means. `doctor` looks whether this machine has it all.
     """
+    from serviceopt_journal.places import places
     from serviceoptd.config.load import discover
     from serviceoptd.service import checking
 
@@ -49,7 +50,9 @@ def check(
             click.echo(safe(problem))
         return ExitCode.CONFIGURATION
     document = checking.summary(checked)
-    commands = _commands(checked) if dry_run else ()
+    commands: tuple[Planned, ...] = ()
+    if dry_run:
+        commands = checking.dry_run(checked, environment=os.environ, working_directory=Path.cwd(), state=places().state)
     if as_json:
         remarks = [asdict(remark) for remark in checked.remarks]
         shown = [command.document() for command in commands]
@@ -61,22 +64,6 @@ def check(
     if dry_run:
         _show_commands(commands, document)
     return ExitCode.OK
-
-
-def _commands(checked: Checked) -> tuple[Planned, ...]:
-    from serviceopt_journal.places import places
-    from serviceoptd.io.children_environment import isolated, own_prefix
-    from serviceoptd.service import checking
-
-    settings = checked.loaded.settings
-    plans = checking.first_plans(
-        settings,
-        checked.space,
-        environment=isolated(os.environ, own_prefix(), settings.path_prefix),
-        working_directory=Path.cwd(),
-        state=places().state,
-    )
-    return checking.first_commands(plans)
 
 
 def _show_summary(document: Document) -> None:

@@ -163,6 +163,7 @@ def _(event: e.ServiceLaunching, run: RunState, time: float) -> RunState:
         stop_argv=event.stop_argv,
         working_directory=event.working_directory,
         device_memory=event.device_memory,
+        edited_files=event.edited_files,
         managed=event.managed,
         simulated=event.simulated,
         launching_at=time,

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from serviceopt_journal.events import Configuration
+from serviceopt_journal.events import Configuration, EditedFile
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.objective import Judgement, aggregate, judge
 from serviceoptd.domain.settings import RunSettings
@@ -80,6 +80,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     stop_argv: tuple[str, ...] = ()
     working_directory: str = ""
     device_memory: dict[str, int] = {}
+    edited_files: tuple[EditedFile, ...] = ()
     managed: bool = True
     simulated: bool = False
     pid: int | None = None

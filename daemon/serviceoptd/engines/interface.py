@@ -79,6 +79,7 @@ class ServicePlan:
     ready: HttpProbe | LogProbe | None  # None: at once
     listens_on: tuple[str, int] | None = None  # host and port that must be free before the launch
     stop: Command | None = None  # instead of SIGTERM
+    edits: Mapping[Path, bytes] = field(default_factory=dict)  # files of the user's: new content while it runs
     reset_cache: HttpProbe | None = None  # forgets cached prefixes between measurements, where the engine offers it
     report: HttpProbe | None = None  # answers with text from which `kv_blocks` is read once, when ready
     simulated: bool = False

@@ -21,6 +21,7 @@ from serviceoptd.domain.load import load_of
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space import Space
 from serviceoptd.engines.interface import Command, HttpProbe, LogProbe, ServiceOrder, ServicePlan, Workplace
+from serviceoptd.io.children_environment import isolated, own_prefix
 from serviceoptd.service.agreement import Disagreement, disagreements, remarks
 
 
@@ -179,6 +180,20 @@ def first_plans(
         )
     )
     return Plans(service, client, launch)
+
+
+def dry_run(
+    checked: Checked, *, environment: Mapping[str, str], working_directory: Path, state: Path
+) -> tuple[Planned, ...]:
+    """The commands of the first particle, for a submitter with this environment and directory.
+
+    Raises:
+        InvalidConfiguration: the engine or the client refuses these values.
+    """
+    settings = checked.loaded.settings
+    children = isolated(environment, own_prefix(), settings.path_prefix)
+    plans = first_plans(settings, checked.space, environment=children, working_directory=working_directory, state=state)
+    return first_commands(plans)
 
 
 def first_commands(plans: Plans) -> tuple[Planned, ...]:

@@ -32,6 +32,7 @@ from serviceoptd.io.ports import ensure_free
 from serviceoptd.io.processes import Child, spawn
 from serviceoptd.io.readiness import Readiness, ready
 from serviceoptd.service.context import Context
+from serviceoptd.service.edited_files import edit, originals
 
 
 @dataclass
@@ -89,7 +90,9 @@ async def launch(context: Context, run: RunState, action: Launch, announce: Call
     log = workplace.directory / "service.log"
     cgroup = cgroups.path_of(context.cgroups, launch_id) if context.cgroups and plan.command else None
     memory = await memory_in_use(workplace.environment) if plan.command else {}
-    await context.ledger.commit(_announcement(announced, plan, workplace, log, cgroup, memory))
+    edited = originals(plan.edits, context.artefacts)
+    announcement = _announcement(announced, plan, workplace, log, cgroup, memory)
+    await context.ledger.commit(replace(announcement, edited_files=edited))
     live = LiveService(
         run=run.number,
         evaluation=action.evaluation,
@@ -108,6 +111,7 @@ async def launch(context: Context, run: RunState, action: Launch, announce: Call
         await context.ledger.commit(await _outcome(run, announced, live, outcome, memory))
         return
 
+    edit(plan.edits)
     if plan.command is not None:
         live.child = await spawn(
             plan.command,

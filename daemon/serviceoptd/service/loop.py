@@ -9,7 +9,7 @@ import structlog
 from msgspec.structs import replace
 
 from serviceopt_journal.codec import Recorded
-from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration, JournalError, ServiceoptError
+from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration, JournalError, JournalFull, ServiceoptError
 from serviceopt_journal.events import (
     EvaluationInterrupted,
     RunCancelRequested,
@@ -119,13 +119,13 @@ class Loop:
         except (EnvironmentLacks, InvalidConfiguration) as lacking:
             await self._close(self._state.runs[run.number], str(lacking))
             await self._hold(run, f"{lacking} ({lacking.hint})" if lacking.hint else str(lacking))
-        except ServiceoptError:
-            raise
-        except OSError as error:
-            if error.errno not in NO_ROOM:
+        except (JournalFull, OSError) as error:  # of a commit only when we are stopping: otherwise the ledger waits
+            if self.stopping or getattr(error, "errno", errno.ENOSPC) not in NO_ROOM:
                 raise
             await self._close(self._state.runs[run.number], str(error))
             await self._context.ledger.wait_for_room(str(error))
+        except ServiceoptError:
+            raise
         except Exception as error:  # a plugin's defect holds its run and stops nothing else
             LOG.exception(
                 "unexpected error", run=run.number, engine=run.settings.engine, benchmark=run.settings.benchmark

@@ -12,6 +12,7 @@ from serviceoptd.io.devices import wait_until_released
 from serviceoptd.io.processes import spawn, stop
 from serviceoptd.io.reaping import reap
 from serviceoptd.service.context import Context
+from serviceoptd.service.edited_files import restore
 from serviceoptd.service.launching import LiveService
 
 
@@ -35,9 +36,10 @@ async def _end(context: Context, run: RunState, live: LiveService) -> ServiceSto
     if live.child is not None:
         outcome = await stop(live.child, grace=run.settings.limits.stop, stop_command=live.plan.stop)
         exit_status, forced = outcome.exit_status, outcome.forced
-    memory = run.evaluations[live.evaluation].device_memory if live.evaluation in run.evaluations else {}
+    evaluation = context.ledger.state.runs[run.number].evaluations[live.evaluation]
+    restore(evaluation.edited_files, context.artefacts)
     free, waited = await wait_until_released(
-        memory, live.workplace.environment, limit=run.settings.limits.device_memory
+        evaluation.device_memory, live.workplace.environment, limit=run.settings.limits.device_memory
     )
     log = live.workplace.directory / "service.log"
     return ServiceStopped(
@@ -67,6 +69,7 @@ async def recover(context: Context, run: RunState) -> None:
     reaped = list(await _reap(evaluation.launch_id, evaluation.cgroup, evaluation.log))
     if measuring := evaluation.measuring:
         reaped += await _reap(measuring.launch_id, measuring.cgroup, measuring.log)
+    restore(evaluation.edited_files, context.artefacts)
     free, waited = await wait_until_released(
         evaluation.device_memory,
         context.environment(run) if evaluation.device_memory else {},
