@@ -257,6 +257,15 @@ def a_failed_story(story: Story | None = None) -> Iterator[e.Event]:
     yield from story.finished("failed")
 
 
+def the_rest(story: Story) -> Iterator[e.Event]:
+    """What an unfinished story lacks: its third particle wins."""
+    yield e.MeasurementFinished(
+        run=story.run, particle=3, evaluation=3, measurement=1, attempt=1, metrics=some_metrics(1200), seconds=90.0
+    )
+    yield from story.stopped()
+    yield from story.finished(recommended=3, feasible=True)
+
+
 def a_journal(directory: Path, *stories: Iterator[e.Event], step: float = 10.0) -> Path:
     """Writes the stories (one finished run where none is given), one commit for each event; returns `directory`."""
     with Journal.open(directory, clock=SteppingClock(step=step)) as journal:
@@ -266,3 +275,11 @@ def a_journal(directory: Path, *stories: Iterator[e.Event], step: float = 10.0) 
                 journal.append(event)
         journal.append(e.DaemonStopped(reason="asked to stop"))
     return directory
+
+
+def go_on(directory: Path, *stories: Iterator[e.Event]) -> None:
+    """Appends to a journal that is there already, an hour later."""
+    with Journal.open(directory, clock=SteppingClock(begin=BEGIN + 3600.0)) as journal:
+        for story in stories:
+            for event in story:
+                journal.append(event)

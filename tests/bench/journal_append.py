@@ -38,6 +38,7 @@ class Result:
     bytes_each: float
     raw_median: float
     journal_median: float
+    paired_ratio: float  # median over the pairs
     ratio_of_medians: float
     raw_mean: float
     journal_mean: float
@@ -78,6 +79,7 @@ def measure(directory: Path, *, appends: int, events_each: int, anchor: bool, wh
         bytes_each=written / appends,
         raw_median=statistics.median(raw_times) * 1e6,
         journal_median=statistics.median(journal_times) * 1e6,
+        paired_ratio=statistics.median(ours / raw for ours, raw in zip(journal_times, raw_times, strict=True)),
         ratio_of_medians=statistics.median(journal_times) / statistics.median(raw_times),
         raw_mean=statistics.fmean(raw_times) * 1e6,
         journal_mean=statistics.fmean(journal_times) * 1e6,
@@ -93,9 +95,7 @@ def _bytes_of(records: tuple[Recorded, ...]) -> bytes:
 def main() -> int:
     """Prints the table; ends with 1 when a ratio with the anchor is not below the limit."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
-    parser.add_argument(
-        "--directory", type=Path, default=Path("/var/tmp"), help="on the disk to measure (default: /var/tmp)"
-    )
+    parser.add_argument("--directory", type=Path, default=Path("/var/tmp"), help="on the disk to measure")
     parser.add_argument("--singles", type=int, default=5000, help="appends of one event")
     parser.add_argument("--batches", type=int, default=500, help="appends of 100 events")
     parser.add_argument("--json", action="store_true")
@@ -113,16 +113,18 @@ def main() -> int:
         print(json.dumps({"machine": machine(), "limit": LIMIT, "results": [asdict(one) for one in results]}, indent=2))
     else:
         print(" · ".join(f"{name} {value}" for name, value in machine().items()))
-        columns = ("raw µs", "journal", "ratio", "raw mean", "journal", "ratio", "events/s")
+        columns = ("raw µs", "journal", "ratio", "paired", "raw mean", "journal", "ratio", "events/s")
         print(f"{'one append of':<32}" + "".join(f"{column:>10}" for column in columns))
         for one in results:
             print(
                 f"{one.what:<32}{one.raw_median:>10.0f}{one.journal_median:>10.0f}{one.ratio_of_medians:>10.2f}"
+                f"{one.paired_ratio:>10.2f}"
                 f"{one.raw_mean:>10.0f}{one.journal_mean:>10.0f}{one.ratio_of_totals:>10.2f}{one.events_per_second:>10.0f}"
             )
-        print(f"medians, then means (checkpoints included); {results[0].bytes_each:.0f} bytes an event; limit {LIMIT}")
+        print("medians, the median of the paired ratios, then means (checkpoints included)")
+        print(f"{results[0].bytes_each:.0f} bytes an event; the ratios of medians and of pairs must be below {LIMIT}")
     anchored = [one for one in results if "with anchor" in one.what]
-    return int(any(max(one.ratio_of_medians, one.ratio_of_totals) >= LIMIT for one in anchored))
+    return int(any(max(one.ratio_of_medians, one.paired_ratio) >= LIMIT for one in anchored))
 
 
 if __name__ == "__main__":

@@ -101,9 +101,7 @@ def an_outcome(
     """The client has ended with this status, after printing this."""
     path = order.workplace.directory / "client.log"
     path.write_text(output)
-    return ClientOutcome(
-        exit_status=exit_status, output=path, started=started, order=order, plan=benchmark.plan(order)
-    )
+    return ClientOutcome(exit_status=exit_status, output=path, started=started, order=order, plan=benchmark.plan(order))
 
 
 def written(path: Path, content: str, at: float = 1010.0) -> None:

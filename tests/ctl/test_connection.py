@@ -48,7 +48,7 @@ def answering_with(path: Path, content: bytes) -> threading.Thread:
         (b"hello\r\n\r\n", ExitCode.UNREACHABLE),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", ExitCode.FAILURE),
         (b"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\n{}", ExitCode.FAILURE),
-        (b'HTTP/1.1 400 No\r\nContent-Length: 46\r\n\r\n{"error": {"message": "no", "exit_code": 1000}}'[:-1], ExitCode.FAILURE),
+        (b"HTTP/1.1 400 No\r\nContent-Length: 28\r\n\r\n" + b'{"error": {"exit_code": 77}}', ExitCode.FAILURE),
     ],
 )  # fmt: skip
 def test_an_answer_that_is_none_is_an_error_and_never_a_traceback(

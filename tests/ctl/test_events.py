@@ -38,7 +38,12 @@ def test_every_type_of_event_has_a_phrase_of_its_own() -> None:
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 METRICS = st.builds(
-    some_metrics, FINITE.filter(bool), ttft=FINITE, tpot=FINITE, completed=st.integers(1, 500), failed=st.integers(0, 9)
+    some_metrics,
+    st.floats(1e-3, 1e9),
+    ttft=FINITE,
+    tpot=FINITE,
+    completed=st.integers(1, 500),
+    failed=st.integers(0, 9),
 )
 SPECIAL: dict[Any, st.SearchStrategy[Any]] = {
     float: FINITE,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,43 +13,23 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from rich.console import Console
 
 from builders import (
-    SteppingClock,
     Story,
     a_failed_story,
     a_finished_story,
-    a_journal,
     an_infeasible_story,
     an_unfinished_story,
-    some_metrics,
+    go_on,
+    the_rest,
 )
 from serviceopt_journal import events as e
 from serviceopt_journal.errors import DaemonUnreachable
-from serviceopt_journal.store import Journal
 from serviceoptctl.connection import Connection
 from serviceoptctl.following import follow
-from serviceoptctl.from_journal import FromJournal
 from serviceoptctl.live import Live
-from serviceoptctl.render.live import LiveDisplay, picture
 
 Invoke = Callable[..., Result]
-
-
-def the_rest(story: Story) -> Iterator[e.Event]:
-    """What an unfinished story lacks."""
-    yield e.MeasurementFinished(
-        run=story.run, particle=3, evaluation=3, measurement=1, attempt=1, metrics=some_metrics(1200), seconds=90.0
-    )
-    yield from story.stopped()
-    yield from story.finished(recommended=3, feasible=True)
-
-
-def write(state: Path, events: Iterator[e.Event]) -> None:
-    with Journal.open(state, clock=SteppingClock(begin=1_772_370_000.0)) as journal:
-        for event in events:
-            journal.append(event)
 
 
 def client(*arguments: str) -> subprocess.Popen[str]:
@@ -93,13 +72,13 @@ def test_watching_shows_each_event_once_and_then_the_recommendation_across_a_res
     process = client("watch", "1")
     assert process.stdout is not None
     answering.wait_for("GET /v1/events/stream")
-    write(state, Story(run=2).submitted())  # of another run: not shown
-    write(state, iter([e.RunPaused(run=1, reason="lunch"), e.RunResumed(run=1)]))
+    go_on(state, Story(run=2).submitted())  # of another run: not shown
+    go_on(state, iter([e.RunPaused(run=1, reason="lunch"), e.RunResumed(run=1)]))
     first = [process.stdout.readline() for _ in range(2)]
     answering.stop()
     assert process.stderr is not None
     assert process.stderr.readline() == "the daemon does not answer; waiting for it to come back\n"
-    write(state, the_rest(story))
+    go_on(state, the_rest(story))
     answering.restart()
     out, said = process.communicate(timeout=30)
     assert process.returncode == 0, said
@@ -122,7 +101,7 @@ def test_watching_with_json_prints_records_and_finally_the_recommendation(
     answering = daemon(an_unfinished_story(story))
     process = client("watch", "--json")
     answering.wait_for("GET /v1/events/stream")
-    write(state, the_rest(story))
+    go_on(state, the_rest(story))
     out, said = process.communicate(timeout=30)
     *records, end = map(json.loads, out.splitlines())
     assert process.returncode == 0, said
@@ -207,83 +186,29 @@ def test_a_run_that_is_continued_or_complete_is_called_so(invoke: Invoke, daemon
     assert "parameters:       MAX_NUM_SEQS = 128" in watched.stdout
 
 
-def drawn(state: Path, width: int, **changes: Any) -> str:
-    document = FromJournal.open(state).run("latest") | changes
-    output = io.StringIO()
-    console = Console(file=output, width=width, force_terminal=True, color_system=None)
-    console.print(picture(document, 5.0, ["14:02:11 evaluation 2 ready"], ["14:01:07 evaluation 1 failed"], ""))
-    return output.getvalue()
+def test_ctrl_c_ends_the_watching_and_not_the_run(daemon: Callable[..., Any]) -> None:
+    answering = daemon(an_unfinished_story())
+    process = client("watch")
+    answering.wait_for("GET /v1/events/stream")
+    process.send_signal(signal.SIGINT)
+    out, said = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "")
+    assert said.strip() == "run 1 goes on; `serviceoptctl watch 1` shows it again"
+    assert not [method for method, _ in answering.requests if method.startswith("POST")]
 
 
-@pytest.mark.parametrize("width", [40, 80, 200])
-def test_the_picture_fits_the_terminal_and_has_everything_in_it(state: Path, width: int) -> None:
-    a_journal(state, an_unfinished_story(Story(name="调优 [bold]夜间[/bold]")))
-    text = drawn(state, width)
-    assert all(len(line) <= width for line in text.splitlines())
-    words = " ".join(text.split())
-    for part in (
-        "run 1 (调优", "[bold]", "evaluation 3, measuring for 15 s", "MAX_NUM_SEQS=128", "900 tok/s",
-        "3 of 8", "left", "14:02:11", "14:01:07",
-    ):  # fmt: skip
-        assert part in words, part
-    assert "service.log" in words
-    assert "client.log" in words
-
-
-def test_the_live_display_keeps_its_picture_when_the_daemon_is_lost(state: Path) -> None:
-    a_journal(state, an_unfinished_story())
-    document = FromJournal.open(state).run("latest")
-    output = io.StringIO()
-    console = Console(file=output, width=80, force_terminal=True, color_system=None)
-    answers: list[Any] = [document]
-
-    def ask() -> dict[str, Any]:
-        if not answers:
-            raise DaemonUnreachable("it is gone")
-        return dict(answers.pop())
-
-    with LiveDisplay(console) as display:
-        display.begin(ask)
-        display._live.refresh()
-        display.show({"seq": 1, "time": 1.0, "event": {"type": "run_started", "run": 1}})
-        display._live.refresh()
-        display.say("waiting")
-        display._live.refresh()
-    last = output.getvalue().rsplit("run ", 1)[-1]
-    assert "it is gone" in last
-    assert "measuring" in last
-
-
-def test_on_a_terminal_the_run_is_shown_live(daemon: Callable[..., Any], state: Path) -> None:
-    import fcntl
-    import pty
-    import struct
-    import termios
-
-    story = Story()
-    daemon(an_unfinished_story(story))
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
-    environment = {**os.environ, "TERM": "xterm-256color"}
-    environment.pop("COLUMNS", None)
-    command = [sys.executable, "-m", "serviceoptctl", "watch"]
-    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=theirs, env=environment)
-    os.close(theirs)
-    shown = b""
-    while b"measuring for" not in shown:
-        shown += os.read(ours, 65536)
-    write(state, the_rest(story))
-    try:
-        while block := os.read(ours, 65536):
-            shown += block
-    except OSError:  # Linux says EIO when the other side of a pseudo terminal is closed
+def test_ctrl_c_in_the_foreground_ends_the_run_which_can_be_continued(tmp_path: Path, invoke: Invoke) -> None:
+    (tmp_path / "slow.toml").write_text("n_particles = 2\niters = 2\n[simulated]\nmeasurement_seconds = 0.2\n")
+    process = client("run", "--standalone", "-c", "slow.toml", "-e", "simulated", "-b", "simulated")
+    assert process.stdout is not None
+    while "measurement 1 (particle 2) started" not in process.stdout.readline():
         pass
-    os.close(ours)
-    assert process.wait(timeout=30) == 0
-    text = shown.decode()
-    assert "\x1b[" in text
-    assert "3 of 8 configurations" in text
-    assert "To deploy it:" in text
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    recommendation = plain[plain.index("objective:") :]
-    assert all(len(line) <= 80 for line in recommendation.splitlines() if "vllm serve" not in line)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130, said
+    assert "run 1 was interrupted; everything measured is kept, and -lb (--load-breakpoint) goes on with it" in said
+    ended = invoke("run", "--standalone", "-lb", "-c", "slow.toml", "-e", "simulated", "-b", "simulated", "--json")
+    assert ended.exit_code == 0, ended.output
+    records = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert (records[-1]["run"], records[-1]["outcome"]) == (1, "completed")
+    assert "run_submitted" not in {record["event"]["type"] for record in records[:-1]}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from journal_builders import flipped
@@ -46,6 +46,7 @@ def test_a_write_that_was_torn_leaves_the_one_before(tmp_path: Path) -> None:
         assert newest(tmp_path) == heads[5]
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.integers(0, SLOT_BYTES - 1), st.integers(0, 7), st.integers(0, 1))
 def test_any_flipped_bit_makes_its_slot_bad(position: int, bit: int, slot: int) -> None:
     import tempfile

@@ -4,7 +4,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from journal_builders import flipped
@@ -32,6 +32,7 @@ def test_a_file_and_its_bytes_are_the_same_artefact_and_kept_once(tmp_path: Path
     assert len([path for path in (tmp_path / "artefacts").rglob("*") if path.is_file()]) == 1
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.binary(max_size=300), st.integers(2, 60))
 def test_large_files_keep_head_and_tail_and_say_so(content: bytes, limit: int) -> None:
     import tempfile

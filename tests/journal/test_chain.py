@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serviceopt_journal.chain import GENESIS, link
@@ -27,6 +27,7 @@ def test_the_first_link_hangs_on_32_zero_bytes() -> None:
     assert link(GENESIS.hash, b"{}") == sha256(bytes(32) + b"{}").digest()
 
 
+@settings(deadline=None, max_examples=100)
 @given(bodies, st.data())
 def test_any_single_change_of_a_body_or_a_hash_is_detected(stored: list[bytes], data: st.DataObject) -> None:
     hashes = chained(stored)
@@ -40,6 +41,7 @@ def test_any_single_change_of_a_body_or_a_hash_is_detected(stored: list[bytes], 
     assert not holds(stored, hashes)
 
 
+@settings(deadline=None, max_examples=100)
 @given(bodies, st.data())
 def test_a_missing_or_moved_event_is_detected(stored: list[bytes], data: st.DataObject) -> None:
     stored = [body + str(number).encode() for number, body in enumerate(stored)] + [b"last"]

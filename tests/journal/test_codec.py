@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from journal_builders import BOOT_ID, any_event, some_metrics
@@ -20,6 +20,7 @@ def stored(*events: Event, first_seq: int = 1) -> tuple[list[bytes], tuple[Recor
     return encode_commit(tuple(events), first_seq=first_seq, time=1.75e9, monotonic=3.5, boot_id=BOOT_ID)
 
 
+@settings(deadline=None, max_examples=100)
 @given(st.lists(any_event(), min_size=1, max_size=3), st.integers(1, 2**40), st.floats(0, 1e10), st.floats(0, 1e10))
 def test_every_event_is_read_back_as_it_was_written(
     events: list[Event], first_seq: int, time: float, monotonic: float
@@ -34,6 +35,7 @@ def test_every_event_is_read_back_as_it_was_written(
     }
 
 
+@settings(deadline=None, max_examples=100)
 @given(any_event())
 def test_what_is_stored_is_plain_json_with_type_and_version(event: Event) -> None:
     (body,), _ = stored(event)

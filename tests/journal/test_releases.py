@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
 from serviceopt_journal.codec import Recorded
 from serviceopt_journal.events import EVENT_TYPES, RunStarted
 from serviceopt_journal.reader import JournalReader

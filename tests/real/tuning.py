@@ -82,7 +82,7 @@ num_prompts = {prompts}
 others = "--random-input-len 64 --random-output-len 32 --ignore-eos"
 """
 
-PROMPTS = 96
+PROMPTS = 48
 QUIET = {
     "VLLM_NO_USAGE_STATS": "1",
     "HF_HUB_OFFLINE": "1",

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import platform
 import subprocess
 import sys
 import tempfile
@@ -58,7 +57,7 @@ def eventful_run(directory: Path) -> list[Recorded]:
     once = directory / "once"
     configuration = stub_run(
         directory, n_particles=4, iters=4, searched=["MAX_NUM_SEQS", "CONCURRENCY"], repeats=2,
-        service=f"--stub-delay 9 --stub-log 'connection reset by peer' --stub-when max-num-seqs>7 --stub-once {once}",
+        service=f"--stub-hang --stub-log 'connection reset by peer' --stub-when max-num-seqs>4 --stub-once {once}",
         client="--stub-lies 3=some-failed,5=nan",
     )  # fmt: skip
     text = configuration.read_text().replace("max = 64\nvalue = 16", "max = 8\nvalue = 4")
@@ -75,7 +74,6 @@ def published(recorded: list[Recorded], directory: Path) -> list[Recorded]:
         str(STUB): "/opt/vllm/bin/vllm",
         str(directory): "/srv/tuning",
         host_class(): "x86_64 Example Processor x4",
-        platform.node(): "example-host",
     }
     found = []
     for record in recorded:
@@ -86,6 +84,8 @@ def published(recorded: list[Recorded], directory: Path) -> list[Recorded]:
         if isinstance(anonymous.event, e.RunSubmitted):
             submitted = replace(anonymous.event, environment_names=("HOME", "PATH"), submitter_uid=1000)
             anonymous = replace(anonymous, event=submitted)
+        if isinstance(anonymous.event, e.DaemonStarted):
+            anonymous = replace(anonymous, event=replace(anonymous.event, host="example-host"))
         found.append(anonymous)
     return found
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from serviceopt_journal.errors import ServiceoptError
 from serviceoptctl.render.event_lines import FAILURES, NOTEWORTHY, short_line
-from serviceoptctl.render.run import best_line, counted, engine, title
+from serviceoptctl.render.run import best_line, counted, engine, phase, title
 from serviceoptctl.render.text import assignments, one_line
 from serviceoptctl.render.units import duration
 
@@ -77,10 +77,11 @@ class LiveDisplay:
                 self._document, self._fetched = self._ask(), time.monotonic()
             except ServiceoptError as error:
                 # The picture stays as it was; whoever follows the events meets the same error and handles it.
-                self._notice = error.message
+                self._notice = self._notice or error.message
         if self._document is None:
             return Text(self._notice or "waiting for the run to begin")
-        since = time.monotonic() - self._fetched
+        # With a notice nobody knows whether the run goes on: its clock stands still.
+        since = 0.0 if self._notice else time.monotonic() - self._fetched
         return picture(self._document, since, [*self._recent], [*self._failures], self._notice)
 
 
@@ -96,8 +97,7 @@ def picture(run: Document, since: float, recent: list[str], failures: list[str],
     grid.add_row("progress", Text(counted(run)))
     grid.add_row("time", Text(_time(run, passed)))
     if now := run["current"]:
-        phase = f"evaluation {now['evaluation']}, {now['phase']} for {duration(now['seconds'] + passed)}"
-        grid.add_row("now", Text(phase))
+        grid.add_row("now", Text(phase(now, now["seconds"] + passed)))
         grid.add_row("trying", Text(assignments(now["configuration"])))
         for label, path in (("service log", now["service_log"]), ("client log", now["client_log"])):
             if path:

@@ -49,12 +49,19 @@ def progress(run: Document, *, alive: bool = True) -> list[tuple[str, str]]:
     ]
     if now := run["current"]:
         lines += [
-            ("now", f"evaluation {now['evaluation']}, {now['phase']}" + (f" for {duration(now['seconds'])}" * alive)),
+            ("now", phase(now, now["seconds"] if alive else None)),
             ("trying", assignments(now["configuration"])),
             ("service log", now["service_log"]),
             ("client log", now["client_log"]),
         ]
     return lines
+
+
+def phase(now: Document, seconds: float | None) -> str:
+    """What the evaluation under way is doing, and for how long, where that is going on."""
+    text = f"evaluation {now['evaluation']}, {now['phase']}"
+    resting = now["phase"] in ("stopped", "interrupted")
+    return text if seconds is None or resting else f"{text} for {duration(seconds)}"
 
 
 def title(run: Document) -> str:

@@ -49,7 +49,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     if seconds < 10:  # noqa: PLR2004
-        return f"{number(seconds)} s" if seconds >= 1 else latency(seconds)
+        return f"{number(seconds)} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
     whole = round(seconds)
     if whole < _MINUTE:
         return f"{whole} s"

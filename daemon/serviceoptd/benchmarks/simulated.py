@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan, UnusableResult
 from serviceoptd.engines.interface import Options, Problem, Workplace
+from serviceoptd.engines.simulated_section import SimulatedSection, setting_of
 from serviceoptd.simulation.queueing import Load, refused_launch
 from serviceoptd.simulation.sampling import sampled_metrics
-from serviceoptd.simulation.section import SimulatedSection, setting_of
 
 
 class SimulatedBenchmark:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from serviceoptd.domain.settings import (
     Budget,
+    FineTuning,
     LogPatterns,
     Measuring,
     Objective,
@@ -25,14 +26,13 @@ from .source import Source
 from .values import Limit
 
 LATER = (
-    "service", "sample_size", "slo_coefficient", "step_size", "max_fine_tune", "theory_guided_enable",
+    "service", "sample_size", "slo_coefficient", "theory_guided_enable",
     "scaling_coefficient", "mem_coefficient", "use_request_rate_calibration",
 )  # fmt: skip
 """Top-level keys that are accepted and kept, and take effect in a later release."""
 
 NOTHING_TO_DO: dict[str, object] = {
     "service": "master",
-    "data_storage.pso_top_k": 0,
     "kubectl.kubectl_default_path": "",
 }
 
@@ -71,6 +71,9 @@ def settings(
             attempts=document.measurement.attempts,
             log_snippet_length=document.health_check.log_snippet_length,
         ),
+        fine_tuning=FineTuning(
+            top_k=document.data_storage.pso_top_k, step_size=document.step_size, most=document.max_fine_tune
+        ),
         service_errors=_patterns(document.health_check.service_errors),
         benchmark_errors=_patterns(document.health_check.benchmark_errors),
         engine_options=engine.options,
@@ -87,8 +90,6 @@ def settings(
 def notes(document: Document, given: Mapping[str, Any]) -> dict[str, Any]:
     """Keys that were given and whose part comes later, with their values."""
     found = {key: getattr(document, key) for key in LATER if key in given}
-    if "pso_top_k" in given.get("data_storage", {}):
-        found["data_storage.pso_top_k"] = document.data_storage.pso_top_k
     if "kubectl_default_path" in given.get("kubectl", {}):
         found["kubectl.kubectl_default_path"] = document.kubectl.kubectl_default_path
     return found

@@ -87,7 +87,7 @@ class Document(Table):
     success_rate_slo: float | None = Field(default=None, gt=0, le=1)
     generate_speed_target: float = Field(default=5300.0, gt=0)
     slo_coefficient: float = Field(default=0.1, ge=0, le=1)
-    step_size: float = Field(default=0.6, gt=0, le=1)
+    step_size: float = Field(default=0.6, gt=0, lt=1)
     max_fine_tune: int = Field(default=10, ge=0, le=1000)
     wait_start_time: float | None = Field(default=None, gt=0, le=WEEK)
     particles_time_out: float | None = Field(default=None, gt=0, le=WEEK)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from serviceoptd.domain.fine_tuning import next_configuration
 from serviceoptd.domain.state import Evaluation, RunState
 
 SECONDS_PER_HOUR = 3600.0
@@ -17,6 +18,13 @@ class Wait:
 @dataclass(frozen=True)
 class Propose:
     """The search is to be asked for a particle with this number."""
+
+    particle: int
+
+
+@dataclass(frozen=True)
+class FineTune:
+    """A particle with this number is to be proposed at another load of a finalist."""
 
     particle: int
 
@@ -64,7 +72,7 @@ class FinishRun:
     reason: str
 
 
-Action = Wait | Propose | Launch | Measure | Stop | FinishEvaluation | FinishRun
+Action = Wait | Propose | FineTune | Launch | Measure | Stop | FinishEvaluation | FinishRun
 
 
 def next_action(run: RunState, *, active_seconds: float, exhausted: bool = False) -> Action:
@@ -78,21 +86,32 @@ def next_action(run: RunState, *, active_seconds: float, exhausted: bool = False
     if run.over or run.status == "queued":
         return Wait()
     ended = "cancelled" if run.cancel_requested else _ended(run, active_seconds, exhausted=exhausted)
+    further = _further_particle(run, active_seconds, search_is_over=bool(ended))
     if evaluation := run.evaluation:
-        return _go_on(run, evaluation, may_propose=not ended)
+        return _go_on(run, evaluation, further)
     if run.cancel_requested:
         return FinishRun("cancelled", run.reason or "cancelled")
     if run.paused:
         return Wait()
     if pending := next(run.pending(), None):
         return Launch(max(run.evaluations, default=0) + 1, pending.number, attempt=1)
-    if ended:
+    if further is None:
         measured = any(run.result_of(particle) for particle in run.particles.values())
         return FinishRun("completed" if measured else "failed", ended)
-    return Propose(len(run.particles) + 1)
+    return further
 
 
-def _go_on(run: RunState, evaluation: Evaluation, *, may_propose: bool) -> Action:
+def _further_particle(run: RunState, active_seconds: float, *, search_is_over: bool) -> Propose | FineTune | None:
+    """How the next particle is to be found; None when there shall be none."""
+    number = len(run.particles) + 1
+    if not search_is_over:
+        return Propose(number)
+    if run.cancel_requested or _out_of_time(run, active_seconds) or next_configuration(run) is None:
+        return None
+    return FineTune(number)
+
+
+def _go_on(run: RunState, evaluation: Evaluation, further: Propose | FineTune | None) -> Action:
     """What is due on a launch that is not finished."""
     resting = evaluation.phase in ("stopped", "interrupted")
     if evaluation.phase not in ("ready", "stopped", "interrupted"):
@@ -115,18 +134,23 @@ def _go_on(run: RunState, evaluation: Evaluation, *, may_propose: bool) -> Actio
     if resting:
         return FinishEvaluation(evaluation.number)
     # The next particle is asked for before the service is stopped: if only its load differs, there is no restart.
-    if may_propose and not any(run.pending()) and not evaluation.failure:
-        return Propose(len(run.particles) + 1)
+    if further is not None and not any(run.pending()) and not evaluation.failure:
+        return further
     return Stop(evaluation.number, "measured")
 
 
 def _ended(run: RunState, active_seconds: float, *, exhausted: bool) -> str:
     """Why no further particle may be proposed; empty while one may."""
     budget = run.settings.budget
-    if budget.max_hours is not None and active_seconds >= budget.max_hours * SECONDS_PER_HOUR:
+    if _out_of_time(run, active_seconds):
         return f"time budget used ({budget.max_hours:g} hours)"
     if run.admitted >= budget.evaluations:
         return f"budget used ({budget.evaluations} configurations)"
     if exhausted:
         return "search space exhausted: every configuration has been measured"
     return ""
+
+
+def _out_of_time(run: RunState, active_seconds: float) -> bool:
+    hours = run.settings.budget.max_hours
+    return hours is not None and active_seconds >= hours * SECONDS_PER_HOUR

@@ -102,6 +102,14 @@ class Measuring(msgspec.Struct, frozen=True, kw_only=True):
     log_snippet_length: int = 200  # characters of the log in a failure's reason
 
 
+class FineTuning(msgspec.Struct, frozen=True, kw_only=True):
+    """What happens to the best configurations after the search (domain/fine_tuning.py)."""
+
+    top_k: int = 0  # finalists; 0: no fine-tuning
+    step_size: float = 0.6  # factor by which a load is lowered, and its inverse by which it is raised
+    most: int = 10  # measured loads of one finalist
+
+
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about a run that its events do not decide themselves."""
 
@@ -113,6 +121,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     budget: Budget
     limits: TimeLimits = TimeLimits()
     measuring: Measuring = Measuring()
+    fine_tuning: FineTuning = FineTuning()
     service_errors: LogPatterns = LogPatterns()
     benchmark_errors: LogPatterns = LogPatterns()
     engine_options: dict[str, Any] = {}  # the engine's section, validated and with its defaults

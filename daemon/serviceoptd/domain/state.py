@@ -13,6 +13,9 @@ from serviceoptd.domain.objective import Judgement, aggregate, judge
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space import Space
 
+FINE_TUNING = "fine-tuning"
+"""Origin of particles that are measured after the search, beyond its budget."""
+
 Phase = Literal["launching", "launched", "ready", "failed", "stopping", "stopped", "interrupted", "finished"]
 
 
@@ -38,13 +41,18 @@ class Particle(msgspec.Struct, frozen=True, kw_only=True):
     simulated: bool = False
 
     @property
-    def admitted(self) -> bool:
-        """Whether it counts against the budget."""
+    def evaluated(self) -> bool:
+        """Whether it is, or was, to be measured: neither matched nor rejected."""
         return self.matched is None and not self.rejected
+
+    @property
+    def admitted(self) -> bool:
+        """Whether it counts against the budget of the search."""
+        return self.evaluated and self.origin != FINE_TUNING
 
     def settled(self, repeats: int) -> bool:
         """Whether nothing more is due for it."""
-        return not self.admitted or bool(self.error) or len(self.measurements) >= repeats
+        return not self.evaluated or bool(self.error) or len(self.measurements) >= repeats
 
     @property
     def metrics(self) -> Metrics | None:

@@ -142,13 +142,6 @@ class Engine(Protocol):
         """
 
 
-def substitute(text: str, values: Mapping[str, object]) -> str:
-    """Replaces `$NAME` and `${NAME}` by the values of that name, longest name first; other text is left as it is."""
-    for name in sorted(values, key=len, reverse=True):
-        text = text.replace("${" + name + "}", render(values[name])).replace("$" + name, render(values[name]))
-    return text
-
-
 def render(value: object) -> str:
     """A parameter value as a command line or an environment variable shows it: 8192, 0.9, true."""
     if isinstance(value, bool):

@@ -9,8 +9,8 @@ from serviceopt_journal.events import Configuration
 from serviceoptd.domain.settings import Field
 from serviceoptd.engines.external import refuse_searched_service
 from serviceoptd.engines.interface import Options, Problem, ServiceOrder, ServicePlan, Workplace
+from serviceoptd.engines.simulated_section import SimulatedSection, setting_of
 from serviceoptd.simulation.queueing import kv_blocks, refused_launch
-from serviceoptd.simulation.section import SimulatedSection, setting_of
 
 MODEL_VERSION = "queueing 1"
 """To be changed with every change of what the model gives, since it is part of the measurement identity."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+import os
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,19 @@ Result = TypeVar("Result")
 
 PRIVATE_OPTIONS = "SERVICEOPT_PRIVATE_OPTIONS"
 """Name under which options that hold secrets lie in a run's environment file; never handed to a child."""
+
+
+OF_A_PERSON = (
+    "HOME", "USER", "LOGNAME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME",
+    "XDG_RUNTIME_DIR", "TMPDIR",
+)  # fmt: skip
+"""Variables that name directories of the person who submitted a run; children of a daemon of another user cannot write them."""
+
+
+def as_ourselves(submitted: Mapping[str, str]) -> dict[str, str]:
+    """The submitter's variables, with our own home and caches in place of his."""
+    ours = {name: os.environ[name] for name in OF_A_PERSON if name in os.environ}
+    return {name: value for name, value in submitted.items() if name not in OF_A_PERSON} | ours
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error: somebody cancelled the run, or the daemon is to stop
@@ -57,7 +71,10 @@ class Context:
         Raises:
             EnvironmentLacks: the file that holds it is missing or was altered.
         """
-        return isolated(self._submitted(run), tool_prefix=self.tool_prefix, path_prefix=run.settings.path_prefix)
+        submitted = self._submitted(run)
+        if run.submitter_uid != os.geteuid():
+            submitted = as_ourselves(submitted)
+        return isolated(submitted, tool_prefix=self.tool_prefix, path_prefix=run.settings.path_prefix)
 
     def _submitted(self, run: RunState) -> dict[str, str]:
         if run.environment_sha256 not in self.environments:

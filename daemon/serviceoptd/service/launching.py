@@ -149,8 +149,9 @@ async def _environment_is_ready(plan: ServicePlan, workplace: Workplace) -> None
         ensure_free(*plan.listens_on)
     if not workplace.working_directory.is_dir():
         raise EnvironmentLacks(
-            f"the working directory {workplace.working_directory} of the run is not there",
-            hint="put it back, then `serviceoptctl resume`",
+            f"the working directory {workplace.working_directory} of the run is not there, or not visible to the daemon",
+            hint="put it back, or let the service see it (`serviceoptctl doctor --unit` prints the drop-in); then "
+            "`serviceoptctl resume`",
         )
 
 

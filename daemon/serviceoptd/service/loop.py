@@ -24,7 +24,7 @@ from serviceoptd.search.interface import Problem, Strategy
 from serviceoptd.service.context import Context, Interrupted
 from serviceoptd.service.launching import LiveService, launch
 from serviceoptd.service.measuring import measure
-from serviceoptd.service.proposing import propose
+from serviceoptd.service.proposing import fine_tune, propose
 from serviceoptd.service.stopping import finish_evaluation, interrupt_service, recover, stop_service
 
 LOG = structlog.get_logger("serviceoptd")
@@ -144,6 +144,8 @@ class Loop:
                     self._exhausted.add(run.number)
                 else:
                     await context.ledger.commit(*events)
+            case policy.FineTune(particle):
+                await context.ledger.commit(*fine_tune(run, particle))
             case policy.Launch():
                 await launch(context, run, action, self._announce)
             case policy.Measure():

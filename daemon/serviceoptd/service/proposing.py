@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from serviceopt_journal.events import Event, ParticleMatched, ParticleProposed
-from serviceoptd.domain.state import Particle, RunState, State
+from serviceoptd.domain.fine_tuning import next_configuration
+from serviceoptd.domain.state import FINE_TUNING, Particle, RunState, State
 from serviceoptd.search.interface import Problem, Proposal, Strategy, Trial
 
 
@@ -26,6 +27,8 @@ def propose(
         )
     )
     for particle in run.particles.values():
+        if particle.origin == FINE_TUNING:  # a run continued with a larger budget
+            continue
         strategy.tell(_trial(run, particle))
     proposal = strategy.ask(number)
     if proposal is None:
@@ -51,6 +54,27 @@ def propose(
             )
         )
     return events
+
+
+def fine_tune(run: RunState, number: int) -> list[Event]:
+    """The event that records the next particle of the fine-tuning; none where nothing is due any more."""
+    configuration = next_configuration(run)
+    if configuration is None:
+        return []
+    position = run.space.encode(configuration)
+    return [
+        ParticleProposed(
+            run=run.number,
+            particle=number,
+            slot=0,
+            iteration=0,
+            position=position,
+            velocity=(0.0,) * len(position),
+            configuration=configuration,
+            strategy=FINE_TUNING,
+            origin=FINE_TUNING,
+        )
+    ]
 
 
 def _trial(run: RunState, particle: Particle) -> Trial:

@@ -172,10 +172,10 @@ def test_the_budget_is_particles_times_iterations_or_what_is_given(load: Any) ->
 
 
 def test_code_level_keys_are_kept_and_one_line_tells_that_they_do_nothing_yet(load: Any) -> None:
-    loaded = load("step_size = 0.5\nmem_coefficient = 0.7\n[data_storage]\npso_top_k = 3")
-    assert loaded.settings.notes == {"step_size": 0.5, "mem_coefficient": 0.7, "data_storage.pso_top_k": 3}
+    loaded = load("slo_coefficient = 0.5\nmem_coefficient = 0.7")
+    assert loaded.settings.notes == {"slo_coefficient": 0.5, "mem_coefficient": 0.7}
     (warning,) = loaded.warnings
-    assert warning.key == "step_size, mem_coefficient, data_storage.pso_top_k"
+    assert warning.key == "slo_coefficient, mem_coefficient"
 
 
 def test_the_command_line_wins_over_the_file_and_is_named_where_it_is_wrong(load: Any, refused: Any) -> None:

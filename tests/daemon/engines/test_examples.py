@@ -42,7 +42,7 @@ def test_it_loads_without_a_warning_or_a_placeholder(name: str) -> None:
     assert (result.warnings, result.placeholders, result.assumed) == ((), (), "")
 
 
-@pytest.mark.parametrize(("name", "processes"), zip(SHIPPED, (0, 1, 2, 2, 2, 2), strict=True))
+@pytest.mark.parametrize(("name", "processes"), list(zip(SHIPPED, (0, 1, 2, 2, 2, 2), strict=True)))
 def test_its_commands_have_every_name_replaced(name: str, processes: int, tmp_path: Path) -> None:
     planned = commands(name, tmp_path)
     assert len(planned) == processes

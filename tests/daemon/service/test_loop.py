@@ -216,3 +216,24 @@ def test_a_defect_of_a_plugin_holds_its_run_and_lets_the_next_one_go_on(
         assert held.evaluation.phase == "interrupted"
 
     asyncio.run(story())
+
+
+def test_the_best_are_fine_tuned_in_their_load_each_on_one_launch(tmp_path: Path) -> None:
+    async def story() -> None:
+        text = SMALL + "[data_storage]\npso_top_k = 2\n"
+        context, loop = a_loop(tmp_path, MemoryJournal())
+        run = await finished(context, loop, await submitted(context, text))
+        tuned = [p for p in run.particles.values() if p.origin == "fine-tuning"]
+        assert run.outcome == "completed"
+        assert run.admitted == 6
+        assert tuned
+        assert len({run.space.service_key(p.configuration) for p in tuned}) <= 2
+        assert len({p.evaluation for p in tuned}) == len({run.space.service_key(p.configuration) for p in tuned})
+        assert len({run.space.key(p.configuration) for p in run.particles.values() if p.matched is None}) == len(
+            [p for p in run.particles.values() if p.matched is None]
+        )
+        searched = [p for p in run.particles.values() if p.origin != "fine-tuning" and run.result_of(p)]
+        assert run.best() is not None
+        assert run.judgement(run.best()).fitness <= min(run.judgement(p).fitness for p in searched)  # type: ignore[arg-type]
+
+    asyncio.run(story())

@@ -13,9 +13,9 @@ from serviceoptd.domain.objective import judge
 from serviceoptd.domain.settings import Field, Objective, Slo
 from serviceoptd.domain.space import Space
 from serviceoptd.engines.simulated import SimulatedEngine
+from serviceoptd.engines.simulated_section import setting_of
 from serviceoptd.simulation.queueing import Load, Machine, Setting, Workload, kv_blocks, refused_launch, steady_state
 from serviceoptd.simulation.sampling import sampled_metrics
-from serviceoptd.simulation.section import setting_of
 
 MACHINE, WORKLOAD = Machine(), Workload()
 DEMO = Objective(slos=(Slo(metric="ttft", limit=1.0), Slo(metric="tpot", limit=0.05)))

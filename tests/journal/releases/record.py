@@ -11,6 +11,7 @@ import typing
 from pathlib import Path
 
 import msgspec
+
 from serviceopt_journal.events import EVENT_TYPES, Event
 from serviceopt_journal.store import Journal
 

@@ -1,0 +1,66 @@
+"""The pages that describe the client and the API are complete."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from builders import a_finished_story, a_journal, an_unfinished_story
+from serviceopt_journal.codec import Recorded
+from serviceopt_journal.errors import ExitCode
+from serviceoptctl.from_journal import FromJournal
+from serviceoptctl.reference import reference
+from serviceoptctl.submission import submission
+from serviceoptd.domain.settings import Field
+
+DOCS = Path(__file__).parents[2] / "docs"
+OPEN = {"configuration", "parts", "environment", "ttft", "tpot", "e2el", "itl"}  # keys are the user's or a statistic's
+
+
+def keys(document: Any) -> Iterator[str]:
+    """Every key of a document, however deep."""
+    if isinstance(document, list):
+        for item in document:
+            yield from keys(item)
+    if isinstance(document, dict):
+        for key, value in document.items():
+            yield key
+            if key not in OPEN:
+                yield from keys(value)
+
+
+def test_docs_cli_is_what_the_help_says() -> None:
+    assert (DOCS / "cli.md").read_text() == reference(), "python -m serviceoptctl.reference > docs/cli.md"
+
+
+def test_every_exit_code_is_documented_with_its_number() -> None:
+    rows = re.findall(r"^\| (\d+) \| (\w+) \|", (DOCS / "exit-codes.md").read_text(), re.MULTILINE)
+    assert [(int(code), name) for code, name in rows] == [(int(code), code.name) for code in ExitCode]
+
+
+def test_every_key_of_every_document_is_described(state: Path) -> None:
+    a_journal(state, an_unfinished_story(), a_finished_story())
+    source = FromJournal.open(state)
+    documents = [
+        source.status(), source.runs(), source.run("1"), source.best("latest"), source.table("1")["columns"],
+        source.particles("1"), dict.fromkeys(Field.__struct_fields__), dict.fromkeys(Recorded.__struct_fields__),
+        submission(configuration=None) | {"environment": None},
+    ]  # fmt: skip
+    described = set(re.findall(r"`/?([\w-]+)`", (DOCS / "api.md").read_text()))
+    assert {key for document in documents for key in keys(document)} <= described
+
+
+def test_every_route_of_the_daemon_is_described() -> None:
+    from starlette.routing import Route
+
+    from serviceoptd.service.api import make_app
+
+    described = (DOCS / "api.md").read_text()
+    routes = [route for route in make_app(None).routes if isinstance(route, Route)]
+    fixed = [route for route in routes if "{command" not in route.path]
+    assert len(fixed) == len(routes) - 1
+    for route in fixed:
+        for method in (route.methods or set()) - {"HEAD"}:
+            assert f"`{method} {route.path}`" in described
