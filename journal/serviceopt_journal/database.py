@@ -136,22 +136,29 @@ class ReadPlan:
 
     def _copied(self) -> tempfile.TemporaryDirectory[str]:
         """The database and its WAL, copied aside while nothing changed them."""
-        copy = tempfile.TemporaryDirectory(prefix="serviceopt-journal-")
         try:
-            for _ in range(_COPY_ATTEMPTS):
-                before = self._signature()
-                for name in (FILE_NAME, f"{FILE_NAME}-wal"):
-                    source = self._directory / name
-                    if source.exists():
-                        shutil.copyfile(source, Path(copy.name) / name)
-                if self._signature() == before:
-                    return copy
+            copy = tempfile.TemporaryDirectory(prefix="serviceopt-journal-")
+            try:
+                self._copy_into(Path(copy.name))
+            except BaseException:
+                copy.cleanup()
+                raise
         except OSError as error:
-            copy.cleanup()
             raise EnvironmentLacks(
                 f"the journal cannot be copied for reading: {error}", hint="make room in the temporary directory"
             ) from error
-        copy.cleanup()
+        return copy
+
+    def _copy_into(self, place: Path) -> None:
+        # Only where no writer is alive: in a writer's own process, closing the file here would drop SQLite's locks on it.
+        for _ in range(_COPY_ATTEMPTS):
+            before = self._signature()
+            for name in (FILE_NAME, f"{FILE_NAME}-wal"):
+                source = self._directory / name
+                if source.exists():
+                    shutil.copyfile(source, place / name)
+            if self._signature() == before:
+                return
         raise JournalError(f"the journal in {self._directory} changes faster than it can be copied", hint="try again")
 
     def _signature(self) -> tuple[object, ...]:

@@ -66,7 +66,7 @@ def some(kind: type[e.Event]) -> st.SearchStrategy[e.Event]:
 
 @pytest.mark.parametrize("tag", TAGS)
 @given(data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_any_event_that_a_journal_can_hold_becomes_one_line(tag: str, data: st.DataObject) -> None:
     event = data.draw(some(TAGS[tag]))
     record = {"seq": 3, "time": BEGIN, "event": json.loads(msgspec.json.encode(event))}

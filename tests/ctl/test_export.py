@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import Result
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import Story, a_finished_story, a_journal, an_unfinished_story, some_metrics, some_settings
@@ -113,6 +113,7 @@ def test_a_name_or_reason_that_a_spreadsheet_would_execute_is_defused(invoke: In
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(["a", "b"]), st.none() | st.booleans() | st.text() | st.integers())))
+@settings(deadline=None)
 def test_no_text_cell_starts_like_a_formula_and_every_row_can_be_read_back(rows: list[dict[str, Any]]) -> None:
     stream = io.StringIO(newline="")
     exporting.rows({"columns": ["a", "b"], "rows": rows}, stream, as_json=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serviceoptctl.render import units
@@ -42,6 +42,7 @@ def test_a_number_is_shown_with_its_unit_and_no_more_digits_than_anybody_reads(s
 
 
 @given(AMOUNTS)
+@settings(deadline=None)
 def test_what_is_shown_is_within_half_a_percent(value: float) -> None:
     assert math.isclose(float(units.number(value)), value, rel_tol=0.006)
     amount, unit = units.latency(value).split()
@@ -49,6 +50,7 @@ def test_what_is_shown_is_within_half_a_percent(value: float) -> None:
 
 
 @given(st.floats(min_value=0.02, max_value=1e9))
+@settings(deadline=None)
 def test_a_longer_time_never_looks_shorter(value: float) -> None:
     def seconds(text: str) -> float:
         words = text.split()
@@ -60,5 +62,6 @@ def test_a_longer_time_never_looks_shorter(value: float) -> None:
 
 
 @given(st.floats(min_value=0, max_value=1))
+@settings(deadline=None)
 def test_only_all_of_it_is_shown_as_100_percent(fraction: float) -> None:
     assert (units.percent(fraction) == "100 %") == (fraction == 1)

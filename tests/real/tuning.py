@@ -49,7 +49,7 @@ others = "--max-model-len 1024 --enforce-eager"
 name = "MAX_NUM_SEQS"
 config_position = "env"
 dtype = "int"
-min = 1
+min = 2
 max = 64
 value = 64
 
@@ -65,7 +65,7 @@ value = 2048
 name = "CONCURRENCY"
 config_position = "env"
 dtype = "int"
-min = 1
+min = 2
 max = 64
 value = 64
 

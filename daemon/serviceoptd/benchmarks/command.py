@@ -54,7 +54,7 @@ class CommandBenchmark:
         file = self._result_file(place)
         return MeasurementPlan(
             command=program.command(words, client, place, environment),
-            num_prompts=client.num_prompts,
+            num_prompts=order.sample or client.num_prompts,
             artefacts={file.name: file} if file else None,
         )
 
@@ -113,8 +113,8 @@ class CommandBenchmark:
             "CONCURRENCY": unlimited if order.concurrency is None else order.concurrency,
             "REQUESTRATE": unlimited if order.request_rate is None else order.request_rate,
             "SEED": order.seed,
-            "NUM_PROMPTS": client.num_prompts,
-            "WARM_UP": min(order.warm_up_requests, client.num_prompts),
+            "NUM_PROMPTS": order.sample or client.num_prompts,
+            "WARM_UP": min(order.warm_up_requests, order.sample or client.num_prompts),
             "RESULT_DIR": str(place.directory),
         }
         values["MAXCONCURRENCY"] = values["CONCURRENCY"]

@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Protocol
 from serviceopt_journal.errors import ServiceoptError
 from serviceopt_journal.events import Configuration
 from serviceopt_journal.metrics import Metrics
-
 from serviceoptd.domain.settings import Field, Objective
 from serviceoptd.engines.interface import Command, Options, Problem, Workplace
 
@@ -41,6 +40,7 @@ class MeasurementOrder:
     warm_up_requests: int  # to send before the measured ones; 0: none
     objective: Objective  # tells which percentiles and whether goodput are needed
     workplace: Workplace
+    sample: int | None = None  # requests to send, of those that the client's section tells; None: all
     noise_key: tuple[int, int, int] = (0, 0, 0)  # run seed, particle, measurement: simulated clients only
 
 

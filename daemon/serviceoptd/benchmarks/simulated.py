@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from serviceopt_journal.metrics import Metrics
@@ -28,6 +29,8 @@ class SimulatedBenchmark:
     def plan(self, order: MeasurementOrder) -> MeasurementPlan:
         """The outcome itself: metrics, or a failure when no request would have completed."""
         machine, workload = self.options.model()
+        if order.sample is not None:
+            workload = replace(workload, num_prompts=order.sample)
         setting = setting_of(order.configuration)
         if refused := refused_launch(machine, setting):
             return MeasurementPlan(command=None, num_prompts=workload.num_prompts, failure=refused)

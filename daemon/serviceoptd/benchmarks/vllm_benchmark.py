@@ -79,7 +79,7 @@ class VllmBenchmark:
         environment |= arguments.field_environment(order.fields, order.configuration, load=True)
         others = arguments.filled(arguments.split(given.others), values)
         fixed = self._fixed(order)
-        own = _own(order, given.num_prompts)
+        own = _own(order, order.sample or given.num_prompts)
         parts: dict[str, Sequence[str]] = {f"[{self.name}.command]": fixed}
         for field in order.fields:
             parts[f"target_field {field.name}"] = arguments.field_arguments([field], order.configuration, load=True)
@@ -96,7 +96,7 @@ class VllmBenchmark:
         ]
         return MeasurementPlan(
             command=program.command(argv, self.options, place, environment),
-            num_prompts=given.num_prompts,
+            num_prompts=order.sample or given.num_prompts,
             artefacts={RESULT: place.directory / RESULT},
         )
 
@@ -157,7 +157,7 @@ class VllmBenchmark:
         words += ["--dataset-name", given.dataset_name]
         if given.dataset_path:
             words += ["--dataset-path", self._dataset(place) or given.dataset_path]
-        words += ["--num-prompts", str(given.num_prompts)]
+        words += ["--num-prompts", str(order.sample or given.num_prompts)]
         if order.concurrency is not None:
             words += ["--max-concurrency", str(order.concurrency)]
         if order.request_rate is not None:

@@ -26,7 +26,7 @@ from .source import Source
 from .values import Limit
 
 LATER = (
-    "service", "sample_size", "slo_coefficient", "theory_guided_enable",
+    "service", "slo_coefficient", "theory_guided_enable",
     "scaling_coefficient", "mem_coefficient", "use_request_rate_calibration",
 )  # fmt: skip
 """Top-level keys that are accepted and kept, and take effect in a later release."""
@@ -69,6 +69,7 @@ def settings(
             repeats=document.measurement.repeats,
             warm_up_requests=document.measurement.warm_up_requests,
             attempts=document.measurement.attempts,
+            sample_size=document.sample_size,
             log_snippet_length=document.health_check.log_snippet_length,
         ),
         fine_tuning=FineTuning(

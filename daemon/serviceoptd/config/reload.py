@@ -8,6 +8,14 @@ import msgspec
 
 from serviceoptd.domain.settings import Objective, RunSettings
 
+KEYS = {
+    "measuring.sample_size": "sample_size",
+    "fine_tuning.top_k": "data_storage.pso_top_k",
+    "fine_tuning.step_size": "step_size",
+    "fine_tuning.most": "max_fine_tune",
+}
+"""Settings whose key in the configuration has another name."""
+
 PART_NAMES = {"engine_options": "engine", "benchmark_options": "benchmark"}
 IGNORED = frozenset({("search", "n_particles"), ("search", "iters")})
 """The swarm keeps its size and schedule; their product is the budget, which may change."""
@@ -64,7 +72,7 @@ def _readable(name: str, settings: RunSettings) -> str:
     if first in PART_NAMES:
         section: str = getattr(settings, PART_NAMES[first])
         return f"{section}.{rest}" if rest else section
-    return rest if first == "notes" else name
+    return rest if first == "notes" else KEYS.get(name, name)
 
 
 def _plain(value: Any) -> Any:

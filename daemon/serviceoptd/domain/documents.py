@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from serviceoptd.domain.settings import Objective
-from serviceoptd.domain.state import FINE_TUNING, Evaluation, Particle, RunState, State
+from serviceoptd.domain.state import BEYOND_THE_SEARCH, Evaluation, Particle, RunState, State
 
 Document = dict[str, Any]
 
@@ -77,7 +77,7 @@ def run_document(run: RunState, *, now: float) -> Document:
             "measured": sum(bool(p.measurements) and not p.error for p in settled),
             "failed": sum(bool(p.error) for p in settled),
             "rejected": sum(bool(p.rejected) for p in settled),
-            "fine_tuned": sum(p.origin == FINE_TUNING for p in settled),
+            "finalists": sum(p.origin in BEYOND_THE_SEARCH for p in settled),
             "matched": sum(p.matched is not None for p in settled),
             "evaluations": len(run.evaluations),
             "measurements": sum(len(p.measurements) for p in run.particles.values()),

@@ -208,7 +208,12 @@ def _(event: e.MeasurementStarted, run: RunState, time: float) -> RunState:
     measured = evaluation.particles
     launched_for = run.particles[evaluation.particle]
     run = _particle(
-        run, event.particle, evaluation=event.evaluation, devices=launched_for.devices, simulated=event.simulated
+        run,
+        event.particle,
+        evaluation=event.evaluation,
+        devices=launched_for.devices,
+        simulated=event.simulated,
+        num_prompts=event.num_prompts,
     )
     return _evaluation(
         run,

@@ -12,10 +12,9 @@ from itertools import islice
 from math import sqrt
 
 from serviceopt_journal.events import Configuration
-
 from serviceoptd.domain.objective import rank
 from serviceoptd.domain.settings import Field
-from serviceoptd.domain.state import FINE_TUNING, Particle, RunState
+from serviceoptd.domain.state import BEYOND_THE_SEARCH, FINE_TUNING, FULL_DATA_SET, Particle, RunState
 
 CLOSE_ENOUGH = 1.1
 """Ratio of the lowest load that breaks an SLO to the highest that keeps all, below which nothing is left to find."""
@@ -23,31 +22,42 @@ WORTH_RAISING = 1.01
 """Ratio by which the last raise must have improved the objective for another one: beyond it the service is saturated."""
 
 
-def next_configuration(run: RunState) -> Configuration | None:
-    """The configuration to measure next; None when every finalist is done.
+def next_finalist(run: RunState) -> tuple[Configuration, str] | None:
+    """The configuration to measure next, and its origin; None when every finalist is done.
 
+    Where the search used a sample of the data set, each finalist is first measured with all of it.
     Pure and without memory: it follows from what has been measured.
     """
     for finalist in finalists(run):
-        key = run.space.service_key(finalist.configuration)
-        known = [
-            p for p in run.particles.values() if run.space.service_key(p.configuration) == key and p.matched is None
-        ]
+        known = _alike(run, finalist)
+        if not known:
+            return finalist.configuration, FULL_DATA_SET
         tuned = sum(p.origin == FINE_TUNING for p in known)
-        if tuned >= run.settings.fine_tuning.most:
+        if tuned >= (run.settings.fine_tuning.most if run.settings.fine_tuning.top_k else 0):
             continue
         best = min(known, key=lambda p: (run.judgement(p).fitness, p.number))
         for field in _load_fields(run):
             if (configuration := _step(run, field, best, known)) is not None:
-                return configuration
+                return configuration, FINE_TUNING
     return None
+
+
+def _alike(run: RunState, finalist: Particle) -> list[Particle]:
+    """What was measured with the finalist's service parameters, and can be compared with each other."""
+    key = run.space.service_key(finalist.configuration)
+    same = (p for p in run.particles.values() if run.space.service_key(p.configuration) == key and p.matched is None)
+    return [p for p in same if run.settings.sample is None or p.origin in BEYOND_THE_SEARCH]
 
 
 def finalists(run: RunState) -> list[Particle]:
     """The best particles of the search that could be measured, each with service parameters of its own."""
-    measured = [p for p in run.particles.values() if p.origin != FINE_TUNING and run.result_of(p) is not None]
+    count = run.settings.fine_tuning.top_k or (1 if run.settings.sample is not None else 0)
+    if count == 0:
+        return []
+    searched = (p for p in run.particles.values() if p.origin not in BEYOND_THE_SEARCH)
+    measured = [p for p in searched if run.result_of(p) is not None]
     order = [measured[index] for index in rank([run.judgement(p) for p in measured])]
-    return list(islice(_distinct(run, order), run.settings.fine_tuning.top_k))
+    return list(islice(_distinct(run, order), count))
 
 
 def _distinct(run: RunState, particles: list[Particle]) -> Iterator[Particle]:
@@ -74,7 +84,7 @@ def _step(run: RunState, field: Field, best: Particle, known: list[Particle]) ->
     if value is None:
         return None
     configuration = run.space.repair({**best.configuration, field.name: value})
-    taken = {run.space.key(p.configuration) for p in run.particles.values()}
+    taken = {run.space.key(p.configuration) for p in known}
     return None if run.space.key(configuration) in taken else configuration
 
 

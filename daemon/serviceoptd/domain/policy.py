@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from serviceoptd.domain.fine_tuning import next_configuration
+from serviceoptd.domain.fine_tuning import next_finalist
 from serviceoptd.domain.state import Evaluation, RunState
 
 SECONDS_PER_HOUR = 3600.0
@@ -24,7 +24,7 @@ class Propose:
 
 @dataclass(frozen=True)
 class FineTune:
-    """A particle with this number is to be proposed at another load of a finalist."""
+    """A particle with this number is to be proposed: a finalist, with all of the data set or at another load."""
 
     particle: int
 
@@ -106,7 +106,7 @@ def _further_particle(run: RunState, active_seconds: float, *, search_is_over: b
     number = len(run.particles) + 1
     if not search_is_over:
         return Propose(number)
-    if run.cancel_requested or _out_of_time(run, active_seconds) or next_configuration(run) is None:
+    if run.cancel_requested or _out_of_time(run, active_seconds) or next_finalist(run) is None:
         return None
     return FineTune(number)
 

@@ -99,6 +99,7 @@ class Measuring(msgspec.Struct, frozen=True, kw_only=True):
     repeats: int = 1  # measurements of each configuration and load; the median counts
     warm_up_requests: int = 8  # before a service that has been measured already is measured again
     attempts: int = 3  # of a launch or a measurement that failed in a retryable way
+    sample_size: int | None = None  # requests of a measurement during the search; the finalists get all of them
     log_snippet_length: int = 200  # characters of the log in a failure's reason
 
 
@@ -132,3 +133,16 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     store_dir: str = "result/store"
     log_level: str = "INFO"
     notes: dict[str, Any] = {}  # accepted keys whose part comes later (pso_top_k, sample_size, ...)
+
+    @property
+    def num_prompts(self) -> int | None:
+        """Requests of a full measurement, as the client's section says; None where it does not."""
+        sections = (self.benchmark_options, *(self.benchmark_options.get(key) or {} for key in ("command", "client")))
+        found = next((section["num_prompts"] for section in sections if section.get("num_prompts")), None)
+        return int(found) if found is not None else None
+
+    @property
+    def sample(self) -> int | None:
+        """Requests of a measurement during the search; None: all of them."""
+        size, every = self.measuring.sample_size, self.num_prompts
+        return size if size is not None and every is not None and size < every else None

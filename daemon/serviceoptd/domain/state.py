@@ -14,7 +14,9 @@ from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space import Space
 
 FINE_TUNING = "fine-tuning"
-"""Origin of particles that are measured after the search, beyond its budget."""
+FULL_DATA_SET = "full-data-set"
+BEYOND_THE_SEARCH = frozenset({FINE_TUNING, FULL_DATA_SET})
+"""Origins of particles that are measured after the search, beyond its budget: finalists."""
 
 Phase = Literal["launching", "launched", "ready", "failed", "stopping", "stopped", "interrupted", "finished"]
 
@@ -38,6 +40,7 @@ class Particle(msgspec.Struct, frozen=True, kw_only=True):
     predicted: Metrics | None = None
     seconds: float = 0.0  # spent on it: waiting for its service, and measuring
     devices: int = 1  # accelerators of its service
+    num_prompts: int | None = None  # requests of its (last) measurement
     simulated: bool = False
 
     @property
@@ -48,7 +51,7 @@ class Particle(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def admitted(self) -> bool:
         """Whether it counts against the budget of the search."""
-        return self.evaluated and self.origin != FINE_TUNING
+        return self.evaluated and self.origin not in BEYOND_THE_SEARCH
 
     def settled(self, repeats: int) -> bool:
         """Whether nothing more is due for it."""
@@ -193,8 +196,13 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
         return judge(self.result_of(particle), self.settings.objective, measured.devices)
 
     def best(self) -> Particle | None:
-        """The measured particle that stands best by the present objective; the earlier one of equals."""
+        """The measured particle that stands best by the present objective; the earlier one of equals.
+
+        Where the search used a sample of the data set, finalists that were measured with all of it come first.
+        """
         measured = [p for p in self.particles.values() if p.matched is None and self.result_of(p) is not None]
+        if self.settings.sample is not None:
+            measured = [p for p in measured if p.origin in BEYOND_THE_SEARCH] or measured
         return min(measured, key=lambda p: (self.judgement(p).fitness, p.number), default=None)
 
 

@@ -52,7 +52,7 @@ def row(run: RunState, particle: Particle) -> dict[str, Any]:
         "duration": origin.seconds,
         "real_evaluation": real or failed_real,
         "fitness": judgement.fitness,
-        "num_prompts": _num_prompts(run),
+        "num_prompts": origin.num_prompts or run.settings.num_prompts,
         "run": run.number,
         "evaluation": particle.evaluation,
         "source": _source(origin, measured=particle.matched is None),
@@ -78,12 +78,6 @@ def _source(particle: Particle, *, measured: bool) -> str:
     if particle.predicted is not None and not particle.measurements:
         return "predicted"
     return "measured" if measured else "imported"
-
-
-def _num_prompts(run: RunState) -> int | None:
-    options = run.settings.benchmark_options
-    found = options.get("num_prompts", (options.get("command") or {}).get("num_prompts"))
-    return int(found) if found is not None else None
 
 
 def cell(value: Any) -> str:

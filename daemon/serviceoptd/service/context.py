@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from serviceopt_journal.artefacts import ArtefactStore
-
 from serviceopt_journal.clock import Clock
 from serviceoptd.benchmarks.interface import Benchmark
 from serviceoptd.domain.state import RunState
@@ -31,7 +30,7 @@ OF_A_PERSON = (
     "HOME", "USER", "LOGNAME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME",
     "XDG_RUNTIME_DIR", "TMPDIR",
 )  # fmt: skip
-"""Variables that name directories of the person who submitted a run; children of a daemon of another user cannot write them."""
+"""Variables that name directories of the person who submitted a run: a daemon of another user cannot write there."""
 
 
 def as_ourselves(submitted: Mapping[str, str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
+
 from serviceopt_journal.artefacts import ArtefactStore
 from serviceopt_journal.errors import EnvironmentLacks
 from serviceopt_journal.events import EditedFile

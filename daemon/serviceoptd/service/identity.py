@@ -26,6 +26,7 @@ def measurement_parts(settings: RunSettings, engine: Mapping[str, str], benchmar
         "fixed": _canonical(fixed),
         "managed": str(settings.manage_lifecycle).lower(),
         "host": host_class(),
+        "sample": str(settings.sample or ""),
         **{f"engine.{key}": value for key, value in engine.items()},
         **{f"benchmark.{key}": value for key, value in benchmark.items()},
     }

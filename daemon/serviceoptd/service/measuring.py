@@ -17,7 +17,7 @@ from serviceoptd.benchmarks.interface import Benchmark, ClientOutcome, Measureme
 from serviceoptd.config.masking import mask_argv
 from serviceoptd.domain.load import load_of
 from serviceoptd.domain.policy import Measure
-from serviceoptd.domain.state import RunState
+from serviceoptd.domain.state import BEYOND_THE_SEARCH, RunState
 from serviceoptd.io import cgroups
 from serviceoptd.io.http_probe import probe
 from serviceoptd.io.log_follower import LogFollower
@@ -57,9 +57,10 @@ async def measure(context: Context, run: RunState, live: LiveService, action: Me
     workplace = context.workplace(
         run, f"evaluation-{action.evaluation}", f"measurement-{action.measurement}-{action.attempt}"
     )
-    concurrency, request_rate = load_of(run.particles[action.particle].configuration)
+    particle = run.particles[action.particle]
+    concurrency, request_rate = load_of(particle.configuration)
     order = MeasurementOrder(
-        configuration=run.particles[action.particle].configuration,
+        configuration=particle.configuration,
         fields=run.settings.fields,
         concurrency=concurrency,
         request_rate=request_rate,
@@ -67,6 +68,7 @@ async def measure(context: Context, run: RunState, live: LiveService, action: Me
         warm_up_requests=run.settings.measuring.warm_up_requests,
         objective=run.settings.objective,
         workplace=workplace,
+        sample=None if particle.origin in BEYOND_THE_SEARCH else run.settings.sample,
         noise_key=(run.seed, action.particle, action.repeat),
     )
     plan = benchmark.plan(order)

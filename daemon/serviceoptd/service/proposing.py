@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from serviceopt_journal.events import Event, ParticleMatched, ParticleProposed
-from serviceoptd.domain.fine_tuning import next_configuration
-from serviceoptd.domain.state import FINE_TUNING, Particle, RunState, State
+from serviceoptd.domain.fine_tuning import next_finalist
+from serviceoptd.domain.state import BEYOND_THE_SEARCH, FINE_TUNING, Particle, RunState, State
 from serviceoptd.search.interface import Problem, Proposal, Strategy, Trial
 
 
@@ -27,7 +27,7 @@ def propose(
         )
     )
     for particle in run.particles.values():
-        if particle.origin == FINE_TUNING:  # a run continued with a larger budget
+        if particle.origin in BEYOND_THE_SEARCH:  # a run continued with a larger budget
             continue
         strategy.tell(_trial(run, particle))
     proposal = strategy.ask(number)
@@ -58,9 +58,10 @@ def propose(
 
 def fine_tune(run: RunState, number: int) -> list[Event]:
     """The event that records the next particle of the fine-tuning; none where nothing is due any more."""
-    configuration = next_configuration(run)
-    if configuration is None:
+    found = next_finalist(run)
+    if found is None:
         return []
+    configuration, origin = found
     position = run.space.encode(configuration)
     return [
         ParticleProposed(
@@ -72,7 +73,7 @@ def fine_tune(run: RunState, number: int) -> list[Event]:
             velocity=(0.0,) * len(position),
             configuration=configuration,
             strategy=FINE_TUNING,
-            origin=FINE_TUNING,
+            origin=origin,
         )
     ]
 

@@ -39,10 +39,8 @@ def test_the_defaults_of_the_predecessor_load_as_they_are(load: Any) -> None:
     loaded = load(DEFAULT_FILE.read_text())
     assert loaded.settings.objective.slos == (Slo(metric="ttft", statistic="mean", limit=1.0),)  # tpot_penalty = 0
     assert loaded.settings.service_errors.fatal == {"out_of_memory": (), "device_error": ()}
-    assert [str(warning) for warning in loaded.warnings] == [
-        "config.toml: sample_size: accepted, without effect in this release"
-    ]
-    assert loaded.settings.notes["sample_size"] == 1000
+    assert loaded.warnings == ()
+    assert loaded.settings.measuring.sample_size == 1000
     assert loaded.sections == ("mindie", "ais_bench", "vllm_benchmark", "vllm")
     assert loaded.assumed.endswith("config.toml describes mindie, vllm: choose with -e")
 

@@ -237,3 +237,18 @@ def test_the_best_are_fine_tuned_in_their_load_each_on_one_launch(tmp_path: Path
         assert run.judgement(run.best()).fitness <= min(run.judgement(p).fitness for p in searched)  # type: ignore[arg-type]
 
     asyncio.run(story())
+
+
+def test_the_search_samples_the_data_set_and_the_finalist_gets_all_of_it(tmp_path: Path) -> None:
+    async def story() -> None:
+        text = SMALL.replace("[measurement]", "sample_size = 1000\n[simulated]\nnum_prompts = 1500\n[measurement]")
+        context, loop = a_loop(tmp_path, MemoryJournal())
+        run = await finished(context, loop, await submitted(context, text))
+        searched = [p for p in run.particles.values() if p.measurements and p.origin != "full-data-set"]
+        finalists = [p for p in run.particles.values() if p.origin == "full-data-set"]
+        assert run.admitted == 6
+        assert {p.num_prompts for p in searched} == {1000}
+        assert [p.num_prompts for p in finalists] == [1500]
+        assert run.recommended == finalists[0].number
+
+    asyncio.run(story())
