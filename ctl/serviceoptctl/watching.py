@@ -96,6 +96,7 @@ def standalone(submission: Document, display: Display) -> Ended:
     from serviceoptd.domain.table import columns, rows
 
     latest: list[tuple[float, RunState]] = []
+    failures: list[Exception] = []
 
     def on_record(recorded: Recorded, state: State) -> None:
         number = getattr(recorded.event, "run", None)
@@ -103,10 +104,16 @@ def standalone(submission: Document, display: Display) -> Ended:
             if not latest:
                 display.begin(lambda: _plain(run_document(latest[-1][1], now=latest[-1][0])))
             latest[:] = [(recorded.time, state.runs[number])]
-        display.show(_plain(recorded))
+        if not failures:
+            try:
+                display.show(_plain(recorded))
+            except Exception as error:  # noqa: BLE001 - a closed pipe or a defect of the display must not harm the run
+                failures.append(error)
 
     with display:
         run, answer = work(submission, places=places(), on_record=on_record)
+    for failure in failures:
+        warn(f"the run was not shown to its end: {type(failure).__name__}: {failure}")
     for warning in answer.get("warnings", ()):
         warn(str(warning))
     now = latest[-1][0] if latest else run.finished or run.submitted

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 
 from serviceopt_journal.artefacts import ArtefactStore
 from serviceopt_journal.clock import SystemClock
@@ -21,18 +21,18 @@ from serviceopt_journal.reader import JournalReader
 from serviceopt_journal.store import Journal
 from serviceoptd import log
 from serviceoptd.config import plugins
-from serviceoptd.config.plugins import STRATEGY_GROUP
 from serviceoptd.domain.evolve import fold
 from serviceoptd.domain.state import RunState, State
 from serviceoptd.io import cgroups
 from serviceoptd.io.children_environment import own_prefix
-from serviceoptd.search.interface import Problem, Strategy
 from serviceoptd.service.context import Context
 from serviceoptd.service.daemon import Daemon
 from serviceoptd.service.files import watch_files
 from serviceoptd.service.ledger import Ledger
 from serviceoptd.service.loop import Loop
 from serviceoptd.service.submission import Accepted, Submission, leave_others_alone, prepare, submit
+
+LOG = structlog.get_logger("serviceoptd")
 
 OnRecord = Callable[[Recorded, State], None]
 
@@ -63,7 +63,9 @@ async def opened(places: Places, *, standalone: bool) -> AsyncIterator[Daemon]:
             cgroups=cgroups.prepare(),
             tool_prefix=own_prefix(),
         )
-        daemon = Daemon(context, Loop(context, strategy_class), standalone=standalone)
+        for complaint in plugins.installed().complaints():
+            LOG.warning("plugin", reason=complaint)
+        daemon = Daemon(context, Loop(context), standalone=standalone)
         await daemon.start(replayed=state.seq)
         yield daemon
     finally:
@@ -162,18 +164,3 @@ class _Installed:
 
     engine_class = staticmethod(plugins.engine_class)
     benchmark_class = staticmethod(plugins.benchmark_class)
-
-
-def strategy_class(name: str) -> Callable[[Problem], Strategy]:
-    """The search strategy of this name.
-
-    Raises:
-        InvalidConfiguration: it is not installed any more, or cannot be loaded.
-    """
-    for entry in entry_points(group=STRATEGY_GROUP, name=name):
-        try:
-            found: Callable[[Problem], Strategy] = entry.load()
-        except Exception as error:  # a third party's import can fail in any way
-            raise InvalidConfiguration(f"the search strategy `{name}` cannot be loaded: {error}") from error
-        return found
-    raise InvalidConfiguration(f"the search strategy `{name}` is not installed", hint="install it, then resume the run")

@@ -97,7 +97,7 @@ class RunSubmitted(Event, frozen=True, kw_only=True, tag="run_submitted"):
     environment_file: str = ""  # 0600 file below the state directory that holds their values
     environment_sha256: str = ""
     submitter_uid: int = 0
-    submitted_through: Literal["socket", "standalone", "drop-in"] = "socket"
+    submitted_through: Literal["socket", "standalone", "drop-in", "import"] = "socket"
     load_breakpoint: bool = False
 
 
@@ -185,6 +185,23 @@ class ParticleRejected(Event, frozen=True, kw_only=True, tag="particle_rejected"
     predicted: Metrics | None = None
 
 
+class ResultImported(Event, frozen=True, kw_only=True, tag="result_imported"):
+    """The particle's result was read from a file of the predecessor: history, not measured here and never reused."""
+
+    run: int
+    particle: int
+    source_file: str
+    source_sha256: str  # of the whole file, which is kept among the artefacts
+    line: int  # of the row in it, from 1
+    measured: bool = True  # real_evaluation, as the file has it
+    metrics: Metrics | None = None  # a throughput or success rate that the file does not tell is -1
+    error: str = ""
+    seconds: float = 0.0  # the file's duration
+    num_prompts: int | None = None
+    fitness: float | None = None  # by the predecessor's formula; ours follows from the metrics
+    backup: str = ""  # where the predecessor kept its data
+
+
 # --------------------------------------------------------------------------------------------------- evaluations
 
 
@@ -199,6 +216,7 @@ class ServiceLaunching(Event, frozen=True, kw_only=True, tag="service_launching"
     argv: tuple[str, ...] = ()  # empty: in process, or a service that somebody else runs
     working_directory: str = ""
     environment: dict[str, str] = {}  # what we set beyond the submitter's environment, secrets masked
+    measuring_environment: dict[str, str] = {}  # set for measuring only: no part of a deployment
     cgroup: str = ""  # absolute path; empty where no cgroup is delegated to us
     log: str = ""  # path of the service's own output
     stop_argv: tuple[str, ...] = ()
@@ -352,6 +370,7 @@ class EvaluationFinished(Event, frozen=True, kw_only=True, tag="evaluation_finis
     error: str = ""
     seconds: float = 0.0  # from ServiceLaunching of the last attempt, by the wall clock
     backup: str = ""  # where its data are kept, with --backup
+    backup_skipped: str = ""  # why they are not, although --backup asks for it
 
 
 EVENT_TYPES: tuple[type[Event], ...] = tuple(Event.__subclasses__())
@@ -373,6 +392,7 @@ AnyEvent = (
     | ParticleProposed
     | ParticleMatched
     | ParticleRejected
+    | ResultImported
     | ServiceLaunching
     | ServiceLaunched
     | ServiceReady

@@ -7,6 +7,9 @@ import msgspec
 Latency = dict[str, float]
 """Statistic -> seconds. Statistics are `mean`, `min`, `max` and percentiles such as `p50`, `p99`, `p99.9`."""
 
+NOT_TOLD = -1.0
+"""The throughput and the success rate of a result from a file that does not tell them; every objective misses them."""
+
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     """The result of one benchmark at one load, in the project's units."""

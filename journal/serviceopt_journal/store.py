@@ -8,6 +8,7 @@ import functools
 import sqlite3
 import threading
 from collections.abc import Iterator
+from itertools import accumulate, chain, count
 from pathlib import Path
 from typing import Self
 
@@ -118,13 +119,9 @@ class Journal:
                 monotonic=self._clock.monotonic(),
                 boot_id=self._boot_id,
             )
-            values: list[int | str | bytes] = []
-            previous = self._head.hash
-            for seq, body in enumerate(bodies, self._head.seq + 1):
-                previous = link(previous, body)
-                values += (seq, body.decode(), previous)
-            self._commit(values)
-            head = Head(self._head.seq + len(bodies), previous)
+            hashes = list(accumulate(bodies, link, initial=self._head.hash))[1:]
+            self._commit(list(chain.from_iterable(zip(count(self._head.seq + 1), map(bytes.decode, bodies), hashes))))
+            head = Head(self._head.seq + len(bodies), hashes[-1])
             if self._anchor is not None:
                 try:
                     self._anchor.write(head)
@@ -217,8 +214,9 @@ class Journal:
 
 @functools.cache
 def _insertion(rows: int) -> str:
-    """The statement that inserts so many rows: half the time of `executemany`. SQLite keeps it prepared."""
-    return f"INSERT INTO event (seq, body, hash) VALUES {', '.join(['(?, ?, ?)'] * rows)}"  # noqa: S608 - no values in it
+    """The statement that inserts so many rows: half the time of `executemany`. The connection keeps it prepared."""
+    # OR ROLLBACK: the whole commit fails or none of it, so SQLite need not keep what one statement could undo.
+    return f"INSERT OR ROLLBACK INTO event (seq, body, hash) VALUES {', '.join(['(?, ?, ?)'] * rows)}"  # noqa: S608 - no values in it
 
 
 def _made(state_directory: Path) -> Path:

@@ -212,3 +212,18 @@ def test_ctrl_c_in_the_foreground_ends_the_run_which_can_be_continued(tmp_path: 
     records = [json.loads(line) for line in ended.stdout.splitlines()]
     assert (records[-1]["run"], records[-1]["outcome"]) == (1, "completed")
     assert "run_submitted" not in {record["event"]["type"] for record in records[:-1]}
+
+
+def test_a_reader_that_goes_away_does_not_harm_the_run_in_the_foreground(tmp_path: Path, invoke: Invoke) -> None:
+    (tmp_path / "few.toml").write_text("n_particles = 4\niters = 2\n")
+    process = client("run", "--standalone", "-c", "few.toml", "-e", "simulated", "-b", "simulated")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    said = process.stderr.read()
+    process.wait(timeout=30)
+    assert "the run was not shown to its end: BrokenPipeError" in said
+    assert "Traceback" not in said
+    document = json.loads(invoke("show", "--json").stdout)
+    assert (document["outcome"], document["admitted"]) == ("completed", 8)

@@ -122,7 +122,7 @@ def test_it_is_tuned_by_the_unit_through_a_killed_daemon_and_a_killed_engine(
     unit.write("/srv/config.toml", configuration(real_engines, tpot=machine.limit, port=18400))
     unit.must(
         "serviceoptctl", "run", "-e", "vllm", "-b", "vllm_benchmark", "-c", "/srv/config.toml",
-        cwd="/srv", environment={**QUIET, "PATH": "/usr/bin:/bin"},
+        cwd="/srv", environment={**QUIET, "PATH": "/usr/local/bin:/usr/bin:/bin"},
     )  # fmt: skip
     state = Path(unit.control("root").stdout.strip() + STATE)
 

@@ -101,13 +101,13 @@ class Machine:
 
     @property
     def limit(self) -> float:
-        """Between the two (geometric mean): neither every configuration nor none can keep it."""
-        return float((self.tpot_alone * self.tpot_crowded) ** 0.5)
+        """Between the two, so that neither every configuration nor none keeps it; other work may slow the machine."""
+        return round(0.6 * self.tpot_crowded + 0.4 * self.tpot_alone, 4)
 
 
 def configuration(real_engines: Path, *, tpot: float, port: int, seed: int = 5) -> str:
     return CONFIGURATION.format(
-        seed=seed, tpot=round(tpot, 6), program=real_engines / "vllm/bin/vllm", port=port, prompts=PROMPTS,
+        seed=seed, tpot=tpot, program=real_engines / "vllm/bin/vllm", port=port, prompts=PROMPTS,
         model=real_engines / "model-88m",
     )  # fmt: skip
 
@@ -127,8 +127,8 @@ def measured_machine(real_engines: Path, directory: Path) -> Machine:
         )  # fmt: skip
     try:
         wait_until_healthy(port, service)
-        times = {}
-        for concurrency in (1, 64):
+        times: dict[int, float] = {}
+        for concurrency in (1, 64, 1, 64):  # the quicker of two: what else the machine did meanwhile is left out
             file = directory / f"calibration-{concurrency}.json"
             subprocess.run(
                 [
@@ -140,7 +140,8 @@ def measured_machine(real_engines: Path, directory: Path) -> Machine:
                 ],
                 env=environment, check=True, capture_output=True, timeout=300,
             )  # fmt: skip
-            times[concurrency] = json.loads(file.read_text())["mean_tpot_ms"] / 1000.0
+            took = json.loads(file.read_text())["mean_tpot_ms"] / 1000.0
+            times[concurrency] = min(took, times.get(concurrency, took))
     finally:
         service.terminate()
         service.wait(timeout=60)
@@ -204,7 +205,10 @@ def assert_tuned(recorded: list[Recorded], table: list[dict[str, str]], best: di
         assert row["real_evaluation"] == "true"
         assert row["source"] == "measured"
         assert row["error"] or (float(row["generate_speed"]) > 0 and row["repeats"] == "2")
-    assert any(row["feasible"] == "false" and not row["error"] for row in table), "the limit bound nothing"
+        kept = not row["error"] and float(row["time_per_output_token"]) <= limit
+        assert row["feasible"] == str(kept).lower()
+    fastest = max((row for row in table if row["feasible"] == "true"), key=lambda row: float(row["generate_speed"]))
+    assert fastest["particle"] == str(best["particle"])
 
     assert of_type(recorded, e.EvaluationInterrupted)
     repeated = [event for event in of_type(recorded, e.MeasurementStarted) if event.attempt > 1]

@@ -38,7 +38,9 @@ def recommendation(document: Document) -> None:
         ]
     )
     click.echo()
-    click.echo(click.style("To deploy it:", bold=True))
+    limits = {name: value for name, value in document["load"].items() if float(value) > 0}
+    told = ", ".join(f"{name} {value_text(value)}" for name, value in limits.items())
+    click.echo(click.style(f"To deploy it, for a load up to {told}:" if told else "To deploy it:", bold=True))
     for line in shell(document).splitlines():
         click.echo("  " + safe(line))
 

@@ -78,8 +78,8 @@ def engine(run: Document) -> str:
 def counted(run: Document) -> str:
     """How much of the budget is used, and on what."""
     counts = run["counts"]
-    kinds = ("measured", "failed", "rejected", "matched", "fine_tuned")
-    others = [f"{counts[kind]} {kind.replace('_', '-')}" for kind in kinds if counts[kind]]
+    kinds = ("measured", "failed", "rejected", "matched", "finalists")
+    others = [f"{counts[kind]} {kind}" for kind in kinds if counts.get(kind)]
     return ", ".join([f"{run['admitted']} of {run['budget']} configurations", *others])
 
 

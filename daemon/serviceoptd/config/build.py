@@ -60,6 +60,7 @@ def settings(
             coefficients=document.search.coefficients,
             options=document.search.options,
             reuse_measurements=document.search.reuse_measurements,
+            rules=tuple(document.search.rules),
         ),
         budget=Budget(
             evaluations=document.budget or document.n_particles * document.iters, max_hours=document.max_hours

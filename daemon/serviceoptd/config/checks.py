@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from .explain import did_you_mean
@@ -66,14 +66,36 @@ def _choice(source: Source, available: Plugins, role: Role, name: str) -> list[C
     return [source.problem((key,), f"{key} `{name}` is not installed{did_you_mean(name, names)}", allowed)]
 
 
-def strategy_problems(source: Source, available: Plugins) -> list[ConfigProblem]:
-    """A search strategy that is not installed. Also told where another key keeps the document from being built."""
+def search_problems(source: Source, available: Plugins) -> list[ConfigProblem]:
+    """A strategy or a rule that is not installed or broken. Told also where another key is why nothing can be built."""
     search = source.document.get("search")
-    name = search.get("strategy") if isinstance(search, dict) else None
-    if not isinstance(name, str) or name in available.strategy_names:
+    if not isinstance(search, dict):
         return []
-    message = f'"{name}" is not installed{did_you_mean(name, available.strategy_names)}'
-    return [source.problem(("search", "strategy"), message, "one of " + ", ".join(available.strategy_names))]
+    strategy, rules = search.get("strategy"), search.get("rules")
+    problems: list[ConfigProblem] = []
+    if isinstance(strategy, str):
+        path = ("search", "strategy")
+        problems += _installed(source, path, strategy, available.strategy_names, available.strategy)
+    for index, rule in enumerate(rules if isinstance(rules, list) else []):
+        if not isinstance(rule, str):
+            continue
+        problems += _installed(source, ("search", "rules", index), rule, available.rule_names, available.rule)
+        if rule in rules[:index]:
+            problems.append(source.problem(("search", "rules", index), f'"{rule}" is there twice', "each rule once"))
+    return problems
+
+
+def _installed(
+    source: Source, path: Path, name: str, names: Collection[str], get: Callable[[str], object]
+) -> list[ConfigProblem]:
+    allowed = "one of " + ", ".join(names) if names else "none is installed"
+    if name not in names:
+        return [source.problem(path, f'"{name}" is not installed{did_you_mean(name, names)}', allowed)]
+    try:
+        get(name)
+    except BrokenPlugin as error:
+        return [source.problem(path, error.message, allowed)]
+    return []
 
 
 def environment_values(environment: Mapping[str, str]) -> tuple[dict[str, Any], list[ConfigProblem]]:

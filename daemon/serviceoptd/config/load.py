@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from serviceoptd.domain.settings import RunSettings
 
 from . import build, plugins
-from .checks import environment_values, no_such_key, selected, strategy_problems, written_secrets
+from .checks import environment_values, no_such_key, search_problems, selected, written_secrets
 from .explain import findings
 from .fields import PlacedField, combined, space_problems
 from .placeholders import placeholders
@@ -136,7 +136,7 @@ def load_text(
     sections, fields, wrong = _sections(source, known, pair)
     problems += wrong
     problems += build.contradictions(document, source)
-    problems += strategy_problems(source, available)
+    problems += search_problems(source, available)
     if problems:
         raise ConfigurationErrors(problems)
 
@@ -217,7 +217,7 @@ def _document(source: Source, top: dict[str, Any], known: Mapping[str, Any]) -> 
 
 
 def _warnings(source: Source, available: plugins.Plugins, settings: RunSettings) -> list[ConfigProblem]:
-    warnings = [ConfigProblem(source.file, 0, "", error.message) for error in available.broken()]
+    warnings = [ConfigProblem(source.file, 0, "", complaint) for complaint in available.complaints()]
     if later := build.without_effect(settings.notes):
         warnings.append(ConfigProblem(source.file, 0, ", ".join(later), "accepted, without effect in this release"))
     return warnings

@@ -1,27 +1,46 @@
-"""Which engines, clients and strategies are installed. Built-in ones register by entry points, as all do."""
+"""Which engines, clients, strategies and rules are installed. Built-in ones register by entry points, as all do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, cast
+from traceback import extract_tb
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel
 
-from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.errors import InvalidConfiguration, ServiceoptError
 from serviceoptd.benchmarks.interface import Benchmark
 from serviceoptd.engines.interface import Engine
+from serviceoptd.rules.interface import Rule
+from serviceoptd.search.interface import Strategy
+
+from .schema import Document
 
 ENGINE_GROUP = "serviceopt.engines"
 BENCHMARK_GROUP = "serviceopt.benchmarks"
 STRATEGY_GROUP = "serviceopt.strategies"
+RULE_GROUP = "serviceopt.rules"
+
+GROUPS = {"engine": ENGINE_GROUP, "benchmark": BENCHMARK_GROUP, "strategy": STRATEGY_GROUP, "rule": RULE_GROUP}
+METHODS = {
+    "engine": ("plan", "problems", "identity", "kv_blocks", "devices"),
+    "benchmark": ("plan", "read", "problems", "identity"),
+    "strategy": ("tell", "ask"),
+    "rule": ("judge",),
+}
+WITH_SECTION = ("engine", "benchmark")
+
+OURS = "serviceoptd."
+"""Where the built-in ones are."""
 
 Loader = Callable[[], Any]
 
 
 class BrokenPlugin(InvalidConfiguration):
-    """An engine or client is installed but cannot be used; the message names it and says why."""
+    """A plugin is installed but cannot be used; the message names it and says why."""
 
 
 class Plugins:
@@ -31,19 +50,28 @@ class Plugins:
         self,
         engines: Mapping[str, Loader],
         benchmarks: Mapping[str, Loader],
-        strategies: Collection[str] = ("swarm", "random"),
+        strategies: Mapping[str, Loader] | None = None,
+        rules: Mapping[str, Loader] | None = None,
+        *,
+        hidden: tuple[str, ...] = (),
     ) -> None:
-        self._loaders: dict[str, Mapping[str, Loader]] = {"engine": engines, "benchmark": benchmarks}
+        self._loaders: dict[str, Mapping[str, Loader]] = {
+            "engine": engines,
+            "benchmark": benchmarks,
+            "strategy": _of_group(STRATEGY_GROUP)[0] if strategies is None else strategies,
+            "rule": rules or {},
+        }
         self._loaded: dict[tuple[str, str], type[Any] | BrokenPlugin] = {}
-        self.strategy_names = tuple(sorted(strategies))
+        self.hidden = hidden
+        """One sentence for each plugin that another one of its name hides."""
 
     @classmethod
-    def of(cls, engines: Iterable[type[Any]], benchmarks: Iterable[type[Any]]) -> Plugins:
-        """Exactly these classes, whatever is installed (tests build their own)."""
-        return cls(
-            {engine.name: partial(_itself, engine) for engine in engines},
-            {benchmark.name: partial(_itself, benchmark) for benchmark in benchmarks},
-        )
+    def of(
+        cls, engines: Iterable[type[Any]], benchmarks: Iterable[type[Any]], rules: Iterable[type[Any]] = ()
+    ) -> Plugins:
+        """Exactly these classes, whatever is installed, with the installed strategies (tests build their own)."""
+        groups = [{each.name: partial(_itself, each) for each in group} for group in (engines, benchmarks, rules)]
+        return cls(groups[0], groups[1], rules=groups[2])
 
     @property
     def engine_names(self) -> tuple[str, ...]:
@@ -54,6 +82,16 @@ class Plugins:
     def benchmark_names(self) -> tuple[str, ...]:
         """Names of every installed client, broken ones included."""
         return tuple(sorted(self._loaders["benchmark"]))
+
+    @property
+    def strategy_names(self) -> tuple[str, ...]:
+        """Names of every installed search strategy, broken ones included."""
+        return tuple(sorted(self._loaders["strategy"]))
+
+    @property
+    def rule_names(self) -> tuple[str, ...]:
+        """Names of every installed rejection rule, broken ones included."""
+        return tuple(sorted(self._loaders["rule"]))
 
     def engine(self, name: str) -> type[Engine]:
         """The engine's class.
@@ -68,6 +106,14 @@ class Plugins:
         """The client's class. Raises as `engine` does."""
         return cast(type[Benchmark], self._get("benchmark", name))
 
+    def strategy(self, name: str) -> type[Strategy]:
+        """The search strategy's class. Raises as `engine` does."""
+        return cast(type[Strategy], self._get("strategy", name))
+
+    def rule(self, name: str) -> type[Rule]:
+        """The rejection rule's class. Raises as `engine` does."""
+        return cast(type[Rule], self._get("rule", name))
+
     def broken(self) -> tuple[BrokenPlugin, ...]:
         """Every plugin that cannot be used. Imports all of them."""
         found: list[BrokenPlugin] = []
@@ -78,6 +124,10 @@ class Plugins:
                 except BrokenPlugin as error:
                     found.append(error)
         return tuple(found)
+
+    def complaints(self) -> tuple[str, ...]:
+        """One sentence for each plugin that cannot be used or is hidden by another. Imports all of them."""
+        return (*(error.message for error in self.broken()), *self.hidden)
 
     def _get(self, kind: str, name: str) -> type[Any]:
         if (kind, name) not in self._loaded:
@@ -95,36 +145,65 @@ def _itself(plugin: type[Any]) -> type[Any]:
 def _checked(kind: str, name: str, loader: Loader) -> type[Any] | BrokenPlugin:
     try:
         plugin = loader()
-    except Exception as error:  # noqa: BLE001  a third party's import can fail in any way; it must not stop the others
+    except (Exception, SystemExit) as error:  # a third party's import can fail in any way; it must not stop the others
         return BrokenPlugin(f"{kind} `{name}` cannot be loaded: {type(error).__name__}: {error}", hint="reinstall it")
-    section = getattr(plugin, "section", None)
-    faults = [
-        text
-        for text, wrong in (
-            (f"its name is {getattr(plugin, 'name', None)!r}", getattr(plugin, "name", None) != name),
-            ("`section` is not a pydantic model", not (isinstance(section, type) and issubclass(section, BaseModel))),
-            ("`defaults` is not a table", not isinstance(getattr(plugin, "defaults", None), Mapping)),
-        )
-        if wrong
-    ]
-    if faults:
+    if faults := _faults(kind, name, plugin):
         return BrokenPlugin(
             f"{kind} `{name}` is not one: {', '.join(faults)}", hint="docs/plugins.md says what it needs"
         )
     return cast(type[Any], plugin)
 
 
+def _faults(kind: str, name: str, plugin: Any) -> list[str]:
+    section, defaults = getattr(plugin, "section", None), getattr(plugin, "defaults", None)
+    is_model = isinstance(section, type) and issubclass(section, BaseModel)
+    found = [(f"its name is {getattr(plugin, 'name', None)!r}", getattr(plugin, "name", None) != name)]
+    if kind in WITH_SECTION:
+        found += [
+            ("`section` is not a pydantic model", not is_model),
+            ("`defaults` is not a table", not isinstance(defaults, Mapping)),
+            (f"[{name}] is a table of ours, so it can have no section", name in Document.model_fields),
+        ]
+    lacking = [f"no `{method}`" for method in METHODS[kind] if not callable(getattr(plugin, method, None))]
+    return [text for text, wrong in found if wrong] or lacking
+
+
 @cache
 def installed() -> Plugins:
-    """The plugins of this Python environment. Of two with the same name the built-in one counts."""
-    return Plugins(_loaders(ENGINE_GROUP), _loaders(BENCHMARK_GROUP), tuple(_loaders(STRATEGY_GROUP)))
+    """The plugins of this Python environment. Of two with one name the built-in one counts, and `hidden` says so."""
+    loaders, hidden = {}, []
+    for kind, group in GROUPS.items():
+        loaders[kind], sentences = _of_group(group)
+        hidden += sentences
+    return Plugins(loaders["engine"], loaders["benchmark"], loaders["strategy"], loaders["rule"], hidden=tuple(hidden))
 
 
-def _loaders(group: str) -> dict[str, Loader]:
-    def ours_last(entry: EntryPoint) -> tuple[bool, str]:
-        return entry.value.startswith("serviceoptd."), entry.value
+def _of_group(group: str) -> tuple[dict[str, Loader], list[str]]:
+    """The entry points of a group, built-in ones and then those of the first package by name winning; what is hidden."""
+    kind = next(kind for kind, its_group in GROUPS.items() if its_group == group)
+    chosen: dict[str, EntryPoint] = {}
+    hidden = []
+    for entry in sorted(entry_points(group=group), key=lambda e: (not e.value.startswith(OURS), package(e), e.value)):
+        first = chosen.setdefault(entry.name, entry)
+        if first is not entry:
+            winner = "the built-in one" if first.value.startswith(OURS) else f"the one of {package(first)}"
+            hidden.append(f"{kind} `{entry.name}` of {package(entry)} is not used: {winner} has the same name")
+    return {name: entry.load for name, entry in chosen.items()}, hidden
 
-    return {entry.name: entry.load for entry in sorted(entry_points(group=group), key=ours_last)}
+
+def package(entry: EntryPoint) -> str:
+    """The installed package that registered this, with its version."""
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value.partition(".")[0]
+
+
+def of_third_parties() -> tuple[str, ...]:
+    """What other packages have registered, whether it can be used or not: `engine echo (serviceopt-echo 0.1)`."""
+    return tuple(
+        f"{kind} {entry.name} ({package(entry)})"
+        for kind, group in GROUPS.items()
+        for entry in sorted(entry_points(group=group), key=lambda e: e.name)
+        if not entry.value.startswith(OURS)
+    )
 
 
 def engine_names() -> tuple[str, ...]:
@@ -138,10 +217,53 @@ def benchmark_names() -> tuple[str, ...]:
 
 
 def engine_class(name: str) -> type[Engine]:
-    """The installed engine of that name. Raises KeyError and BrokenPlugin as `Plugins.engine` does."""
-    return installed().engine(name)
+    """The installed engine of that name.
+
+    Raises:
+        BrokenPlugin: it is not installed (any more), or cannot be used.
+    """
+    return _found("engine", name, installed().engine)
 
 
 def benchmark_class(name: str) -> type[Benchmark]:
-    """The installed benchmark client of that name. Raises KeyError and BrokenPlugin as `Plugins.benchmark` does."""
-    return installed().benchmark(name)
+    """The installed benchmark client of that name. Raises as `engine_class` does."""
+    return _found("benchmark", name, installed().benchmark)
+
+
+def strategy_class(name: str) -> type[Strategy]:
+    """The installed search strategy of that name. Raises as `engine_class` does."""
+    return _found("strategy", name, installed().strategy)
+
+
+def rule_class(name: str) -> type[Rule]:
+    """The installed rejection rule of that name. Raises as `engine_class` does."""
+    return _found("rule", name, installed().rule)
+
+
+Plugin = TypeVar("Plugin")
+
+
+def _found(kind: str, name: str, get: Callable[[str], Plugin]) -> Plugin:
+    try:
+        return get(name)
+    except KeyError:
+        raise BrokenPlugin(f"{kind} `{name}` is not installed", hint="install it, then resume the run") from None
+
+
+@contextmanager
+def blaming(kind: str, name: str) -> Iterator[None]:
+    """Names the plugin whose code fails inside the block in a way that the interface does not foresee.
+
+    Raises:
+        BrokenPlugin: in place of any exception that is not one of ours.
+    """
+    try:
+        yield
+    except ServiceoptError:
+        raise
+    except Exception as error:
+        place = extract_tb(error.__traceback__)[-1]
+        raise BrokenPlugin(
+            f"{kind} `{name}` failed: {type(error).__name__}: {error} ({place.filename}:{place.lineno})",
+            hint=f"that is a defect of the {kind}, not of the configuration: report it to its author",
+        ) from error

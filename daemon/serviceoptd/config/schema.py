@@ -48,6 +48,7 @@ class SearchTable(Table):
     strategy: str = "swarm"
     coefficients: Literal["constriction", "decreasing"] = "constriction"
     reuse_measurements: bool = False
+    rules: list[str] = []
     options: dict[str, Any] = {}
 
 

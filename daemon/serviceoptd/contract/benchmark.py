@@ -8,19 +8,31 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from serviceoptd.contract.orders import VLLM_CONFIGURATION, VLLM_FIELDS, a_measurement_order, a_workplace, an_outcome
 from serviceopt_journal.events import Configuration
 from serviceoptd.benchmarks.interface import Benchmark, ClientOutcome, MeasurementOrder, UnusableResult
+from serviceoptd.config.plugins import BENCHMARK_GROUP
+from serviceoptd.contract.orders import VLLM_CONFIGURATION, VLLM_FIELDS, a_measurement_order, a_workplace, an_outcome
+from serviceoptd.contract.registration import default_fields, first_configuration, loaded_with_client, registered
 from serviceoptd.domain.settings import Field
 
 
 class BenchmarkContract:
-    """`benchmark` is the class; `options` its section as a user writes it."""
+    """`benchmark` is the class; `options` its section as a user writes it.
+
+    The orders are for vLLM's fields and the client's own default ones; `fields` and `configuration` replace them.
+    """
 
     benchmark: ClassVar[type[Benchmark]]
     options: ClassVar[dict[str, Any]] = {}
     fields: ClassVar[tuple[Field, ...]] = VLLM_FIELDS
     configuration: ClassVar[Configuration] = VLLM_CONFIGURATION
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if hasattr(cls, "benchmark") and cls.fields is VLLM_FIELDS:
+            own = default_fields(cls.benchmark, load_only=True)
+            cls.fields = (*VLLM_FIELDS, *own)
+            cls.configuration = cls.configuration | (first_configuration(own) if own else {})
 
     def make(self) -> Benchmark:
         """As the daemon makes it."""
@@ -33,6 +45,13 @@ class BenchmarkContract:
     def order(self, tmp_path: Path, **more: Any) -> MeasurementOrder:
         """An order at the contract's configuration."""
         return a_measurement_order(a_workplace(tmp_path), self.configuration, self.fields, **more)
+
+    def test_it_is_registered_under_its_name(self) -> None:
+        assert registered(BENCHMARK_GROUP, self.benchmark.name) is self.benchmark
+
+    def test_a_configuration_that_chooses_it_loads(self) -> None:
+        loaded = loaded_with_client(self.benchmark, self.options)
+        assert loaded.settings.benchmark == self.benchmark.name
 
     def test_its_default_section_is_valid(self) -> None:
         defaults = {key: value for key, value in self.benchmark.defaults.items() if key != "target_field"}

@@ -1,4 +1,4 @@
-"""What every engine must do. An engine's test subclasses `EngineContract` and gives `options` and, if need be, an order."""
+"""What every engine must do. An engine's test subclasses `EngineContract` and gives `engine` and, if need be, `options`."""
 
 from __future__ import annotations
 
@@ -7,25 +7,47 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from serviceoptd.contract.orders import VLLM_CONFIGURATION, VLLM_FIELDS, a_service_order, a_workplace
 from serviceopt_journal.events import Configuration
+from serviceoptd.config.plugins import ENGINE_GROUP
+from serviceoptd.contract.orders import VLLM_CONFIGURATION, VLLM_FIELDS, a_service_order, a_workplace
+from serviceoptd.contract.registration import default_fields, first_configuration, loaded_with_engine, registered
 from serviceoptd.domain.settings import Field
 from serviceoptd.engines.interface import Engine
 
 
 class EngineContract:
-    """`engine` is the class; `options` its section as a user writes it, without target fields."""
+    """`engine` is the class; `options` its section as a user writes it, without target fields.
+
+    The orders are for its default target fields at their first values; an engine without any gets those of vLLM.
+    `fields` and `configuration`, given together, replace them; one of the load's fields must be CONCURRENCY or the like.
+    """
 
     engine: ClassVar[type[Engine]]
     options: ClassVar[dict[str, Any]] = {}
-    fields: ClassVar[tuple[Field, ...]] = VLLM_FIELDS
-    load_fields: ClassVar[tuple[Field, ...]] = tuple(field for field in VLLM_FIELDS if field.load)
-    configuration: ClassVar[Configuration] = VLLM_CONFIGURATION
+    fields: ClassVar[tuple[Field, ...]] = ()
+    load_fields: ClassVar[tuple[Field, ...]] = ()
+    configuration: ClassVar[Configuration] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not cls.fields and hasattr(cls, "engine"):
+            cls.fields = default_fields(cls.engine, load_only=False) or VLLM_FIELDS
+        if not cls.configuration and cls.fields:
+            cls.configuration = VLLM_CONFIGURATION if cls.fields == VLLM_FIELDS else first_configuration(cls.fields)
+        if not cls.load_fields:
+            cls.load_fields = tuple(field for field in cls.fields if field.load)
 
     def make(self) -> Engine:
         """As the daemon makes it: from the validated section, dumped to plain values and through the journal."""
         section = self.engine.section.model_validate(self.options).model_dump(mode="json")
         return self.engine(msgspec.json.decode(msgspec.json.encode(section)))
+
+    def test_it_is_registered_under_its_name(self) -> None:
+        assert registered(ENGINE_GROUP, self.engine.name) is self.engine
+
+    def test_a_configuration_that_chooses_it_loads(self) -> None:
+        loaded = loaded_with_engine(self.engine, self.options)
+        assert loaded.settings.engine == self.engine.name
 
     def test_its_default_section_is_valid(self) -> None:
         defaults = {key: value for key, value in self.engine.defaults.items() if key != "target_field"}

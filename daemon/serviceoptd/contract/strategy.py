@@ -1,9 +1,10 @@
-"""What every search strategy must do. A strategy's test subclasses `StrategyContract` and gives `make`."""
+"""What every search strategy must do. A strategy's test subclasses `StrategyContract` and gives `strategy`, or `make`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import pytest
 
@@ -73,11 +74,13 @@ def play(
 
 
 class StrategyContract:
-    """Subclass it and give `make`."""
+    """`strategy` is the class. Where it needs more than the problem, override `make`."""
+
+    strategy: ClassVar[type[Strategy]]
 
     def make(self, problem: Problem) -> Strategy:
         """The strategy under test."""
-        raise NotImplementedError
+        return self.strategy(problem)
 
     def test_the_first_particle_is_the_current_setting(self) -> None:
         first = self.make(problem(MIXED)).ask(1)

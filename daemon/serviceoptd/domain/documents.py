@@ -48,6 +48,7 @@ def run_summary(run: RunState) -> Document:
         "best_generate_speed": _speed(run, best),
         "feasible": bool(best and run.judgement(best).feasible),
         "simulated": any(p.simulated for p in run.particles.values()),
+        "imported": run.imported_from,
     }
 
 
@@ -104,9 +105,11 @@ def particle_document(run: RunState, particle: Particle) -> Document:
         "fitness": judgement.fitness,
         "error": particle.error,
         "rejected": particle.rejected,
+        "predicted": msgspec.to_builtins(particle.predicted) if particle.predicted else None,
         "matched": list(particle.matched) if particle.matched else None,
         "seconds": particle.seconds,
         "simulated": particle.simulated,
+        "imported": particle.imported.place if particle.imported else "",
     }
 
 
@@ -126,6 +129,7 @@ def recommendation(run: RunState) -> Document | None:
         "run": run.number,
         "final": run.over,
         "objective": objective_text(run.settings.objective),
+        "load": {f.name: chosen.configuration[f.name] for f in run.settings.fields if f.load},
         "current_setting": particle_document(run, baseline) if baseline else None,
         "gain": after / before - 1.0 if before and after and run.judgement(chosen).feasible else None,
         "deploy": _deploy(service) if service else None,

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
+from serviceoptd.domain.beginning import born, result_of_a_file
 from serviceoptd.domain.settings import RunSettings
-from serviceoptd.domain.space import Space
 from serviceoptd.domain.state import Evaluation, Measurement, Particle, RunState, State
 
 
@@ -24,7 +24,7 @@ def fold(state: State, recorded: Recorded) -> State:
     run_number: int | None = getattr(event, "run", None)
     runs = state.runs
     if run_number is not None:
-        run = _born(event, recorded.time) if isinstance(event, e.RunSubmitted) else runs[run_number]
+        run = born(event, recorded.time) if isinstance(event, e.RunSubmitted) else runs[run_number]
         run = replace(run, active_seconds=run.active_seconds + _worked(state, run, recorded))
         if isinstance(event, e.ParticleMatched) and event.same_as_run != run.number:
             run = _import_twin(runs[event.same_as_run], run, event)
@@ -46,28 +46,6 @@ def _worked(state: State, run: RunState, recorded: Recorded) -> float:
     if state.daemon_started is not None and state.daemon_started >= state.time:
         return 0.0  # the record before is the daemon's start: what lies between the two may be another daemon's
     return max(0.0, recorded.monotonic - state.monotonic)
-
-
-def _born(event: e.RunSubmitted, time: float) -> RunState:
-    settings = msgspec.convert(event.settings, RunSettings)
-    return RunState(
-        number=event.run,
-        name=event.name,
-        settings=settings,
-        space=Space.of(settings.fields),
-        seed=event.seed,
-        run_identity=event.run_identity,
-        measurement_identity=event.measurement_identity,
-        identity_parts=event.identity_parts,
-        configuration_path=event.configuration_path,
-        configuration_text=event.configuration_text,
-        working_directory=event.working_directory,
-        environment_file=event.environment_file,
-        environment_sha256=event.environment_sha256,
-        submitted_through=event.submitted_through,
-        submitter_uid=event.submitter_uid,
-        submitted=time,
-    )
 
 
 def _import_twin(source: RunState, run: RunState, event: e.ParticleMatched) -> RunState:
@@ -144,6 +122,11 @@ def _(event: e.ParticleMatched, run: RunState, time: float) -> RunState:
 @evolve.register
 def _(event: e.ParticleRejected, run: RunState, time: float) -> RunState:
     return _particle(run, event.particle, rejected=f"{event.rule}: {event.reason}", predicted=event.predicted)
+
+
+@evolve.register
+def _(event: e.ResultImported, run: RunState, time: float) -> RunState:
+    return _with_particle(run, result_of_a_file(run.particles[event.particle], event))
 
 
 @evolve.register

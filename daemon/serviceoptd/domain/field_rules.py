@@ -26,7 +26,7 @@ REQUIRED = {
 OPTIONAL = {"ternary_factories": ("min_value", "max_value")}
 
 
-class WrongKey(Exception):  # noqa: N818 - the reader of the space turns it into a SpaceProblem
+class WrongKey(Exception):
     """What is wrong with the key of a field."""
 
     def __init__(self, key: str, message: str) -> None:

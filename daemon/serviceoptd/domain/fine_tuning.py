@@ -46,7 +46,8 @@ def _alike(run: RunState, finalist: Particle) -> list[Particle]:
     """What was measured with the finalist's service parameters, and can be compared with each other."""
     key = run.space.service_key(finalist.configuration)
     same = (p for p in run.particles.values() if run.space.service_key(p.configuration) == key and p.matched is None)
-    return [p for p in same if run.settings.sample is None or p.origin in BEYOND_THE_SEARCH]
+    admitted = (p for p in same if not p.rejected)
+    return [p for p in admitted if run.settings.sample is None or p.origin in BEYOND_THE_SEARCH]
 
 
 def finalists(run: RunState) -> list[Particle]:

@@ -147,7 +147,8 @@ def _ended(run: RunState, active_seconds: float, *, exhausted: bool) -> str:
     if run.admitted >= budget.evaluations:
         return f"budget used ({budget.evaluations} configurations)"
     if exhausted:
-        return "search space exhausted: every configuration has been measured"
+        rejected = any(particle.rejected for particle in run.particles.values())
+        return f"search space exhausted: every configuration has been measured{' or rejected' if rejected else ''}"
     return ""
 
 

@@ -65,8 +65,9 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
     n_particles: int = 10
     iters: int = 5
     coefficients: Literal["constriction", "decreasing"] = "constriction"
-    options: dict[str, Any] = {}  # of a strategy from a plugin
+    options: dict[str, Any] = {}  # of a strategy from a plugin; a table in it with a rule's name is that rule's
     reuse_measurements: bool = False  # take results of earlier runs of the same measurement identity
+    rules: tuple[str, ...] = ()  # rejection rules that judge every proposal, in this order
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):

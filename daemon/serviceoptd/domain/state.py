@@ -21,6 +21,13 @@ BEYOND_THE_SEARCH = frozenset({FINE_TUNING, FULL_DATA_SET})
 Phase = Literal["launching", "launched", "ready", "failed", "stopping", "stopped", "interrupted", "finished"]
 
 
+class Imported(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a result comes from that was not measured here."""
+
+    place: str  # FILE:LINE
+    backup: str = ""  # where its data are kept, as the file says
+
+
 class Particle(msgspec.Struct, frozen=True, kw_only=True):
     """A proposed point and what became of it."""
 
@@ -42,6 +49,7 @@ class Particle(msgspec.Struct, frozen=True, kw_only=True):
     devices: int = 1  # accelerators of its service
     num_prompts: int | None = None  # requests of its (last) measurement
     simulated: bool = False
+    imported: Imported | None = None  # its result was read from a file
 
     @property
     def evaluated(self) -> bool:
@@ -151,6 +159,11 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def over(self) -> bool:
         return self.status == "finished"
+
+    @property
+    def imported_from(self) -> str:
+        """The file that all its results were read from; empty where they were measured here."""
+        return self.identity_parts.get("file", "") if self.submitted_through == "import" else ""
 
     @property
     def evaluation(self) -> Evaluation | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from serviceopt_journal.metrics import Metrics
+from serviceopt_journal.metrics import NOT_TOLD, Metrics
 from serviceoptd.domain.state import Particle, RunState
 
 METRIC_COLUMNS = ("generate_speed", "time_to_first_token", "time_per_output_token", "success_rate", "throughput")
@@ -44,11 +44,11 @@ def row(run: RunState, particle: Particle) -> dict[str, Any]:
         "generate_speed": metrics.generate_speed if metrics else None,
         "time_to_first_token": metrics.ttft.get("mean") if metrics else None,
         "time_per_output_token": metrics.tpot.get("mean") if metrics else None,
-        "success_rate": metrics.success_rate if metrics else None,
-        "throughput": metrics.throughput if metrics else None,
+        "success_rate": _told(metrics.success_rate) if metrics else None,
+        "throughput": _told(metrics.throughput) if metrics else None,
         **{field.name: particle.configuration.get(field.name) for field in run.settings.fields},
         "error": particle.error or particle.rejected or _partly_failed(origin.metrics),
-        "backup": evaluation.backup if evaluation else "",
+        "backup": evaluation.backup if evaluation else origin.imported.backup if origin.imported else "",
         "duration": origin.seconds,
         "real_evaluation": real or failed_real,
         "fitness": judgement.fitness,
@@ -65,6 +65,10 @@ def row(run: RunState, particle: Particle) -> dict[str, Any]:
     return {name: record[name] for name in columns(run)}
 
 
+def _told(value: float) -> float | None:
+    return None if value == NOT_TOLD else value
+
+
 def _partly_failed(metrics: Metrics | None) -> str:
     """The result counts, with its success rate; but a set whose requests failed did not run properly."""
     if metrics is None or not metrics.failed:
@@ -73,9 +77,11 @@ def _partly_failed(metrics: Metrics | None) -> str:
 
 
 def _source(particle: Particle, *, measured: bool) -> str:
+    if particle.imported is not None:
+        return "imported"
     if particle.simulated:
         return "simulated"
-    if particle.predicted is not None and not particle.measurements:
+    if particle.rejected or (particle.predicted is not None and not particle.measurements):
         return "predicted"
     return "measured" if measured else "imported"
 

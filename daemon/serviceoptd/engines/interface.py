@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
-from serviceopt_journal.events import Configuration
 
+from serviceopt_journal.events import Configuration
 from serviceoptd.domain.settings import Field
 
 
@@ -41,6 +41,7 @@ class Workplace:
     directory: Path  # private to this launch or measurement; exists
     working_directory: Path  # the submitter's
     environment: Mapping[str, str]  # the submitter's, with the tool's own virtual environment taken out
+    originals: Mapping[Path, bytes] = field(default_factory=dict)  # of files that a launch of ours has edited now
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Command:
 
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)  # added to the workplace's
+    measuring_environment: Mapping[str, str] = field(default_factory=dict)  # added too, but no part of a deployment
     working_directory: Path | None = None  # None: the workplace's
     files: Mapping[Path, bytes] = field(default_factory=dict)  # to write below the workplace's directory, before
 
@@ -71,17 +73,21 @@ class LogProbe:
     text: str
 
 
+Probe = HttpProbe | LogProbe
+
+
 @dataclass(frozen=True)
 class ServicePlan:
     """How one configuration is served."""
 
     command: Command | None  # None: in process (simulated), or a service that somebody else runs
-    ready: HttpProbe | LogProbe | None  # None: at once
+    ready: Probe | tuple[Probe, ...] | None  # None: at once; several: all of them
     listens_on: tuple[str, int] | None = None  # host and port that must be free before the launch
     stop: Command | None = None  # instead of SIGTERM
     edits: Mapping[Path, bytes] = field(default_factory=dict)  # files of the user's: new content while it runs
     reset_cache: HttpProbe | None = None  # forgets cached prefixes between measurements, where the engine offers it
     report: HttpProbe | None = None  # answers with text from which `kv_blocks` is read once, when ready
+    devices: int | None = None  # accelerators, where only a file that was read tells; None: what `devices` says
     simulated: bool = False
     failure: str | None = None  # simulated engines only: the launch fails with this reason
     kv_blocks: int | None = None  # simulated engines only
@@ -139,6 +145,37 @@ class Engine(Protocol):
         """How many accelerators one service uses with this configuration, for objectives per device.
 
         `fields` tell which parameter goes to which flag.
+        """
+
+
+@runtime_checkable
+class Ruled(Protocol):
+    """An engine whose parameters limit each other in ways that no dtype can say. Optional."""
+
+    def repaired(self, configuration: Configuration, fields: Sequence[Field]) -> Configuration:
+        """The configuration that is really run in place of this one: legal ones are left alone. Pure.
+
+        `repaired(repaired(c)) == repaired(c)`. The search works on repaired configurations only.
+        """
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a look at this machine makes of the target fields."""
+
+    fields: tuple[Field, ...]
+    remarks: tuple[Problem, ...] = ()  # for people: which bounds were narrowed, and why
+
+
+@runtime_checkable
+class Surveying(Protocol):
+    """An engine that knows its current setting, or narrower bounds, once it sees this machine. Optional."""
+
+    def surveyed(self, fields: Sequence[Field], workplace: Workplace, guidance: Mapping[str, Any]) -> Survey:
+        """The fields with what is known here filled in, never beyond the bounds that they have. Reads, never writes.
+
+        Asked when a run is checked or submitted. What cannot be read is passed over: `problems` tells of it.
+        `guidance`: the top-level keys `theory_guided_enable`, `mem_coefficient`, `scaling_coefficient`, where given.
         """
 
 

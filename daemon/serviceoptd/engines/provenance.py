@@ -40,7 +40,7 @@ def program_version(program: str, workplace: Workplace, packages: Sequence[str])
         return ABSENT
     versions = {
         f"{match['name']} {match['version']}"
-        for prefix in _prefixes(found)
+        for prefix in prefixes(found)
         for directory in prefix.glob("lib*/python3*/*-packages/*.dist-info")
         if (match := re.fullmatch(r"(?P<name>[\w.]+)-(?P<version>[^-]+)\.dist-info", directory.name.lower()))
         and any(match["name"] == package or match["name"].startswith(f"{package}_") for package in packages)
@@ -48,7 +48,7 @@ def program_version(program: str, workplace: Workplace, packages: Sequence[str])
     return ", ".join(sorted(versions)) or file_digest(found)
 
 
-def _prefixes(script: Path) -> list[Path]:
+def prefixes(script: Path) -> list[Path]:
     """Where the interpreter of this script has its packages: as its first lines tell, else around the script."""
     with script.open("rb") as file:
         head = file.read(512)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any, ClassVar
 
@@ -62,6 +63,10 @@ class VllmSection(ProcessOptions):
     reset_prefix_cache: bool = True  # between measurements; needs vLLM's development mode, so only on loopback
 
 
+DEVELOPMENT_MODE = "VLLM_SERVER_DEV_MODE"
+"""With it vLLM offers POST /reset_prefix_cache, and other endpoints that no deployment should have."""
+
+
 class VllmEngine:
     """`vllm serve MODEL`, ready when GET /health answers 200."""
 
@@ -94,12 +99,10 @@ class VllmEngine:
         environment = program.section_environment(self.options, order.workplace, values)
         environment |= arguments.field_environment(order.fields, order.configuration, load=False)
         resettable = self.options.reset_prefix_cache and endpoint.is_loopback(given.host)
-        if resettable:
-            environment.setdefault("VLLM_SERVER_DEV_MODE", "1")
-            resettable = environment["VLLM_SERVER_DEV_MODE"] == "1"
-        argv = self._argv(order, values)
+        resettable = resettable and environment.get(DEVELOPMENT_MODE, "1") == "1"
+        command = program.command(self._argv(order, values), self.options, order.workplace, environment)
         return ServicePlan(
-            command=program.command(argv, self.options, order.workplace, environment),
+            command=replace(command, measuring_environment={DEVELOPMENT_MODE: "1"}) if resettable else command,
             ready=ready,
             listens_on=(given.host, port),
             stop=program.stop_command(self.options, order.workplace, environment, values),

@@ -58,7 +58,7 @@ async def spawn(
     """
     surroundings = Surroundings(environment, working_directory, output, directory or output.parent)
     _write_files(command.files, surroundings.directory)
-    complete = {**environment, **command.environment, LAUNCH_ID: launch_id}
+    complete = {**environment, **command.environment, **command.measuring_environment, LAUNCH_ID: launch_id}
     place = working_directory / (command.working_directory or "")
     if not place.is_dir():
         raise EnvironmentLacks(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from serviceoptd.domain.settings import LogPatterns
-from serviceoptd.engines.interface import HttpProbe, LogProbe
+from serviceoptd.engines.interface import HttpProbe, LogProbe, Probe
 
 from .child import Child
 from .http_probe import probe as ask
@@ -31,7 +31,7 @@ class Readiness:
 
 
 async def ready(
-    probe: HttpProbe | LogProbe | None,
+    probe: Probe | tuple[Probe, ...] | None,
     *,
     follower: LogFollower,
     child: Child | None,
@@ -45,25 +45,28 @@ async def ready(
 
     What the log says comes before the child's exit status, and that before an answer: somebody else may listen on the
     port of a service that has ended. `interval`: seconds between two looks at the log or requests, 0.05 at most.
-    `http_limit`: seconds for one request. `probe` None: ready at once, if the log and the child allow.
+    `http_limit`: seconds for one request. `probe` None: ready at once, if the log and the child allow; of several
+    probes each has to be good once, in any order.
     """
-    answered = (
-        asyncio.ensure_future(_good_answer(probe, interval, http_limit)) if isinstance(probe, HttpProbe) else None
-    )
-    said = False
+    probes = probe if isinstance(probe, tuple) else () if probe is None else (probe,)
+    answers = [
+        asyncio.ensure_future(_good_answer(each, interval, http_limit))
+        for each in probes
+        if isinstance(each, HttpProbe)
+    ]
+    unsaid = {each.text for each in probes if isinstance(each, LogProbe)}
 
     def is_ready(lines: list[str]) -> bool:
-        nonlocal said
-        said = said or (isinstance(probe, LogProbe) and any(probe.text in line for line in lines))
-        if answered is not None and answered.done():
-            answered.result()  # raises what must not pass for an answer
-            return True
-        return probe is None or said
+        unsaid.difference_update([text for text in unsaid if any(text in line for line in lines)])
+        for answer in answers:
+            if answer.done():
+                answer.result()  # raises what must not pass for an answer
+        return not unsaid and all(answer.done() for answer in answers)
 
     try:
         return await _wait(
             is_ready,
-            answered,
+            answers,
             follower=follower,
             child=child,
             limit=limit,
@@ -72,9 +75,9 @@ async def ready(
             snippet_length=snippet_length,
         )
     finally:
-        if answered is not None:
-            answered.cancel()
-            await asyncio.gather(answered, return_exceptions=True)
+        for answer in answers:
+            answer.cancel()
+        await asyncio.gather(*answers, return_exceptions=True)
 
 
 async def watch(
@@ -89,7 +92,7 @@ async def watch(
     """As `ready`, with nothing to become ready for: a client that should end, a service that should not."""
     return await _wait(
         lambda lines: False,
-        None,
+        (),
         follower=follower,
         child=child,
         limit=limit,
@@ -101,7 +104,7 @@ async def watch(
 
 async def _wait(
     is_ready: Callable[[list[str]], bool],
-    answered: asyncio.Future[None] | None,
+    answers: Sequence[asyncio.Future[None]],
     *,
     follower: LogFollower,
     child: Child | None,
@@ -112,7 +115,6 @@ async def _wait(
 ) -> Readiness:
     begun = time.monotonic()
     ended = asyncio.ensure_future(child.wait()) if child is not None else None
-    awaited = [future for future in (ended, answered) if future is not None]
     try:
         while True:
             status = child.exit_status if child is not None else None
@@ -128,6 +130,8 @@ async def _wait(
                 reason = f"time limit of {limit:g} s{_last_words(follower, snippet_length)}"
                 return Readiness(False, waited, "timeout", reason)
             pause = min(interval, _LONGEST_INTERVAL, limit - waited) / (5 if waited < _EAGER else 1)
+            # those that are done would end the pause at once
+            awaited = [future for future in (ended, *answers) if future is not None and not future.done()]
             if awaited:
                 await asyncio.wait(awaited, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             else:

@@ -20,7 +20,7 @@ from serviceoptd.config.source import parse
 from serviceoptd.domain.load import load_of
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space import Space
-from serviceoptd.engines.interface import Command, HttpProbe, LogProbe, ServiceOrder, ServicePlan, Workplace
+from serviceoptd.engines.interface import Command, HttpProbe, LogProbe, Probe, ServiceOrder, ServicePlan, Workplace
 from serviceoptd.io.children_environment import isolated, own_prefix
 from serviceoptd.service.agreement import Disagreement, disagreements, remarks
 
@@ -160,25 +160,24 @@ def first_plans(
     configuration = first_configuration(space)
     evaluation = state / "runs" / "N" / "evaluation-1"
     launch = Workplace(evaluation / "launch-1", working_directory, environment)
-    engine = plugins.engine_class(settings.engine)(settings.engine_options)
-    service = engine.plan(
-        ServiceOrder(
-            configuration=configuration, fields=settings.fields, workplace=launch, managed=settings.manage_lifecycle
-        )
+    to_serve = ServiceOrder(
+        configuration=configuration, fields=settings.fields, workplace=launch, managed=settings.manage_lifecycle
     )
     concurrency, rate = load_of(configuration)
-    client = plugins.benchmark_class(settings.benchmark)(settings.benchmark_options).plan(
-        MeasurementOrder(
-            configuration=configuration,
-            fields=settings.fields,
-            concurrency=concurrency,
-            request_rate=rate,
-            seed=0,
-            warm_up_requests=0,
-            objective=settings.objective,
-            workplace=Workplace(evaluation / "measurement-1", working_directory, environment),
-        )
+    to_measure = MeasurementOrder(
+        configuration=configuration,
+        fields=settings.fields,
+        concurrency=concurrency,
+        request_rate=rate,
+        seed=0,
+        warm_up_requests=0,
+        objective=settings.objective,
+        workplace=Workplace(evaluation / "measurement-1", working_directory, environment),
     )
+    with plugins.blaming("engine", settings.engine):
+        service = plugins.engine_class(settings.engine)(settings.engine_options).plan(to_serve)
+    with plugins.blaming("benchmark", settings.benchmark):
+        client = plugins.benchmark_class(settings.benchmark)(settings.benchmark_options).plan(to_measure)
     return Plans(service, client, launch)
 
 
@@ -216,12 +215,16 @@ def _planned(role: str, command: Command, workplace: Workplace, ready: str) -> P
 
 
 def _readiness(plan: ServicePlan) -> str:
-    match plan.ready:
+    probes = plan.ready if isinstance(plan.ready, tuple) else () if plan.ready is None else (plan.ready,)
+    return " and ".join(_sign(probe) for probe in probes) or "at once"
+
+
+def _sign(probe: Probe) -> str:
+    match probe:
         case HttpProbe(host, port, path, method, status):
             return f"{method} http://{host}:{port}{path} answers {status}"
         case LogProbe(text):
             return f"its output contains {text!r}"
-    return "at once"
 
 
 def _placed(loaded: Loaded, found: tuple[Disagreement, ...]) -> tuple[ConfigProblem, ...]:

@@ -39,7 +39,7 @@ def as_ourselves(submitted: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in submitted.items() if name not in OF_A_PERSON} | ours
 
 
-class Interrupted(Exception):  # noqa: N818 - not an error: somebody cancelled the run, or the daemon is to stop
+class Interrupted(Exception):
     """What was being waited for is no longer wanted."""
 
 

@@ -13,7 +13,7 @@ import resource
 import shutil
 import socket
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from serviceopt_journal.places import Places
 from serviceoptd.config import plugins
 from serviceoptd.config.load import Loaded
 from serviceoptd.domain.space import Space
-from serviceoptd.engines.interface import Workplace
+from serviceoptd.engines.interface import Problem, Workplace
 from serviceoptd.io import process_table
 from serviceoptd.io.cgroups import is_delegated, own_cgroup
 from serviceoptd.io.children_environment import isolated, own_prefix
@@ -56,6 +56,7 @@ class Surroundings:
 def examine(loaded: Loaded, around: Surroundings) -> Iterator[Finding]:
     """Everything, in the order in which a run would need it."""
     yield from _python()
+    yield from _plugins()
     yield from _state(around.places)
     yield from _socket(around.places)
     yield from _configuration(loaded)
@@ -70,6 +71,16 @@ def examine(loaded: Loaded, around: Surroundings) -> Iterator[Finding]:
 
 def _python() -> Iterator[Finding]:
     yield ok("python", f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {platform.machine()}")
+
+
+def _plugins() -> Iterator[Finding]:
+    """What other packages have added to this Python environment, and what of it cannot be used."""
+    complaints = plugins.installed().complaints()
+    for complaint in complaints:
+        yield warn("plugin", complaint, "mend or uninstall its package; it stops nothing else")
+    found = plugins.of_third_parties()
+    if found or not complaints:
+        yield ok("plugins", ", ".join(found) or "none besides the built-in ones")
 
 
 def _state(places: Places) -> Iterator[Finding]:
@@ -152,15 +163,19 @@ def _engine_and_client(loaded: Loaded, around: Surroundings) -> Iterator[Finding
     """What engine and client themselves know to look for: models, data sets, versions."""
     settings = loaded.settings
     workplace = Workplace(around.places.state, around.working_directory, around.children(settings.path_prefix))
-    for name, problems in (
-        (settings.engine, plugins.engine_class(settings.engine)(settings.engine_options).problems),
-        (settings.benchmark, plugins.benchmark_class(settings.benchmark)(settings.benchmark_options).problems),
-    ):
-        found = problems(workplace)
-        for problem in found:
-            yield fail(problem.key or name, problem.message, problem.hint)
-        if not found:
-            yield ok(name, "finds what it needs")
+    with plugins.blaming("engine", settings.engine):
+        engine = plugins.engine_class(settings.engine)(settings.engine_options)
+        yield from _found(settings.engine, engine.problems(workplace, settings.manage_lifecycle))
+    with plugins.blaming("benchmark", settings.benchmark):
+        client = plugins.benchmark_class(settings.benchmark)(settings.benchmark_options)
+        yield from _found(settings.benchmark, client.problems(workplace))
+
+
+def _found(name: str, problems: Sequence[Problem]) -> Iterator[Finding]:
+    for problem in problems:
+        yield fail(problem.key or name, problem.message, problem.hint)
+    if not problems:
+        yield ok(name, "finds what it needs")
 
 
 def _commands(loaded: Loaded, around: Surroundings) -> Iterator[Finding]:

@@ -45,13 +45,15 @@ def run_identity(measurement: str, settings: RunSettings, seed: int) -> str:
 
     Budgets and time limits are not part of it: who raises them wants the same run to go on.
     """
-    search = msgspec.structs.replace(settings.search, iters=0)  # a budget, like the others
+    search = msgspec.to_builtins(msgspec.structs.replace(settings.search, iters=0))  # a budget, like the others
+    if not search["rules"]:
+        del search["rules"]  # they came later: runs without any keep their identity
     return _digest(
         {
             "measurement": measurement,
             "fields": msgspec.to_builtins(settings.fields),
             "objective": msgspec.to_builtins(settings.objective),
-            "search": msgspec.to_builtins(search),
+            "search": search,
             "repeats": settings.measuring.repeats,
             "seed": seed,
         }

@@ -171,6 +171,7 @@ def _announcement(
         argv=mask_argv(command.argv),
         working_directory=str(command.working_directory or workplace.working_directory),
         environment=mask_environment(command.environment),
+        measuring_environment=mask_environment(command.measuring_environment),
         cgroup=str(cgroup or ""),
         log=str(log),
         stop_argv=tuple(plan.stop.argv) if plan.stop else (),

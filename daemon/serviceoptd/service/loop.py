@@ -17,14 +17,17 @@ from serviceopt_journal.events import (
     RunPaused,
     RunStarted,
 )
+from serviceoptd.config import plugins
 from serviceoptd.domain import policy
 from serviceoptd.domain.state import RunState, State
 from serviceoptd.io.processes import stop
+from serviceoptd.rules.interface import Rule
 from serviceoptd.search.interface import Problem, Strategy
 from serviceoptd.service.context import Context, Interrupted
 from serviceoptd.service.launching import LiveService, launch
 from serviceoptd.service.measuring import measure
 from serviceoptd.service.proposing import fine_tune, propose
+from serviceoptd.service.rejecting import Rejections
 from serviceoptd.service.stopping import finish_evaluation, interrupt_service, recover, stop_service
 
 LOG = structlog.get_logger("serviceoptd")
@@ -34,9 +37,16 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 class Loop:
     """Works on the queue of runs. At most one service is alive at any time."""
 
-    def __init__(self, context: Context, strategy_class: Callable[[str], Callable[[Problem], Strategy]]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        strategy_class: Callable[[str], Callable[[Problem], Strategy]] = plugins.strategy_class,
+        rule_class: Callable[[str], type[Rule]] = plugins.rule_class,
+    ) -> None:
         self._context = context
         self._strategy_class = strategy_class
+        self._rule_class = rule_class
+        self._rejections = Rejections()
         self._live: LiveService | None = None
         self._exhausted: set[int] = set()
         self.stopping = ""
@@ -138,12 +148,14 @@ class Loop:
         context = self._context
         match action:
             case policy.Propose(particle):
-                strategy = self._strategy_class(run.settings.search.strategy)
-                events = propose(self._state, run, particle, strategy)
+                search = run.settings.search
+                strategy, rules = self._strategy_class(search.strategy), [self._rule_class(r) for r in search.rules]
+                events = propose(self._state, run, particle, strategy, rules)
                 if events is None:
                     self._exhausted.add(run.number)
                 else:
                     await context.ledger.commit(*events)
+                    self._rejections.notice(run.number, events)
             case policy.FineTune(particle):
                 await context.ledger.commit(*fine_tune(run, particle))
             case policy.Launch():

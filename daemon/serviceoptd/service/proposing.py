@@ -1,36 +1,34 @@
-"""Asking the search for a particle, and matching it with what has been measured already."""
+"""Asking the search for a particle, matching it with what has been measured already, and letting the rules judge it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from serviceopt_journal.events import Event, ParticleMatched, ParticleProposed
+from serviceoptd.config.plugins import blaming
 from serviceoptd.domain.fine_tuning import next_finalist
 from serviceoptd.domain.state import BEYOND_THE_SEARCH, FINE_TUNING, Particle, RunState, State
+from serviceoptd.rules.interface import Rule
 from serviceoptd.search.interface import Problem, Proposal, Strategy, Trial
+from serviceoptd.service.rejecting import rejection
 
 
 def propose(
-    state: State, run: RunState, number: int, strategy_class: Callable[[Problem], Strategy]
+    state: State,
+    run: RunState,
+    number: int,
+    strategy_class: Callable[[Problem], Strategy],
+    rules: Sequence[type[Rule]] = (),
 ) -> list[Event] | None:
     """The events that record the next particle; None when the space holds nothing new.
 
     The strategy is rebuilt from the journal each time, so that a restart changes nothing.
+
+    Raises:
+        BrokenPlugin: the strategy or a rule fails.
     """
-    current = run.space.current()
-    strategy = strategy_class(
-        Problem(
-            space=run.space,
-            seed=run.seed,
-            search=run.settings.search,
-            current=run.space.encode(current) if current is not None else None,
-        )
-    )
-    for particle in run.particles.values():
-        if particle.origin in BEYOND_THE_SEARCH:  # a run continued with a larger budget
-            continue
-        strategy.tell(_trial(run, particle))
-    proposal = strategy.ask(number)
+    with blaming("strategy", run.settings.search.strategy):
+        proposal = _asked(run, number, strategy_class)
     if proposal is None:
         return None
     events: list[Event] = [
@@ -53,7 +51,26 @@ def propose(
                 run=run.number, particle=number, same_as_run=source.number, same_as_particle=particle.number
             )
         )
+    elif rejected := rejection(run, proposal, rules):
+        events.append(rejected)
     return events
+
+
+def _asked(run: RunState, number: int, strategy_class: Callable[[Problem], Strategy]) -> Proposal | None:
+    current = run.space.current()
+    strategy = strategy_class(
+        Problem(
+            space=run.space,
+            seed=run.seed,
+            search=run.settings.search,
+            current=run.space.encode(current) if current is not None else None,
+        )
+    )
+    for particle in run.particles.values():
+        if particle.origin in BEYOND_THE_SEARCH:  # a run continued with a larger budget
+            continue
+        strategy.tell(_trial(run, particle))
+    return strategy.ask(number)
 
 
 def fine_tune(run: RunState, number: int) -> list[Event]:

@@ -14,6 +14,7 @@ from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceopt_journal.events import Event, RunPaused, RunReconfigured, RunResumed, RunSubmitted
 from serviceoptd.config.load import Loaded, load_text
 from serviceoptd.config.masking import mask, masked_text
+from serviceoptd.config.plugins import blaming
 from serviceoptd.config.problems import ConfigurationErrors
 from serviceoptd.config.reload import changes
 from serviceoptd.domain.settings import RunSettings
@@ -111,11 +112,18 @@ def prepare(
         working_directory=Path(submission.working_directory),
         environment=isolated(submission.environment, tool_prefix=tool_prefix, path_prefix=settings.path_prefix),
     )
-    engine = context_classes.engine_class(settings.engine)(settings.engine_options)
-    benchmark = context_classes.benchmark_class(settings.benchmark)(settings.benchmark_options)
-    _refuse([*engine.problems(workplace, settings.manage_lifecycle), *benchmark.problems(workplace)])
-    _check_first_plan(settings, checked.space, engine, workplace, port_is_ours=port_is_ours)
-    parts = measurement_parts(settings, engine.identity(workplace), benchmark.identity(workplace))
+    with blaming("engine", settings.engine):
+        engine = context_classes.engine_class(settings.engine)(settings.engine_options)
+        problems = engine.problems(workplace, settings.manage_lifecycle)
+    with blaming("benchmark", settings.benchmark):
+        benchmark = context_classes.benchmark_class(settings.benchmark)(settings.benchmark_options)
+        problems = [*problems, *benchmark.problems(workplace)]
+    _refuse(problems)
+    with blaming("engine", settings.engine):
+        _check_first_plan(settings, checked.space, engine, workplace, port_is_ours=port_is_ours)
+        identity = engine.identity(workplace)
+    with blaming("benchmark", settings.benchmark):
+        parts = measurement_parts(settings, identity, benchmark.identity(workplace))
     measurement = measurement_identity(parts)
     seed = submission.seed if submission.seed is not None else (loaded.seed or 0)
     return Prepared(

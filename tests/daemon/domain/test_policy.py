@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from run_stories import Story, some_metrics, some_settings
 from serviceopt_journal import events as e
-
 from serviceoptd.domain import policy
 from serviceoptd.domain.settings import Budget, Measuring
 from serviceoptd.search.interface import Problem
@@ -31,7 +31,7 @@ class World:
         story, run = self.story, self.story.run
         match action:
             case policy.Propose(number):
-                found = propose(story.state, run, number, lambda problem: Swarm(problem))
+                found = propose(story.state, run, number, Swarm)
                 self.exhausted = found is None
                 story.tell(*(found or ()))
             case policy.Launch(evaluation, particle, attempt):

@@ -150,7 +150,8 @@ def test_the_development_mode_that_resets_the_cache_is_never_opened_to_a_network
 ) -> None:
     plan = an_engine(command={"host": host}, **section).plan(a_service_order(a_workplace(tmp_path)))
     assert plan.command is not None
-    assert (plan.command.environment.get("VLLM_SERVER_DEV_MODE") == "1") is resettable
+    assert (plan.command.measuring_environment == {"VLLM_SERVER_DEV_MODE": "1"}) is resettable
+    assert plan.command.environment.get("VLLM_SERVER_DEV_MODE") != "1"  # no part of what is recommended to deploy
     assert (plan.reset_cache == HttpProbe(host, 8000, "/reset_prefix_cache", method="POST")) is resettable
 
 

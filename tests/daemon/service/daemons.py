@@ -9,7 +9,6 @@ from typing import Any
 from memory_journal import MemoryJournal
 from serviceopt_journal.artefacts import ArtefactStore
 from serviceopt_journal.clock import SystemClock
-from serviceoptd.bootstrap import strategy_class
 from serviceoptd.config import plugins
 from serviceoptd.domain.evolve import fold
 from serviceoptd.domain.state import RunState, State
@@ -43,7 +42,7 @@ def a_loop(directory: Path, journal: MemoryJournal) -> tuple[Context, Loop]:
         engine_class=plugins.engine_class,
         benchmark_class=plugins.benchmark_class,
     )
-    return context, Loop(context, strategy_class)
+    return context, Loop(context)
 
 
 async def submitted(context: Context, text: str = SMALL, **changes: Any) -> int:

@@ -1,0 +1,64 @@
+"""What a rejection rule is: it gives a proposed configuration up before its expensive evaluation. Read this first.
+
+A rule judges from theory (memory, lower bounds), from experience, or from the results so far. It is pure: what it says
+depends on its arguments alone, so that a run which was killed and resumed rejects what the uninterrupted one would have
+rejected. A rule that learns does so from `facts.results`, each time anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from serviceopt_journal.events import Configuration
+from serviceopt_journal.metrics import Metrics
+from serviceoptd.domain.settings import RunSettings
+from serviceoptd.domain.space import Space
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a configuration that was admitted to evaluation."""
+
+    particle: int
+    configuration: Configuration
+    metrics: Metrics | None  # None: it failed
+    error: str  # why it failed; empty when it did not
+    fitness: float  # smaller is better; 0 or below: every objective was kept (docs/search.md)
+    feasible: bool
+    kv_blocks: int | None = None  # as the engine reported it
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a rule may know: what is searched, what the run was told, what has been measured so far."""
+
+    space: Space  # its `fields`, with bounds and current values
+    settings: (
+        RunSettings  # the objective, and the sections of engine and client as `engine_options`, `benchmark_options`
+    )
+    results: tuple[Result, ...]  # in the order of the particles' numbers
+
+    def options(self, rule: str) -> dict[str, object]:
+        """`[search.options.<rule>]` of the configuration: a rule's own keys."""
+        own = self.settings.search.options.get(rule, {})
+        return dict(own) if isinstance(own, dict) else {}
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Why a configuration is not worth its evaluation."""
+
+    reason: str  # one sentence with the numbers that it rests on
+    predicted: Metrics | None = None  # what it would have given; shown in the CSV as a prediction
+
+
+class Rule(Protocol):
+    """One reason to give a configuration up."""
+
+    name: ClassVar[str]
+
+    def __init__(self) -> None: ...
+
+    def judge(self, configuration: Configuration, facts: Facts) -> Rejection | None:
+        """None: it may be evaluated, as far as this rule is concerned."""

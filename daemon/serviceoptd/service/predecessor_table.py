@@ -1,0 +1,224 @@
+"""The predecessor's result file (`data_storage_*.csv`) as rows: what was set, what came out, and what is wrong with it.
+
+Reads text and nothing else. Columns: docs/migration.md.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.events import Configuration, Value
+from serviceopt_journal.metrics import NOT_TOLD, Metrics
+from serviceoptd.config.fields import CANONICAL
+from serviceoptd.domain.table import METRIC_COLUMNS, OWN_COLUMNS, RECORD_COLUMNS
+
+MOST_ROWS = 10_000
+MOST_PROBLEMS = 20
+IGNORED_COLUMNS = frozenset({*OWN_COLUMNS, "case_id"})
+LARGEST = 1e12  # of a parameter's value, as for the bounds of a target field
+NO_RESULT = "the imported file has no generate_speed for it"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_BOOLS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row. `metrics` None: it tells no result, and `error` says why."""
+
+    line: int  # in the file, from 1
+    configuration: Configuration
+    metrics: Metrics | None
+    error: str
+    backup: str
+    seconds: float
+    measured: bool
+    fitness: float | None
+    num_prompts: int | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows in the order of the file, the parameters' names in the order of its columns, and what is odd about it."""
+
+    rows: tuple[Row, ...]
+    parameters: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass
+class _Problems:
+    """What is wrong, each with its line."""
+
+    file: str
+    found: list[str] = field(default_factory=list)
+
+    def add(self, line: int, message: str) -> None:
+        self.found.append(f"{self.file}:{line}: {message}")
+
+    def refuse(self) -> None:
+        if self.found:
+            more = len(self.found) - MOST_PROBLEMS
+            shown = [*self.found[:MOST_PROBLEMS], *([f"... and {more} more"] if more > 0 else [])]
+            hint = "nothing was imported; the columns of a data_storage_*.csv are described in docs/migration.md"
+            raise InvalidConfiguration("\n".join(shown), hint=hint)
+
+
+def read(text: str, file: str) -> Table:
+    """The table in the text of a CSV file; `file` names it in messages.
+
+    Raises:
+        InvalidConfiguration: it is no result file; every problem with its line, and the columns that are missing.
+    """
+    problems = _Problems(file)
+    lines = list(_lines(text, problems))
+    problems.refuse()
+    if not lines:
+        problems.add(1, "is empty")
+        problems.refuse()
+    header = [CANONICAL.get(name.strip(), name.strip()) for name in lines[0][1]]
+    records = lines[1:]
+    parameters, warnings = _columns(header, problems)
+    problems.refuse()
+    for line, cells in records:
+        if len(cells) != len(header):
+            problems.add(line, f"{len(cells)} cells, where the header has {len(header)} columns")
+    if not records:
+        problems.add(lines[0][0], "has no row below its header")
+    if len(records) > MOST_ROWS:
+        problems.add(records[MOST_ROWS][0], f"more than {MOST_ROWS} rows")
+    problems.refuse()
+    places = {name: position for position, name in enumerate(header)}
+    values = {name: _values([cells[places[name]].strip() for _, cells in records]) for name in parameters}
+    empty = [name for name, column in values.items() if all(value is None for value in column)]
+    kept = tuple(name for name in parameters if name not in empty)
+    rows = []
+    for index, (line, cells) in enumerate(records):
+        told = {name: cells[place].strip() for name, place in places.items()}
+        configuration = {name: value for name in kept if (value := values[name][index]) is not None}
+        rows.append(_row(line, told, configuration, problems))
+    problems.refuse()
+    warnings += [f"{file}: the column {name} is empty, and left out" for name in empty]
+    return Table(tuple(rows), kept, tuple(warnings))
+
+
+def _lines(text: str, problems: _Problems) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
+    line = 1
+    try:
+        for cells in reader:
+            if cells:
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        problems.add(line, f"is not CSV: {error}")
+
+
+def _columns(header: Sequence[str], problems: _Problems) -> tuple[tuple[str, ...], list[str]]:
+    """The columns that hold parameters: unknown ones before the record's columns. Those behind are left out."""
+    fixed = {*METRIC_COLUMNS, *RECORD_COLUMNS}
+    warnings = []
+    if "generate_speed" not in header:
+        problems.add(1, "no column generate_speed: is this a data_storage_*.csv?")
+        return (), warnings
+    if twice := sorted({name for name in header if name and header.count(name) > 1}):
+        problems.add(1, f"more than one column {', '.join(twice)}")
+    end = min((position for position, name in enumerate(header) if name in RECORD_COLUMNS), default=len(header))
+    unknown = [(position, name) for position, name in enumerate(header) if name and name not in fixed | IGNORED_COLUMNS]
+    parameters = tuple(name for position, name in unknown if position < end)
+    if wrong := [name for name in parameters if not _NAME.fullmatch(name)]:
+        problems.add(1, f"{', '.join(map(repr, wrong))} cannot be a parameter: a name has letters, digits and _")
+    if not parameters:
+        problems.add(1, "no column of a parameter, such as MAX_NUM_SEQS or max_batch_size, before the column error")
+    if missing := [name for name in (*METRIC_COLUMNS, *RECORD_COLUMNS) if name not in header]:
+        warnings.append(f"{problems.file}: no column {', '.join(missing)}: not told, and taken as unknown")
+    if behind := [name for position, name in unknown if position >= end]:
+        warnings.append(f"{problems.file}: {', '.join(behind)} left out: unknown columns behind the parameters")
+    return parameters, warnings
+
+
+def _values(cells: Sequence[str]) -> list[Value | None]:
+    """The cells of a parameter in the one type that fits them all; None where a cell is empty."""
+    given = [cell for cell in cells if cell]
+    if all(cell.lower() in _BOOLS for cell in given):
+        return [_BOOLS[cell.lower()] if cell else None for cell in cells]
+    numbers = [_finite(cell) for cell in given]
+    if any(number is None or abs(number) > LARGEST for number in numbers):
+        return [cell or None for cell in cells]
+    if all(re.fullmatch(r"[+-]?[0-9]+", cell) for cell in given):
+        return [int(cell) if cell else None for cell in cells]
+    return [float(cell) if cell else None for cell in cells]
+
+
+def _row(line: int, told: Mapping[str, str], configuration: Configuration, problems: _Problems) -> Row:
+    numbers = {name: _number(line, name, told.get(name, ""), problems) for name in (*METRIC_COLUMNS, "duration")}
+    speed, success = numbers["generate_speed"], numbers["success_rate"]
+    if success is not None and success > 1:
+        problems.add(line, f"success_rate {success:g} is not between 0 and 1")
+    prompts = _finite(told.get("num_prompts", ""))
+    if prompts is not None and (prompts < 0 or prompts != int(prompts)):
+        problems.add(line, f"num_prompts {prompts:g} is not a number of requests")
+    real = told.get("real_evaluation", "").lower() or "true"
+    if real not in {**_BOOLS, "1": True, "0": False}:
+        problems.add(line, f"real_evaluation {real!r} is neither True nor False")
+    measured = real in ("true", "1")
+    sent = int(prompts) if prompts else 0
+    completed = round(sent * success) if success is not None else 0
+    metrics = None if speed is None else Metrics(
+        generate_speed=speed,
+        throughput=_or_not_told(numbers["throughput"]),
+        success_rate=_or_not_told(success),
+        completed=completed,
+        failed=sent - completed if success is not None else 0,
+        duration=0.0,
+        ttft=_mean(numbers["time_to_first_token"]),
+        tpot=_mean(numbers["time_per_output_token"]),
+    )  # fmt: skip
+    return Row(
+        line=line,
+        configuration=configuration,
+        metrics=metrics,
+        error=told.get("error", "") or (NO_RESULT if metrics is None else ""),
+        backup=told.get("backup", ""),
+        seconds=numbers["duration"] or 0.0,
+        measured=measured,
+        fitness=_finite(told.get("fitness", "")),
+        num_prompts=sent or None,
+    )
+
+
+def _number(line: int, name: str, cell: str, problems: _Problems) -> float | None:
+    """None where it is not told: empty, infinite or not a number, as the predecessor writes of what failed."""
+    if not cell:
+        return None
+    try:
+        number = float(cell)
+    except ValueError:
+        problems.add(line, f"{name} {cell[:40]!r} is not a number")
+        return None
+    if not math.isfinite(number):
+        return None
+    if number < 0:
+        problems.add(line, f"{name} {number:g} is below 0")
+    return number
+
+
+def _finite(cell: str) -> float | None:
+    try:
+        number = float(cell)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _or_not_told(number: float | None) -> float:
+    return NOT_TOLD if number is None else number
+
+
+def _mean(seconds: float | None) -> dict[str, float]:
+    return {} if seconds is None else {"mean": seconds}
