@@ -91,13 +91,13 @@ class QuietDisplay(_Plain):
         return
 
 
-def display(*, as_json: bool = False, quiet: bool = False) -> Display:
-    """The one that fits where standard output goes."""
+def display(*, as_json: bool = False, quiet: bool = False, plain: bool = False) -> Display:
+    """The one that fits where standard output goes. `plain`: never the live one, since a log is written beside it."""
     if as_json:
         return JsonDisplay()
     if quiet:
         return QuietDisplay()
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and not plain:
         from serviceoptctl.render.live import LiveDisplay
 
         return LiveDisplay()

@@ -63,6 +63,10 @@ class Live:
         """A new run: its number, whether it continues an earlier one, and warnings."""
         return self.connection.request("POST", "/v1/runs", body=submission)
 
+    def import_results(self, wanted: Document) -> Document:
+        """A run that holds a file's results: its number, what was found, and warnings."""
+        return self.connection.request("POST", "/v1/import", body=wanted)
+
     def act(self, run: int, verb: str, reason: str) -> Document:
         """`pause`, `resume` or `cancel`."""
         return self.connection.request("POST", f"/v1/runs/{run}/{verb}", body={"reason": reason})

@@ -50,6 +50,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "As msserviceprofiler": {
         "optimizer": Entry("optimizer", "Tune with the options of `msserviceprofiler optimizer`."),
+        "import": Entry("import_", "Take the predecessor's results into the journal as history."),
         "train": Entry("train", "Build the latency model from profiling data (comes later)."),
     },
     "Shell": {

@@ -50,6 +50,11 @@ def submission(
     }
 
 
+def log_is_wanted(body: Document) -> bool:
+    """Whether a run in this process writes its log to standard error (MODELEVALSTATE_LEVEL=DEBUG)."""
+    return str(body["environment"].get("MODELEVALSTATE_LEVEL", "")).strip().upper() == "DEBUG"
+
+
 def configuration_document(configuration: str | None) -> Document:
     """`configuration_text` and `configuration_path` of a named file, or of the one that is found.
 

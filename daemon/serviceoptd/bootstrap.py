@@ -15,7 +15,7 @@ from serviceopt_journal.artefacts import ArtefactStore
 from serviceopt_journal.clock import SystemClock
 from serviceopt_journal.codec import Recorded
 from serviceopt_journal.errors import InvalidConfiguration, NotFound
-from serviceopt_journal.events import ServiceLaunching
+from serviceopt_journal.events import DaemonStopped, RunSubmitted, ServiceLaunching
 from serviceopt_journal.places import Places
 from serviceopt_journal.reader import JournalReader
 from serviceopt_journal.store import Journal
@@ -25,8 +25,10 @@ from serviceoptd.domain.evolve import fold
 from serviceoptd.domain.state import RunState, State
 from serviceoptd.io import cgroups
 from serviceoptd.io.children_environment import own_prefix
+from serviceoptd.service import importing
 from serviceoptd.service.context import Context
 from serviceoptd.service.daemon import Daemon
+from serviceoptd.service.edited_files import contents_before
 from serviceoptd.service.files import watch_files
 from serviceoptd.service.ledger import Ledger
 from serviceoptd.service.loop import Loop
@@ -110,7 +112,14 @@ def standalone(
 async def _in_foreground(
     wanted: Submission, places: Places, on_record: OnRecord | None
 ) -> tuple[RunState, dict[str, Any]]:
-    prepared = prepare(wanted, _Installed, tool_prefix=own_prefix(), port_is_ours=_a_service_may_be_left(places.state))
+    left = _launch_without_end(places.state)
+    prepared = prepare(
+        wanted,
+        _Installed,
+        tool_prefix=own_prefix(),
+        port_is_ours=left is not None,
+        originals=contents_before(left.edited_files, ArtefactStore(places.state)) if left is not None else {},
+    )
     async with opened(places, standalone=True) as daemon, daemon.served(places.socket, required=False):
         if on_record is not None:
             daemon.ledger.listen(on_record)
@@ -129,14 +138,48 @@ async def _in_foreground(
         return daemon.ledger.state.runs[accepted.run], answer
 
 
-def _a_service_may_be_left(state_directory: Path) -> bool:
-    """Whether the last launch in the journal has no end: its service may hold the port, and recovery will end it."""
+def import_results(wanted: dict[str, Any], *, places: Places) -> dict[str, Any]:
+    """Imports the predecessor's results without a daemon.
+
+    Args:
+        wanted: the body of POST /v1/import (docs/api.md).
+        places: where the journal lies.
+
+    Returns:
+        What POST /v1/import answers.
+
+    Raises:
+        ServiceoptError: the file cannot be imported; then nothing was changed on disk.
+    """
+    try:
+        prepared = importing.prepare_import(msgspec.convert(wanted, importing.Import))
+    except msgspec.ValidationError as error:
+        raise InvalidConfiguration(f"the request is not what docs/api.md says: {error}") from error
+    with contextlib.suppress(NotFound):  # looked at before the journal is opened, which writes
+        submitted = (r.event for r in JournalReader.open(places.state).events(types={"run_submitted"}))
+        known = [(event.run, event.measurement_identity) for event in submitted if isinstance(event, RunSubmitted)]
+        importing.refuse_twice(known, prepared)
+    log.configure("ERROR")
+    return asyncio.run(_import_here(prepared, places))
+
+
+async def _import_here(prepared: importing.PreparedImport, places: Places) -> dict[str, Any]:
+    async with opened(places, standalone=True) as daemon:
+        answer = await importing.import_results(daemon.context, prepared, uid=_uid())
+        await daemon.ledger.commit(DaemonStopped(reason="the results are imported"))
+        return answer
+
+
+def _launch_without_end(state_directory: Path) -> ServiceLaunching | None:
+    """The last launch in the journal if it has no end: its service may hold the port and have files edited, until
+    recovery ends it and puts them back."""
     try:
         ends = {"service_launching", "service_stopped", "evaluation_interrupted"}
         last = list(JournalReader.open(state_directory).events(types=ends, newest=1))
     except NotFound:
-        return False
-    return bool(last) and isinstance(last[0].event, ServiceLaunching)
+        return None
+    event = last[0].event if last else None
+    return event if isinstance(event, ServiceLaunching) else None
 
 
 def _stop_at_the_end(daemon: Daemon, run: RunState) -> None:

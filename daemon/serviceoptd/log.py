@@ -9,6 +9,8 @@ import sys
 import structlog
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+DEFAULT = "INFO"
+_now = {"level": DEFAULT}
 
 
 def configure(level: str) -> None:
@@ -31,6 +33,11 @@ def configure(level: str) -> None:
     set_level(level)
 
 
+def current_level() -> str:
+    """The level that was set last."""
+    return _now["level"]
+
+
 def set_level(level: str) -> None:
     """From now on messages below `level` are left out."""
     structlog.configure(
@@ -40,3 +47,4 @@ def set_level(level: str) -> None:
             "cache_logger_on_first_use": False,
         }
     )
+    _now["level"] = level

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import sqlite3
 import threading
@@ -12,19 +11,17 @@ from itertools import accumulate, chain, count
 from pathlib import Path
 from typing import Self
 
-from . import schema
-from .anchor import Anchor, Slots, read_anchor
-from .chain import GENESIS, Head, link
+from .anchor import Anchor, read_anchor
+from .chain import Head, link
 from .clock import Clock, SystemClock
 from .codec import Recorded, decode, encode_commit
-from .database import DAMAGE_HINT, FILE_NAME, ReadPlan, connect_for_writing, explain
-from .errors import EnvironmentLacks, JournalDamaged, JournalError, JournalFull, JournalWriteFailed, ServiceoptError
+from .database import FILE_NAME
+from .errors import JournalError, JournalFull, JournalWriteFailed
 from .events import Event
-from .file_system import refuse_network_file_system, sync_directory
 from .lock import WriterLock
-from .verification import OnEvent, Report, database_was_lost, examine
+from .opening import LAST_EVENT, connected, explained, is_full, made, verified, writable
+from .verification import OnEvent
 
-_LAST = "SELECT seq, hash FROM event ORDER BY seq DESC LIMIT 1"
 _REPLAY_ROWS = 1000
 _ROWS_EACH_STATEMENT = 100
 
@@ -73,13 +70,13 @@ class Journal:
             JournalFull: there is no room for its files.
             EnvironmentLacks: a network file system, or a directory that this user cannot write.
         """
-        directory = _made(state_directory)
+        directory = made(state_directory)
         lock = WriterLock.acquire(directory)
         try:
             slots = read_anchor(directory) if anchor else None
-            report = _verified(directory, slots, on_event=on_event, anchored=anchor)
-            with _explained():
-                connection, writer_anchor = _connected(directory, slots, report.head, anchored=anchor)
+            report = verified(directory, slots, on_event=on_event, anchored=anchor)
+            with explained():
+                connection, writer_anchor = connected(directory, slots, report.head, anchored=anchor)
             journal = cls(
                 directory=directory,
                 lock=lock,
@@ -152,8 +149,8 @@ class Journal:
             if isinstance(self._refusal, JournalWriteFailed):
                 raise self._refusal
             self._connection.close()
-            with _explained():
-                self._connection = _writable(self._directory, self._head)
+            with explained():
+                self._connection = writable(self._directory, self._head)
             self._refusal = None
 
     def close(self) -> None:
@@ -189,7 +186,7 @@ class Journal:
             with contextlib.suppress(sqlite3.Error):
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-            if _is_full(error):
+            if is_full(error):
                 self._refusal = JournalFull(
                     "there is no room on the disk: nothing was written", hint=f"make room on {self._directory}"
                 )
@@ -207,7 +204,7 @@ class Journal:
             self._guard = sqlite3.connect(
                 f"file:{self._directory / FILE_NAME}?mode=ro", uri=True, check_same_thread=False
             )
-            self._guard.execute(_LAST).fetchone()
+            self._guard.execute(LAST_EVENT).fetchone()
             self._connection.close()
         return self._refusal
 
@@ -217,103 +214,3 @@ def _insertion(rows: int) -> str:
     """The statement that inserts so many rows: half the time of `executemany`. The connection keeps it prepared."""
     # OR ROLLBACK: the whole commit fails or none of it, so SQLite need not keep what one statement could undo.
     return f"INSERT OR ROLLBACK INTO event (seq, body, hash) VALUES {', '.join(['(?, ?, ?)'] * rows)}"  # noqa: S608 - no values in it
-
-
-def _made(state_directory: Path) -> Path:
-    directory = state_directory.absolute()
-    refuse_network_file_system(directory)
-    try:
-        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-    except OSError as error:
-        raise EnvironmentLacks(
-            f"{directory} cannot be made: {error.strerror}", hint="set SERVICEOPT_STATE_DIR to a directory that can"
-        ) from error
-    return directory
-
-
-def _verified(directory: Path, slots: Slots | None, *, on_event: OnEvent | None, anchored: bool) -> Report:
-    """What lies in the directory, which is not changed by looking."""
-    if lost := database_was_lost(directory, slots):
-        raise JournalDamaged(f"the journal is damaged: {lost}", first_bad_seq=1, hint=DAMAGE_HINT)
-    if not (directory / FILE_NAME).exists():
-        return Report()
-    with ReadPlan(directory, alone=True) as plan, _explained():
-        connection = plan.connect()
-        try:
-            report = examine(connection, slots, on_event=on_event, anchored=anchored)
-        finally:
-            connection.close()
-    if error := report.error():
-        raise error
-    return report
-
-
-def _connected(
-    directory: Path, slots: Slots | None, head: Head, *, anchored: bool
-) -> tuple[sqlite3.Connection, Anchor | None]:
-    new = not (directory / FILE_NAME).exists()
-    connection = _writable(directory, head)
-    try:
-        if new:
-            sync_directory(directory)
-        if not anchored:
-            return connection, None
-        if slots is None:
-            return connection, Anchor.create(directory, head)
-        anchor = Anchor.open(directory, slots)
-        if slots.newest != head:
-            anchor.write(head)
-    except BaseException:
-        connection.close()
-        raise
-    return connection, anchor
-
-
-def _writable(directory: Path, head: Head) -> sqlite3.Connection:
-    """The writer's connection, once it is sure that it can write and stands on the verified head."""
-    connection = connect_for_writing(directory)
-    try:
-        schema.bring_up(connection)
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
-        _refuse_other_state(connection, head)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _refuse_other_state(connection: sqlite3.Connection, head: Head) -> None:
-    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-    if mode != "wal":
-        raise EnvironmentLacks(f"SQLite keeps the journal in mode {mode} and not in WAL mode here")
-    found = Head(*(connection.execute(_LAST).fetchone() or GENESIS))
-    if found != head:
-        raise JournalDamaged(
-            f"the journal ended at event {head.seq} when it was verified, and now ends at {found.seq}",
-            first_bad_seq=min(head.seq, found.seq) + 1,
-            hint=DAMAGE_HINT,
-        )
-
-
-def _is_full(error: sqlite3.Error) -> bool:
-    # The shared memory file holds nothing durable: that it cannot grow only means that the disk is full.
-    code = getattr(error, "sqlite_errorcode", 0)
-    return bool(code & 0xFF == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE)
-
-
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        if _is_full(error):
-            raise JournalFull("there is no room on the disk for the journal", hint="make room") from error
-        explained: ServiceoptError = explain(error)
-        raise explained from error
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise JournalFull("there is no room on the disk for the journal", hint="make room") from error
-        raise EnvironmentLacks(
-            f"the journal's files cannot be written: {error}", hint="check the permissions"
-        ) from error

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from contract.orders import VLLM_CONFIGURATION, a_measurement_order, a_workplace, an_outcome, written
 from serviceopt_journal.events import Configuration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.interface import MeasurementOrder
 from serviceoptd.benchmarks.vllm_benchmark import RESULT, VllmBenchmark
+from serviceoptd.contract.orders import VLLM_CONFIGURATION, a_measurement_order, a_workplace, an_outcome, written
 from serviceoptd.engines.vllm import VllmEngine
 
 SERVED: dict[str, Any] = {"host": "127.0.0.1", "port": 8000, "model": "org/model", "served_model_name": "m"}

@@ -112,13 +112,6 @@ def test_the_search_path_is_used_where_no_file_is_named(invoke: Invoke, tmp_path
     assert "21 configurations" in result.stdout
 
 
-def test_an_engine_that_comes_later_is_refused_with_those_that_are_there(invoke: Invoke) -> None:
-    result = invoke("check", "-e", "mindie")
-    assert result.exit_code == ExitCode.CONFIGURATION
-    assert "comes with a later release" in result.stderr
-    assert "vllm" in result.stderr
-
-
 def test_the_doctor_finds_this_machine_fit_for_the_embedded_engine(invoke: Invoke, state: Path) -> None:
     result = invoke("doctor", "-c", DEMO)
     assert result.exit_code == ExitCode.OK, result.output

@@ -96,7 +96,7 @@ def test_on_a_terminal_the_run_is_shown_live(daemon: Callable[..., Any], state: 
     text = shown.decode()
     assert "\x1b[" in text
     assert "3 of 8 configurations" in text
-    assert "To deploy it:" in text
+    assert "To deploy it" in text
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     recommendation = plain[plain.index("objective:") :]
     assert all(len(line) <= 80 for line in recommendation.splitlines() if "vllm serve" not in line)

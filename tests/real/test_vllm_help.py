@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from contract.orders import a_measurement_order, a_service_order, a_workplace
 from serviceoptd.benchmarks.vllm_benchmark import VllmBenchmark
 from serviceoptd.config.load import load
+from serviceoptd.contract.orders import a_measurement_order, a_service_order, a_workplace
 from serviceoptd.domain.load import load_of
 from serviceoptd.domain.settings import Objective, RunSettings, Slo
 from serviceoptd.domain.space import Space

@@ -10,13 +10,12 @@ from serviceoptctl.commands.run import accepted
 from serviceoptctl.displays import Display, display
 from serviceoptctl.errors import note
 from serviceoptctl.live import Live
-from serviceoptctl.options import PluginName, config_option, installed, json_option
+from serviceoptctl.options import PluginName, config_option, json_option
 from serviceoptctl.program import version_option
 from serviceoptctl.source import Document, daemon, reachable
-from serviceoptctl.submission import submission
+from serviceoptctl.submission import log_is_wanted, submission
 from serviceoptctl.watching import Ended, report, standalone, watch
 
-COMES_LATER = {"engines": ("mindie",), "benchmarks": ("ais_bench",)}
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -77,7 +76,7 @@ def optimizer(
     """
     if alone and through_daemon:
         raise click.UsageError("--standalone and --daemon exclude each other")
-    _refuse_what_comes_later(engine, benchmark, deploy_policy, pd)
+    _refuse_what_comes_later(deploy_policy, pd)
     body = submission(
         configuration=configuration,
         engine=engine,
@@ -89,7 +88,7 @@ def optimizer(
         log_level="DEBUG" if verbose else log_level and log_level.upper(),
     )
     live = None if alone else daemon() if through_daemon else _daemon_if_any()
-    shown = display(as_json=as_json, quiet=quiet)
+    shown = display(as_json=as_json, quiet=quiet, plain=live is None and log_is_wanted(body))
     end = _through(live, body, shown) if live else standalone(body, shown)
     report(end, as_json=as_json)
     path = exporting.store(end.table, end.store_directory)
@@ -113,14 +112,8 @@ def _daemon_if_any() -> Live | None:
     return live
 
 
-def _refuse_what_comes_later(engine: str, benchmark: str, deploy_policy: str, pd: str) -> None:
+def _refuse_what_comes_later(deploy_policy: str, pd: str) -> None:
     if deploy_policy == "multiple":
         raise InvalidConfiguration("`-d multiple` (several machines) comes with a later release; use `-d single`")
     if pd == "disaggregation":
         raise InvalidConfiguration("`--pd disaggregation` comes with a later release; use `--pd competition`")
-    for option, group, name in (("-e", "engines", engine), ("-b", "benchmarks", benchmark)):
-        available = installed(group)
-        if name in COMES_LATER[group] and name not in available:
-            raise InvalidConfiguration(
-                f"`{option} {name}` comes with a later release; use one of {', '.join(available)}"
-            )

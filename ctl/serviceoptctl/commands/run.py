@@ -12,7 +12,7 @@ from serviceoptctl.errors import note, warn
 from serviceoptctl.options import PluginName, config_option, json_option
 from serviceoptctl.render.text import echo_json
 from serviceoptctl.source import daemon
-from serviceoptctl.submission import submission
+from serviceoptctl.submission import log_is_wanted, submission
 from serviceoptctl.watching import report, standalone, watch
 
 Document = dict[str, Any]
@@ -56,7 +56,7 @@ def run(
         backup=backup,
     )
     if alone:
-        end = standalone(body, display(as_json=as_json))
+        end = standalone(body, display(as_json=as_json, plain=log_is_wanted(body)))
         report(end, as_json=as_json)
         return end.exit_code
     live = daemon()

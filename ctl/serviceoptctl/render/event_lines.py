@@ -37,6 +37,7 @@ PHRASES: dict[str, Callable[[Event], str]] = {
     "particle_rejected": lambda e: (
         f"particle {e['particle']} rejected by {e['rule']}: {e['reason']}" + _predicted(e["predicted"])
     ),
+    "result_imported": lambda e: f"particle {e['particle']} imported from {e['source_file']}:{e['line']}: {_told(e)}",
     "service_launching": lambda e: f"{_evaluation(e)} launching for particle {e['particle']}{_log(e)}",
     "service_launched": lambda e: f"{_evaluation(e)} launched (pid {e['pid']})",
     "service_ready": lambda e: f"{_evaluation(e)} ready after {duration(e['waited'])}",
@@ -52,12 +53,14 @@ PHRASES: dict[str, Callable[[Event], str]] = {
     "service_stopped": lambda e: f"{_evaluation(e)} stopped after {duration(e['seconds'])}" + _forced(e),
     "evaluation_interrupted": lambda e: f"{_evaluation(e)} interrupted: {e['reason']}" + _reaped(e),
     "evaluation_finished": lambda e: (
-        f"{_evaluation(e)} finished after {duration(e['seconds'])}" + (f": {e['error']}" if e["error"] else "")
+        f"{_evaluation(e)} finished after {duration(e['seconds'])}"
+        + (f": {e['error']}" if e["error"] else "")
+        + (f"; no backup: {e['backup_skipped']}" if e.get("backup_skipped") else "")
     ),
 }
 
 NOTEWORTHY = frozenset(PHRASES) - {
-    "service_launched", "service_stopping", "service_stopped", "evaluation_finished",
+    "result_imported", "service_launched", "service_stopping", "service_stopped", "evaluation_finished",
 }  # fmt: skip
 """What somebody who waits for a run wants to read."""
 
@@ -107,6 +110,14 @@ _MEANS = (("ttft", "TTFT"), ("tpot", "TPOT"))
 
 def _predicted(metrics: Event | None) -> str:
     return f" ({speed(metrics['generate_speed'])} predicted)" if metrics else ""
+
+
+def _told(event: Event) -> str:
+    metrics = event["metrics"]
+    parts = [speed(metrics["generate_speed"])] if metrics else []
+    return ", ".join(
+        [*parts, *([] if event["measured"] else ["predicted"]), *([event["error"]] if event["error"] else [])]
+    )
 
 
 def _recommended(event: Event) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from serviceopt_journal.metrics import NOT_TOLD
 from serviceoptctl.render.units import latency, percent, request_rate, speed
 
 LATENCIES = {"ttft": "TTFT", "tpot": "TPOT", "e2el": "end to end", "itl": "between tokens"}
@@ -13,7 +14,7 @@ _PERCENTILES_SHOWN = ("mean", "p50", "p90", "p95", "p99")
 
 def kind(document: Mapping[str, Any]) -> str:
     """The word that goes with every value which was not measured; empty for measured ones."""
-    return "simulated" if document.get("simulated") else ""
+    return "simulated" if document.get("simulated") else "imported" if document.get("imported") else ""
 
 
 def labelled(text: str, document: Mapping[str, Any]) -> str:
@@ -48,11 +49,9 @@ def in_full(particle: Mapping[str, Any]) -> list[tuple[str, str]]:
     metrics = particle["metrics"]
     if metrics is None:
         return [("result", in_short(particle))]
-    completed, failed = metrics["completed"], metrics["failed"]
-    lines = [
-        ("output", labelled(speed(metrics["generate_speed"]), particle)),
-        ("requests", labelled(request_rate(metrics["throughput"]), particle)),
-    ]
+    lines = [("output", labelled(speed(metrics["generate_speed"]), particle))]
+    if metrics["throughput"] != NOT_TOLD:
+        lines.append(("requests", labelled(request_rate(metrics["throughput"]), particle)))
     if metrics.get("goodput") is not None:
         lines.append(("goodput", labelled(request_rate(metrics["goodput"]), particle)))
     for metric, name in LATENCIES.items():
@@ -60,7 +59,9 @@ def in_full(particle: Mapping[str, Any]) -> list[tuple[str, str]]:
         shown = [f"{s} {latency(statistics[s])}" for s in _PERCENTILES_SHOWN if s in statistics]
         if shown:
             lines.append((name, labelled(", ".join(shown), particle)))
-    rate = f"{percent(metrics['success_rate'])} ({completed} of {completed + failed} requests)"
-    lines.append(("success rate", labelled(rate, particle)))
+    if metrics["success_rate"] != NOT_TOLD:
+        completed, sent = metrics["completed"], metrics["completed"] + metrics["failed"]
+        rate = percent(metrics["success_rate"]) + (f" ({completed} of {sent} requests)" if sent else "")
+        lines.append(("success rate", labelled(rate, particle)))
     lines.append(("SLO", verdict(particle)))
     return lines

@@ -20,6 +20,8 @@ def recommendation(document: Document) -> None:
     """For people."""
     if document["simulated"]:
         click.secho("SIMULATED: these figures come from a model, not from a service.", fg="yellow", bold=True)
+    if document.get("imported"):
+        click.secho(safe(f"IMPORTED from {document['imported']}: not measured here."), fg="yellow", bold=True)
     if not document["feasible"]:
         click.secho("No measured configuration meets every SLO; this one comes closest.", fg="red", bold=True)
     if not document["final"]:
@@ -49,7 +51,7 @@ def shell(document: Document) -> str:
     """A command for a POSIX shell: the one that was measured, with its environment; else the parameters."""
     deploy = document["deploy"]
     if deploy is None or not deploy["argv"]:
-        return "\n".join([_why_no_command(deploy), *environment(document).splitlines()])
+        return "\n".join([_why_no_command(document), *environment(document).splitlines()])
     command = shlex.join(deploy["argv"])
     settings = [f"{name}={shlex.quote(value)}" for name, value in deploy["environment"].items()]
     return "\n".join([*_masked(document), " ".join([*settings, command])])
@@ -70,7 +72,10 @@ def _masked(document: Document) -> list[str]:
     return [f"# put the secret in before use: {', '.join(hidden)}"] if hidden else []
 
 
-def _why_no_command(deploy: Document | None) -> str:
+def _why_no_command(document: Document) -> str:
+    deploy = document["deploy"]
+    if document.get("imported"):
+        return "# imported: the file does not tell the command; its parameters:"
     if deploy is None:
         return "# measured in an earlier run; its parameters:"
     if deploy["simulated"]:

@@ -80,7 +80,8 @@ def counted(run: Document) -> str:
     counts = run["counts"]
     kinds = ("measured", "failed", "rejected", "matched", "finalists")
     others = [f"{counts[kind]} {kind}" for kind in kinds if counts.get(kind)]
-    return ", ".join([f"{run['admitted']} of {run['budget']} configurations", *others])
+    first = f"{run['budget']} rows of {run['imported']}" if run.get("imported") else None
+    return ", ".join([first or f"{run['admitted']} of {run['budget']} configurations", *others])
 
 
 def best_line(run: Document) -> str:
@@ -198,6 +199,8 @@ def _daemon(daemon: Document | None) -> str:
 def _how(run: Document) -> str:
     if run["finished"] is None:
         return str(run["status"])
+    if run.get("imported"):
+        return one_line(run["reason"])
     took = duration(run["finished"] - run["started"]) if run["started"] else "-"
     return f"{run['status']} after {took}" + (f": {one_line(run['reason'])}" if run["reason"] else "")
 

@@ -107,7 +107,10 @@ def _files(work_directory: Path, outcome: ClientOutcome) -> tuple[Path, Path]:
 
 
 def _latencies(table: str) -> dict[str, Latency]:
-    rows = list(csv.DictReader(io.StringIO(table)))
+    try:
+        rows = list(csv.DictReader(io.StringIO(table, newline=None)))
+    except csv.Error as error:
+        raise UnusableResult(f"the table is no CSV: {error}") from error
     stages = {str(row.get("Stage")) for row in rows}
     if STAGE not in stages:
         told = f"only the stages {', '.join(sorted(stages))}" if rows else "no row"

@@ -26,13 +26,14 @@ from .source import Source
 from .values import Limit
 
 LATER = (
-    "service", "slo_coefficient", "theory_guided_enable",
-    "scaling_coefficient", "mem_coefficient", "use_request_rate_calibration",
+    "service", "slo_coefficient", "use_request_rate_calibration",
 )  # fmt: skip
 """Top-level keys that are accepted and kept, and take effect in a later release."""
 
+GUIDANCE = ("theory_guided_enable", "scaling_coefficient", "mem_coefficient")
+"""For the engine's survey of the machine (`engines/interface.py`), which narrows the search space."""
+
 NOTHING_TO_DO: dict[str, object] = {
-    "service": "master",
     "kubectl.kubectl_default_path": "",
 }
 
@@ -83,6 +84,7 @@ def settings(
         manage_lifecycle=engine.managed,
         path_prefix=document.deploy.path_prefix,
         backup=document.backup,
+        backup_limit=round(document.data_storage.backup_limit_gb * 1e9),
         store_dir=document.data_storage.store_dir,
         log_level=document.log_level,
         notes=notes(document, given),
@@ -90,16 +92,15 @@ def settings(
 
 
 def notes(document: Document, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys that were given and whose part comes later, with their values."""
-    found = {key: getattr(document, key) for key in LATER if key in given}
-    if "kubectl_default_path" in given.get("kubectl", {}):
-        found["kubectl.kubectl_default_path"] = document.kubectl.kubectl_default_path
-    return found
+    """Keys that were given and whose part comes later, or that engines look at, with their values."""
+    return {key: getattr(document, key) for key in (*LATER, *GUIDANCE) if key in given}
 
 
 def without_effect(noted: Mapping[str, Any]) -> list[str]:
     """The noted keys that would do something if their part were there already."""
-    return [key for key, value in noted.items() if key not in NOTHING_TO_DO or NOTHING_TO_DO[key] != value]
+    # `service` is not ignored: a slave is refused (service/agreement.py)
+    later = {key: value for key, value in noted.items() if key not in (*GUIDANCE, "service")}
+    return [key for key, value in later.items() if key not in NOTHING_TO_DO or NOTHING_TO_DO[key] != value]
 
 
 def contradictions(document: Document, source: Source) -> list[ConfigProblem]:

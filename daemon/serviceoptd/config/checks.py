@@ -7,7 +7,6 @@ from typing import Any
 
 from .explain import did_you_mean
 from .masking import mask
-from .planned import PLANNED_BENCHMARKS, PLANNED_ENGINES
 from .plugins import BrokenPlugin, Plugins
 from .positions import Path, dotted
 from .problems import ConfigProblem
@@ -17,10 +16,8 @@ from .source import ENVIRONMENT, Source
 from .values import LOG_LEVELS
 
 DEFAULT_ENGINE = "simulated"
-USUAL_CLIENT = {"vllm": "vllm_benchmark", "mindie": "ais_bench"}
+USUAL_CLIENT = {"vllm": "vllm_benchmark", "mindie": "ais_bench", "mindie_kubernetes": "ais_bench"}
 """The client of an engine where none is chosen; otherwise the one of the engine's own name."""
-
-LATER = "comes with a later release (issue: every engine of the manual)"
 
 
 def selected(
@@ -36,9 +33,7 @@ def selected(
     assumed = ""
     if not {"engine", "benchmark"} & source.document.keys():
         assumed = f"no engine is chosen: the {engine} one is used"
-        others = [
-            name for name in source.document if name in known and name in {*available.engine_names, *PLANNED_ENGINES}
-        ]
+        others = [name for name in source.document if name in known and name in available.engine_names]
         if others and engine not in others:
             assumed += f"; {source.file} describes {', '.join(others)}: choose with -e"
     problems = _choice(source, available, "engine", engine)
@@ -49,10 +44,10 @@ def selected(
 
 def _choice(source: Source, available: Plugins, role: Role, name: str) -> list[ConfigProblem]:
     key = "engine" if role == "engine" else "benchmark"
-    names, get, planned = (
-        (available.engine_names, available.engine, PLANNED_ENGINES)
+    names, get = (
+        (available.engine_names, available.engine)
         if role == "engine"
-        else (available.benchmark_names, available.benchmark, PLANNED_BENCHMARKS)
+        else (available.benchmark_names, available.benchmark)
     )
     allowed = f"available: {', '.join(names)}"
     if name in names:
@@ -61,8 +56,6 @@ def _choice(source: Source, available: Plugins, role: Role, name: str) -> list[C
         except BrokenPlugin as error:
             return [source.problem((key,), error.message, allowed)]
         return []
-    if name in planned:
-        return [source.problem((key,), f"{key} `{name}` {LATER}", allowed)]
     return [source.problem((key,), f"{key} `{name}` is not installed{did_you_mean(name, names)}", allowed)]
 
 
@@ -71,12 +64,13 @@ def search_problems(source: Source, available: Plugins) -> list[ConfigProblem]:
     search = source.document.get("search")
     if not isinstance(search, dict):
         return []
-    strategy, rules = search.get("strategy"), search.get("rules")
+    strategy, given = search.get("strategy"), search.get("rules")
+    rules = given if isinstance(given, list) else []
     problems: list[ConfigProblem] = []
     if isinstance(strategy, str):
         path = ("search", "strategy")
         problems += _installed(source, path, strategy, available.strategy_names, available.strategy)
-    for index, rule in enumerate(rules if isinstance(rules, list) else []):
+    for index, rule in enumerate(rules):
         if not isinstance(rule, str):
             continue
         problems += _installed(source, ("search", "rules", index), rule, available.rule_names, available.rule)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
 from pydantic import ValidationError
 
 from serviceoptd.domain.settings import RunSettings
@@ -17,7 +18,6 @@ from .checks import environment_values, no_such_key, search_problems, selected, 
 from .explain import findings
 from .fields import PlacedField, combined, space_problems
 from .placeholders import placeholders
-from .planned import PLANNED_BENCHMARKS, PLANNED_ENGINES
 from .problems import ConfigProblem, ConfigurationErrors
 from .schema import Document
 from .sections import Namesakes, Role, Section, validated
@@ -133,23 +133,25 @@ def load_text(
 
     pair, assumed, wrong = selected(source, available, known)
     problems += wrong
-    sections, fields, wrong = _sections(source, known, pair)
+    tables = plugins.tables_of(available, pair[0])
+    sections, fields, wrong = _sections(source, known, (tables.section, pair[1]), tables.fields)
     problems += wrong
     problems += build.contradictions(document, source)
     problems += search_problems(source, available)
     if problems:
         raise ConfigurationErrors(problems)
 
-    settings = build.settings(
-        document, source.document, sections["engine", pair[0]], sections["client", pair[1]], fields
-    )
+    described = replace(sections["engine", tables.section], name=pair[0])
+    settings = build.settings(document, source.document, described, sections["client", pair[1]], fields)
+    if "stop_timeout" not in source.document and (seconds := tables.stop_limit(described.options)) is not None:
+        settings = structs.replace(settings, limits=structs.replace(settings.limits, stop=seconds))
     return Loaded(
         settings=settings,
         path=path,
         text=text,
         name=document.name,
         seed=document.seed,
-        warnings=(*_warnings(source, available, settings), *written_secrets(source, pair)),
+        warnings=(*_warnings(source, available, settings), *written_secrets(source, (tables.section, pair[1]))),
         placeholders=tuple(placeholders(source, None if assumed else set(pair))),
         assumed=assumed,
         sections=tuple(name for name in source.document if name in known),
@@ -158,50 +160,66 @@ def load_text(
 
 def _known_sections(available: plugins.Plugins) -> dict[str, Namesakes]:
     """Section name -> its engine and its client. A broken plugin's section is known too, and not looked into."""
-    engines: dict[str, type[Any] | None] = dict(PLANNED_ENGINES)
-    benchmarks: dict[str, type[Any] | None] = dict(PLANNED_BENCHMARKS)
-    for names, get, target in (
-        (available.engine_names, available.engine, engines),
-        (available.benchmark_names, available.benchmark, benchmarks),
-    ):
-        for name in names:
-            try:
-                target[name] = get(name)
-            except plugins.BrokenPlugin:
-                target[name] = None
+    engines: dict[str, type[Any] | None] = {}
+    benchmarks: dict[str, type[Any] | None] = {}
+    for name in available.engine_names:
+        try:
+            engines[plugins.tables_of(available, name).section] = available.engine(name)
+        except plugins.BrokenPlugin:
+            engines[name] = None
+    for name in available.benchmark_names:
+        try:
+            benchmarks[name] = available.benchmark(name)
+        except plugins.BrokenPlugin:
+            benchmarks[name] = None
     # a plugin cannot take a name that is a key of ours
     names_of_sections = [name for name in {**engines, **benchmarks} if name not in Document.model_fields]
     return {name: Namesakes(engines.get(name), benchmarks.get(name)) for name in names_of_sections}
 
 
 def _sections(
-    source: Source, known: Mapping[str, Namesakes], pair: tuple[str, str]
+    source: Source, known: Mapping[str, Namesakes], pair: tuple[str, str], fields_table: str
 ) -> tuple[dict[tuple[Role, str], Section], list[PlacedField], list[ConfigProblem]]:
-    """Every section that is written or chosen, the fields of the chosen pair, and what is wrong with them."""
-    sections: dict[tuple[Role, str], Section] = {
-        ("engine", pair[0]): Section(pair[0]),
-        ("client", pair[1]): Section(pair[1]),
-    }
+    """Every section that is written or chosen, the fields of the chosen pair, and what is wrong with them.
+
+    `pair`: the tables of engine and client; `fields_table`: the one that holds the engine's target fields.
+    """
+    chosen = {*pair, fields_table}
+    sections: dict[tuple[Role, str], Section] = {("engine", name): Section(name) for name in (pair[0], fields_table)}
+    sections["client", pair[1]] = Section(pair[1])
     problems: list[ConfigProblem] = []
     faulty: set[str] = set()
     for name, namesakes in known.items():
-        if name not in source.document and name not in pair:
+        if name not in source.document and name not in chosen:
             continue
         for role in namesakes.roles:
             load_only = role == "client" and name != pair[0]
             sections[role, name], wrong = validated(source, name, namesakes, role, load_only=load_only)
             problems += wrong
             faulty.update([name] if wrong else [])
-        if name not in pair and name not in faulty and namesakes.engine:
+        if name not in chosen and name not in faulty and namesakes.engine:
             problems += space_problems(source, sections["engine", name].fields)
 
     clients = sections["client", pair[1]].fields
     if pair[0] == pair[1]:  # one table: what is given there is the engine's already
         clients = tuple(placed for placed in clients if not placed.given)
-    fields = combined(sections["engine", pair[0]].fields, clients)
-    if not faulty.intersection(pair):
+    engines = sections["engine", fields_table].fields
+    if fields_table != pair[0]:
+        problems += _misplaced_fields(source, pair[0], fields_table)
+        if not sections["engine", pair[0]].managed:
+            engines = tuple(placed for placed in engines if placed.given or placed.field.load)
+    fields = combined(engines, clients)
+    if not faulty.intersection(chosen):
         problems += space_problems(source, fields)
     return sections, fields, problems
+
+
+def _misplaced_fields(source: Source, table: str, fields_table: str) -> list[ConfigProblem]:
+    given = source.document.get(table)
+    if not isinstance(given, dict) or "target_field" not in given:
+        return []
+    message = f"this engine's fields stand in another table, whose name it shares with {fields_table}"
+    return [source.problem((table, "target_field"), message, f"write [[{fields_table}.target_field]]")]
 
 
 def _document(source: Source, top: dict[str, Any], known: Mapping[str, Any]) -> tuple[Document, list[ConfigProblem]]:

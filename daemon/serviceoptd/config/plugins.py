@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from traceback import extract_tb
@@ -138,6 +139,34 @@ class Plugins:
         return plugin
 
 
+@dataclass(frozen=True)
+class Tables:
+    """Where an engine is configured. Optional attributes of its class say so; without them all is under its own name.
+
+    `table`: the table of its section. `fields_table`: the one whose target fields it has, and whose default ones.
+    `usual_stop_limit(options)`: seconds that stopping may take where `stop_timeout` is not given.
+    """
+
+    section: str
+    fields: str
+    engine: type[Any] | None
+
+    def stop_limit(self, options: Mapping[str, Any]) -> float | None:
+        """Seconds for `stop_timeout` where none is given; None: the usual ones."""
+        usual = getattr(self.engine, "usual_stop_limit", None)
+        return None if usual is None else float(usual(options))
+
+
+def tables_of(available: Plugins, name: str) -> Tables:
+    """The tables of an engine; under its own name where it cannot be used or is not there."""
+    try:
+        engine = available.engine(name)
+    except (KeyError, BrokenPlugin):
+        return Tables(name, name, None)
+    section = getattr(engine, "table", name)
+    return Tables(section, getattr(engine, "fields_table", section), engine)
+
+
 def _itself(plugin: type[Any]) -> type[Any]:
     return plugin
 
@@ -145,7 +174,7 @@ def _itself(plugin: type[Any]) -> type[Any]:
 def _checked(kind: str, name: str, loader: Loader) -> type[Any] | BrokenPlugin:
     try:
         plugin = loader()
-    except (Exception, SystemExit) as error:  # a third party's import can fail in any way; it must not stop the others
+    except (Exception, SystemExit) as error:  # noqa: BLE001  a third party's import can fail in any way; it must not stop the others
         return BrokenPlugin(f"{kind} `{name}` cannot be loaded: {type(error).__name__}: {error}", hint="reinstall it")
     if faults := _faults(kind, name, plugin):
         return BrokenPlugin(

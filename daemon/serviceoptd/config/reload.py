@@ -10,6 +10,7 @@ from serviceoptd.domain.settings import Objective, RunSettings
 
 KEYS = {
     "measuring.sample_size": "sample_size",
+    "backup_limit": "data_storage.backup_limit_gb",
     "fine_tuning.top_k": "data_storage.pso_top_k",
     "fine_tuning.step_size": "step_size",
     "fine_tuning.most": "max_fine_tune",
@@ -28,6 +29,7 @@ def changes(old: RunSettings, new: RunSettings) -> tuple[dict[str, Any], list[st
     `objective` (latency limits, success rate, penalties of the soft formula), `budget` and `log_level`. The second
     lists dotted names such as `vllm.command.port`; where there are any the caller says so and may still take the first.
     """
+    old, new = _as_written(old), _as_written(new)
     allowed: dict[str, Any] = {}
     refused: list[str] = []
     objective, wrong = _objective(old.objective, new.objective)
@@ -41,7 +43,12 @@ def changes(old: RunSettings, new: RunSettings) -> tuple[dict[str, Any], list[st
     for name in RunSettings.__struct_fields__:
         if name not in ("objective", "budget", "log_level"):
             refused += _differences((name,), _plain(getattr(old, name)), _plain(getattr(new, name)))
-    return allowed, [_readable(name, old) for name in refused]
+    return allowed, list(dict.fromkeys(_readable(name, old) for name in refused))
+
+
+def _as_written(settings: RunSettings) -> RunSettings:
+    """Without what the engine found out about the fields: that is no change of the configuration."""
+    return msgspec.structs.replace(settings, fields=settings.as_written or settings.fields, as_written=())
 
 
 def _objective(old: Objective, new: Objective) -> tuple[Objective, list[str]]:

@@ -25,6 +25,7 @@ class DataStorage(Table):
 
     store_dir: str = Field(default="result/store", min_length=1)
     pso_top_k: int = Field(default=0, ge=0, le=1000)
+    backup_limit_gb: float = Field(default=10.0, gt=0, le=1_000_000)
 
 
 class ErrorPatterns(Table):
@@ -64,12 +65,6 @@ class Deploy(Table):
     """`[deploy]`"""
 
     path_prefix: str = ""
-
-
-class Kubectl(Table):
-    """`[kubectl]`"""
-
-    kubectl_default_path: str = ""
 
 
 class Document(Table):
@@ -120,7 +115,6 @@ class Document(Table):
     search: SearchTable = SearchTable()
     measurement: MeasurementTable = MeasurementTable()
     deploy: Deploy = Deploy()
-    kubectl: Kubectl = Kubectl()
 
 
 def keys(model: type[BaseModel] = Document, table: str = "") -> list[str]:

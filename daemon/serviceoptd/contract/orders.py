@@ -50,7 +50,8 @@ def a_program(tmp_path: Path, name: str, text: str = "#!/bin/sh\nexit 0\n") -> P
 
 def a_field(name: str, position: str = "env", **more: Any) -> Field:
     """A field of the service, or of the load where its name is one of the load's."""
-    return Field(**{"dtype": "int", "name": name, "config_position": position, "load": name in LOAD_NAMES} | more)
+    given: dict[str, Any] = {"dtype": "int", "name": name, "config_position": position, "load": name in LOAD_NAMES}
+    return Field(**given | more)
 
 
 def a_service_order(

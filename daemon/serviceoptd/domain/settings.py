@@ -131,8 +131,10 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     manage_lifecycle: bool = True  # false: somebody else runs the service; only its load is tuned
     path_prefix: str = ""  # [deploy]: first on the children's PATH
     backup: bool = False
+    backup_limit: int = 10_000_000_000  # bytes that --backup may keep of the run
     store_dir: str = "result/store"
     log_level: str = "INFO"
+    as_written: tuple[Field, ...] = ()  # the fields before the engine's survey of this machine; empty: as they are
     notes: dict[str, Any] = {}  # accepted keys whose part comes later (pso_top_k, sample_size, ...)
 
     @property

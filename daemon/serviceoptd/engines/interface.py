@@ -149,7 +149,7 @@ class Engine(Protocol):
 
 
 @runtime_checkable
-class Ruled(Protocol):
+class Repairing(Protocol):
     """An engine whose parameters limit each other in ways that no dtype can say. Optional."""
 
     def repaired(self, configuration: Configuration, fields: Sequence[Field]) -> Configuration:

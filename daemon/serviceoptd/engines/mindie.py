@@ -25,7 +25,7 @@ from serviceoptd.engines.interface import (
 from serviceoptd.engines.mindie_configuration import JsonText, leaves
 from serviceoptd.engines.mindie_deployment import Address, accelerators, weights_path
 from serviceoptd.engines.mindie_installation import Installation
-from serviceoptd.engines.mindie_rules import contradictions, repaired
+from serviceoptd.engines.mindie_limits import contradictions, repaired
 from serviceoptd.engines.mindie_section import DEFAULT_SPACE, MODEL, MindieSection
 from serviceoptd.engines.mindie_survey import current_values, narrowed
 

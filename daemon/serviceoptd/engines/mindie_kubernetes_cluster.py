@@ -166,7 +166,12 @@ class Cluster:
     async def _started(self, argv: list[str], *, stdout: Any, stderr: Any) -> asyncio.subprocess.Process:
         try:
             return await asyncio.create_subprocess_exec(
-                *argv, cwd=self.directory, stdin=asyncio.subprocess.DEVNULL, stdout=stdout, stderr=stderr, process_group=0
+                *argv,
+                cwd=self.directory,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                process_group=0,
             )
         except OSError as error:
             raise ProgramMissing(f"{argv[0]} cannot be started: {error.strerror}") from error
@@ -176,12 +181,15 @@ class ProgramMissing(Failed):
     """A program that is needed cannot be started; asking again would not help."""
 
 
-async def ended(process: asyncio.subprocess.Process) -> None:
-    """Ends what is left of a process and its group, at once; nothing where it has ended."""
-    if process.returncode is None:
+async def ended(process: asyncio.subprocess.Process, grace: float = 2.0) -> None:
+    """Ends a process and its group, with SIGKILL after `grace` seconds; nothing where it has ended."""
+    for number, limit in ((signal.SIGTERM, grace), (signal.SIGKILL, 30.0)):
+        if process.returncode is not None:
+            return
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+            os.killpg(process.pid, number)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), limit)
 
 
 async def within(limit: float, awaited: Awaitable[Any], what: str) -> None:

@@ -1,7 +1,7 @@
 """What the deployment file of the scripts tells: the node port, the accelerators, the ratio that wins. Pure.
 
-The file is the predecessor's users' own, written for kubectl. Four kinds of its lines are of interest, each in the block
-style that MindIE ships; so they are read as lines, and whatever is written in another way is an error that says so.
+The file is the user's own, written for kubectl. Three kinds of its lines are of interest, each in the block style in which
+MindIE ships them. So it is read line by line, and a YAML library is not needed for one number.
 """
 
 from __future__ import annotations
@@ -46,12 +46,11 @@ def accelerators(text: str) -> int | None:
 
 
 def winning_variable(text: str, position: str) -> str | None:
-    """The variable of the pod that would make a value at this position of ms_controller.json ineffective, if it is set."""
+    """The pod's variable that makes a value at this position of ms_controller.json ineffective; None: it is not set."""
     variable = RATES.get(position)
     if variable is None:
         return None
-    named = re.compile(rf"^\s*(?:-\s+)?(?:name\s*:\s*)?[\"']?{variable}[\"']?\s*(:.*)?$")
-    return variable if any(named.match(line) for line in _lines(text)) else None
+    return variable if any(re.search(rf"\b{variable}\b", line) for line in _lines(text)) else None
 
 
 def _lines(text: str) -> list[str]:

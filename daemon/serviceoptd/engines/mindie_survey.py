@@ -13,7 +13,7 @@ from serviceoptd.engines.interface import Problem, Survey, Workplace
 from serviceoptd.engines.mindie_bounds import USUAL_BLOCK, Bound, Lengths, bound, cache_of, memory_of
 from serviceoptd.engines.mindie_configuration import JsonText
 from serviceoptd.engines.mindie_deployment import read_model, tensor_parallel, weights_path, world_size
-from serviceoptd.engines.mindie_rules import BATCH, PREFILL_BATCH
+from serviceoptd.engines.mindie_limits import BATCH, PREFILL_BATCH
 from serviceoptd.engines.mindie_section import DEPLOYMENT, MODEL, SCHEDULE, MindieSection
 from serviceoptd.engines.program import located
 

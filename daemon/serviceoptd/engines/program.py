@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -96,10 +97,34 @@ def program_problems(prefix: str, program: str, options: ProcessOptions, workpla
 
 
 def model_problems(model: str, key: str, workplace: Workplace) -> list[Problem]:
-    """A model that looks like a path and is not there."""
-    if is_path(model) and not Path(located(model, workplace)).exists():
-        return [Problem(key, f"{located(model, workplace)} does not exist", "correct the path, or put the model there")]
+    """A model that looks like a path and is not there, or cannot be read by who would serve it."""
+    if not is_path(model):
+        return []
+    path = located(model, workplace)
+    if not os.path.exists(path):  # noqa: PTH110 - false where a directory above it may not be entered, not an error
+        hint = "correct the path, or put the model there; `serviceoptctl doctor --unit` knows what the unit cannot see"
+        return [Problem(key, f"{path} does not exist, or may not be seen by the user {_user()}", hint)]
+    unreadable = next((name for name in _with_files(path) if not _may_read(name)), None)
+    if unreadable is not None:
+        return [Problem(key, f"{unreadable} cannot be read by the user {_user()}", f"chmod -R o+rX {path}")]
     return []
+
+
+def _with_files(path: str) -> list[str]:
+    if not Path(path).is_dir() or not _may_read(path):
+        return [path]
+    return [path, *(entry.path for entry in sorted(os.scandir(path), key=lambda entry: entry.name))]
+
+
+def _may_read(path: str) -> bool:
+    return os.access(path, os.R_OK | os.X_OK if Path(path).is_dir() else os.R_OK)
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def missing_files(names: Sequence[str], key: str, workplace: Workplace) -> list[Problem]:

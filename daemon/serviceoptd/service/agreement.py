@@ -25,12 +25,27 @@ class Disagreement:
 
 def disagreements(settings: RunSettings, space: Space) -> tuple[Disagreement, ...]:
     """What keeps every evaluation from meaning anything: such a run must not start."""
-    return (*_client_and_service(settings), *_foreign_service(settings, space), *_statistics(settings), *_never(space))
+    return (
+        *_machines(settings),
+        *_client_and_service(settings),
+        *_foreign_service(settings, space),
+        *_statistics(settings),
+        *_never(space),
+    )
 
 
 def remarks(settings: RunSettings, space: Space) -> tuple[Disagreement, ...]:
     """What is legal and probably not meant: such a run may start."""
     return (*_tokenizer(settings), *_batch(space), *_load(settings, space), *_budget(settings, space), *_first(space))
+
+
+def _machines(settings: RunSettings) -> Iterator[Disagreement]:
+    if settings.notes.get("service") == "slave":
+        yield Disagreement(
+            "service",
+            '"slave" asks for several machines, which come with a later release',
+            '"master" on the one machine that searches',
+        )
 
 
 def _client_and_service(settings: RunSettings) -> Iterator[Disagreement]:

@@ -19,6 +19,7 @@ from serviceoptd.domain import documents, table
 from serviceoptd.domain.state import RunState, State
 from serviceoptd.io.unix_http import peer_uid
 from serviceoptd.service import control
+from serviceoptd.service.importing import Import, import_results, prepare_import
 from serviceoptd.service.submission import Submission, prepare, submit
 
 HEARTBEAT = 10.0  # seconds between comments on a silent event stream, so that a dead client is noticed
@@ -40,6 +41,7 @@ def make_app(daemon: Any) -> Starlette:
         Route("/v1/status", api.status),
         Route("/v1/runs", api.runs),
         Route("/v1/runs", api.submit, methods=["POST"]),
+        Route("/v1/import", api.import_results, methods=["POST"]),
         Route("/v1/runs/{run}", api.run),
         Route("/v1/runs/{run}/best", api.best),
         Route("/v1/runs/{run}/rows", api.rows),
@@ -98,6 +100,7 @@ class Api:
             self._daemon.context,
             tool_prefix=self._daemon.context.tool_prefix,
             port_is_ours=self._daemon.loop.busy,
+            originals=self._daemon.context.originals(),
         )
         accepted = await submit(self._daemon.context, prepared, uid=peer_uid(request), through="socket")
         return _json(
@@ -109,6 +112,10 @@ class Api:
             },
             status=201,
         )
+
+    async def import_results(self, request: Request) -> Response:
+        prepared = prepare_import(await _body(request, Import))
+        return _json(await import_results(self._daemon.context, prepared, uid=peer_uid(request)), status=201)
 
     async def command(self, request: Request) -> Response:
         run = self._run(request)

@@ -6,7 +6,7 @@ Reads the configuration and nothing else; makes nothing on disk and starts nothi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from serviceoptd.domain.space import Space
 from serviceoptd.engines.interface import Command, HttpProbe, LogProbe, Probe, ServiceOrder, ServicePlan, Workplace
 from serviceoptd.io.children_environment import isolated, own_prefix
 from serviceoptd.service.agreement import Disagreement, disagreements, remarks
+from serviceoptd.service.surveying import search_space, surveyed
 
 
 @dataclass(frozen=True)
@@ -62,19 +63,35 @@ def check(
     engine: str | None = None,
     benchmark: str | None = None,
     environment: Mapping[str, str],
+    working_directory: Path | None = None,
     installed: plugins.Plugins | None = None,
 ) -> Checked:
-    """Checks a configuration file; None: the defaults alone.
+    """Checks a configuration file; None: the defaults alone. What the engine finds here for its fields is filled in.
+
+    Args:
+        path: the file.
+        engine, benchmark: the command line's choice; they win over the file's.
+        environment: the submitter's.
+        working_directory: the submitter's; None: the present one.
+        installed: the plugins to choose from; None: those of this Python environment.
 
     Raises:
         ConfigurationErrors: it cannot be loaded; every error at once.
     """
-    return examine(load(path, engine=engine, benchmark=benchmark, environment=environment, installed=installed))
+    loaded = load(path, engine=engine, benchmark=benchmark, environment=environment, installed=installed)
+    settings = loaded.settings
+    children = isolated(environment, own_prefix(), settings.path_prefix)
+    workplace = Workplace(Path("/nonexistent"), working_directory or Path.cwd(), children)
+    with plugins.blaming("engine", settings.engine):
+        chosen = (installed or plugins.installed()).engine(settings.engine)(settings.engine_options)
+        settings, found = surveyed(settings, chosen, workplace)
+    told = tuple(ConfigProblem(str(path or ""), 0, each.key, each.message, each.hint) for each in found)
+    return examine(replace(loaded, settings=settings, warnings=(*loaded.warnings, *told)), chosen)
 
 
-def examine(loaded: Loaded) -> Checked:
-    """What is wrong with a configuration that could be loaded."""
-    space = Space.of(loaded.settings.fields)
+def examine(loaded: Loaded, engine: object = None) -> Checked:
+    """What is wrong with a configuration that could be loaded. `engine`: makes the space that is really searched."""
+    space = search_space(Space.of(loaded.settings.fields), engine)
     return Checked(
         loaded=loaded,
         problems=_placed(loaded, disagreements(loaded.settings, space)),
@@ -157,7 +174,9 @@ def first_plans(
     Raises:
         InvalidConfiguration: the engine or the client refuses these values.
     """
-    configuration = first_configuration(space)
+    with plugins.blaming("engine", settings.engine):
+        engine = plugins.engine_class(settings.engine)(settings.engine_options)
+        configuration = first_configuration(search_space(space, engine))
     evaluation = state / "runs" / "N" / "evaluation-1"
     launch = Workplace(evaluation / "launch-1", working_directory, environment)
     to_serve = ServiceOrder(
@@ -175,7 +194,7 @@ def first_plans(
         workplace=Workplace(evaluation / "measurement-1", working_directory, environment),
     )
     with plugins.blaming("engine", settings.engine):
-        service = plugins.engine_class(settings.engine)(settings.engine_options).plan(to_serve)
+        service = engine.plan(to_serve)
     with plugins.blaming("benchmark", settings.benchmark):
         client = plugins.benchmark_class(settings.benchmark)(settings.benchmark_options).plan(to_measure)
     return Plans(service, client, launch)

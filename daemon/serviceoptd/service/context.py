@@ -18,6 +18,7 @@ from serviceoptd.domain.state import RunState
 from serviceoptd.engines.interface import Engine, Workplace
 from serviceoptd.io.children_environment import isolated
 from serviceoptd.io.environment_file import load as load_environment
+from serviceoptd.service.edited_files import contents_before, edited_now
 from serviceoptd.service.ledger import Ledger
 
 Result = TypeVar("Result")
@@ -88,6 +89,10 @@ class Context:
         options: dict[str, Any] = json.loads(private)[key] if private else getattr(run.settings, key)
         return options
 
+    def originals(self) -> dict[Path, bytes]:
+        """What files that a launch has edited now held before: for who reads them as their user left them."""
+        return contents_before(edited_now(self.ledger.state), self.artefacts)
+
     def workplace(self, run: RunState, *parts: str) -> Workplace:
         """A directory of our own for a launch or a measurement, made if it is not there."""
         directory = self.state_directory.joinpath("runs", str(run.number), *parts)
@@ -96,6 +101,7 @@ class Context:
             directory=directory,
             working_directory=Path(run.working_directory or "/"),
             environment=self.environment(run),
+            originals=self.originals(),
         )
 
     async def unless_interrupted(self, work: Coroutine[Any, Any, Result]) -> Result:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import structlog
 
 from serviceopt_journal.clock import Clock
@@ -23,7 +24,7 @@ from serviceoptd.domain import documents
 from serviceoptd.domain.state import State
 from serviceoptd.io import unix_http
 from serviceoptd.io.notify import ServiceNotifier
-from serviceoptd.log import LEVELS, set_level
+from serviceoptd.log import DEFAULT, LEVELS, current_level, set_level
 from serviceoptd.service.api import make_app
 from serviceoptd.service.context import Context
 from serviceoptd.service.ledger import Ledger
@@ -45,6 +46,7 @@ class Daemon:
         self._standalone = standalone
         self._started = context.clock.wall()
         self._notifier = ServiceNotifier()
+        self._own_level = current_level()
         self.ledger.listen(self._tell)
 
     @property
@@ -146,13 +148,22 @@ class Daemon:
         """
         if level not in LEVELS:
             raise InvalidConfiguration(f"there is no log level {level!r}", hint="one of " + ", ".join(LEVELS))
+        self._own_level = level
         set_level(level)
+
+    def _level_of_the_work(self, state: State) -> str:
+        """A run whose level is not the usual one has it while it is worked on (MODELEVALSTATE_LEVEL)."""
+        run = next((run for run in state.queue() if run.status == "running" and not run.paused), None)
+        return run.settings.log_level if run and run.settings.log_level != DEFAULT else self._own_level
 
     def _tell(self, record: Recorded, state: State) -> None:
         event = record.event
+        if (level := self._level_of_the_work(state)) != current_level():
+            set_level(level)
         fields = {name: getattr(event, name) for name in ("run", "particle", "evaluation", "measurement", "reason")
                   if getattr(event, name, None) not in (None, "")}  # fmt: skip
         LOG.info(str(event.__struct_config__.tag), seq=record.seq, **fields)
+        LOG.debug("event in full", seq=record.seq, event=msgspec.json.encode(event).decode())
         self._say(progress(state))
 
     def _say(self, text: str) -> None:

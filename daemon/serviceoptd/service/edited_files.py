@@ -7,7 +7,6 @@ never edited, or restoring twice, changes nothing.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import stat
@@ -198,9 +197,6 @@ def _take_after(model: Path, descriptor: int) -> None:
             status.st_gid if status.st_gid != own.st_gid else -1,
         )
     os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
-    for name in os.listxattr(model):
-        try:
+    with suppress(OSError):  # file systems without them, and labels that only root may set
+        for name in os.listxattr(model):
             os.setxattr(descriptor, name, os.getxattr(model, name))
-        except OSError as error:
-            if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA):
-                raise

@@ -94,7 +94,11 @@ async def _drop_in(daemon: Daemon, path: Path, refused: set[tuple[Path, str]]) -
     )
     try:
         prepared = prepare(
-            submission, daemon.context, tool_prefix=daemon.context.tool_prefix, port_is_ours=daemon.loop.busy
+            submission,
+            daemon.context,
+            tool_prefix=daemon.context.tool_prefix,
+            port_is_ours=daemon.loop.busy,
+            originals=daemon.context.originals(),
         )
         await submit(daemon.context, prepared, uid=os.getuid(), through="drop-in")
     except ServiceoptError as error:

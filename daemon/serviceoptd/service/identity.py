@@ -20,6 +20,8 @@ def measurement_parts(settings: RunSettings, engine: Mapping[str, str], benchmar
         for field in settings.fields
         if field.constant is not None or field.min == field.max
     }
+    # an engine names the values of a configuration file after their positions: those of fields are decided here
+    decided = {field.config_position for field in settings.fields}
     parts = {
         "engine": settings.engine,
         "benchmark": settings.benchmark,
@@ -27,7 +29,7 @@ def measurement_parts(settings: RunSettings, engine: Mapping[str, str], benchmar
         "managed": str(settings.manage_lifecycle).lower(),
         "host": host_class(),
         "sample": str(settings.sample or ""),
-        **{f"engine.{key}": value for key, value in engine.items()},
+        **{f"engine.{key}": value for key, value in engine.items() if key not in decided},
         **{f"benchmark.{key}": value for key, value in benchmark.items()},
     }
     if settings.objective.maximise == "goodput":  # its value, unlike the others', depends on the limits

@@ -12,17 +12,15 @@ import msgspec
 
 from serviceopt_journal.codec import Recorded
 from serviceopt_journal.errors import Conflict, InvalidConfiguration
-from serviceopt_journal.events import Event, ParticleProposed, ResultImported, RunFinished, RunSubmitted
+from serviceopt_journal.events import AnyEvent, ParticleProposed, ResultImported, RunFinished, RunSubmitted
 from serviceoptd.config.masking import masked_text
 from serviceoptd.domain.evolve import fold
-from serviceoptd.domain.settings import Budget, Objective, RunSettings, Search
+from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.state import RunState, State
 from serviceoptd.service.context import Context
+from serviceoptd.service.imported_settings import IMPORTED, imported_settings
 from serviceoptd.service.predecessor_table import Table, read
 
-IMPORTED = "imported"
-"""Origin and strategy of every particle, and the first word of the identities."""
-UNKNOWN_ENGINE = "unknown"
 LARGEST_FILE = 16 * 1024 * 1024  # bytes
 
 
@@ -65,7 +63,8 @@ def prepare_import(wanted: Import) -> PreparedImport:
     if len(content) > LARGEST_FILE:
         raise InvalidConfiguration(f"{wanted.file}: larger than {LARGEST_FILE >> 20} MiB", hint="import it in parts")
     table = read(wanted.content, wanted.file)
-    settings, warnings = _settings(wanted, table)
+    path = Path(wanted.configuration_path) if wanted.configuration_path else None
+    settings, warnings = imported_settings(table, wanted.configuration_text, path, wanted.engine)
     return PreparedImport(
         wanted=wanted,
         table=table,
@@ -124,9 +123,9 @@ async def import_results(context: Context, prepared: PreparedImport, *, uid: int
     }
 
 
-def _events(prepared: PreparedImport, number: int, uid: int) -> list[Event]:
+def _events(prepared: PreparedImport, number: int, uid: int) -> list[AnyEvent]:
     wanted, settings = prepared.wanted, prepared.settings
-    events: list[Event] = [
+    events: list[AnyEvent] = [
         RunSubmitted(
             run=number,
             name=wanted.name or Path(wanted.file).stem,
@@ -173,21 +172,8 @@ def _events(prepared: PreparedImport, number: int, uid: int) -> list[Event]:
     return events
 
 
-def _folded(events: list[Event], number: int) -> RunState:
+def _folded(events: list[AnyEvent], number: int) -> RunState:
     state = State()
     for seq, event in enumerate(events, 1):
         state = fold(state, Recorded(seq, 1, 0.0, 0.0, "", event))
     return state.runs[number]
-
-
-def _settings(wanted: Import, table: Table) -> tuple[RunSettings, list[str]]:
-    """The settings of the run: the configuration's objective, and the parameters as the file shows them."""
-    count = len(table.rows)
-    search = Search(strategy=IMPORTED, n_particles=1, iters=count)
-    budget = Budget(evaluations=count)
-    if not wanted.configuration_text:
-        engine = wanted.engine or UNKNOWN_ENGINE
-        fields = _fields(table, {})
-        objective = Objective()
-        known = RunSettings(engine, UNKNOWN_ENGINE, fields, objective, search, budget) if False else None
-    raise NotImplementedError

@@ -32,7 +32,7 @@ from serviceoptd.io.ports import ensure_free
 from serviceoptd.io.processes import Child, spawn
 from serviceoptd.io.readiness import Readiness, ready
 from serviceoptd.service.context import Context
-from serviceoptd.service.edited_files import edit, originals
+from serviceoptd.service.edited_files import edit, originals, refuse_unrestored
 
 
 @dataclass
@@ -85,6 +85,7 @@ async def launch(context: Context, run: RunState, action: Launch, announce: Call
     except InvalidConfiguration as refused:
         await context.ledger.commit(announced, _failed(announced, "configuration", str(refused)), _stopped(announced))
         return
+    refuse_unrestored(plan.edits, context.ledger.state)
     await _environment_is_ready(plan, workplace)
 
     log = workplace.directory / "service.log"
@@ -174,6 +175,7 @@ def _announcement(
         measuring_environment=mask_environment(command.measuring_environment),
         cgroup=str(cgroup or ""),
         log=str(log),
+        devices=plan.devices if plan.devices is not None else announced.devices,
         stop_argv=tuple(plan.stop.argv) if plan.stop else (),
         device_memory=memory,
     )

@@ -150,7 +150,7 @@ class Loop:
             case policy.Propose(particle):
                 search = run.settings.search
                 strategy, rules = self._strategy_class(search.strategy), [self._rule_class(r) for r in search.rules]
-                events = propose(self._state, run, particle, strategy, rules)
+                events = propose(self._state, run, particle, strategy, rules, context.engine(run))
                 if events is None:
                     self._exhausted.add(run.number)
                 else:

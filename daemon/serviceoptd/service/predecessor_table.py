@@ -122,7 +122,7 @@ def _lines(text: str, problems: _Problems) -> Iterator[tuple[int, list[str]]]:
 def _columns(header: Sequence[str], problems: _Problems) -> tuple[tuple[str, ...], list[str]]:
     """The columns that hold parameters: unknown ones before the record's columns. Those behind are left out."""
     fixed = {*METRIC_COLUMNS, *RECORD_COLUMNS}
-    warnings = []
+    warnings: list[str] = []
     if "generate_speed" not in header:
         problems.add(1, "no column generate_speed: is this a data_storage_*.csv?")
         return (), warnings

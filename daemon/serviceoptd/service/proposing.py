@@ -11,6 +11,7 @@ from serviceoptd.domain.state import BEYOND_THE_SEARCH, FINE_TUNING, Particle, R
 from serviceoptd.rules.interface import Rule
 from serviceoptd.search.interface import Problem, Proposal, Strategy, Trial
 from serviceoptd.service.rejecting import rejection
+from serviceoptd.service.surveying import search_space
 
 
 def propose(
@@ -19,6 +20,7 @@ def propose(
     number: int,
     strategy_class: Callable[[Problem], Strategy],
     rules: Sequence[type[Rule]] = (),
+    engine: object = None,
 ) -> list[Event] | None:
     """The events that record the next particle; None when the space holds nothing new.
 
@@ -28,7 +30,7 @@ def propose(
         BrokenPlugin: the strategy or a rule fails.
     """
     with blaming("strategy", run.settings.search.strategy):
-        proposal = _asked(run, number, strategy_class)
+        proposal = _asked(run, number, strategy_class, engine)
     if proposal is None:
         return None
     events: list[Event] = [
@@ -56,14 +58,17 @@ def propose(
     return events
 
 
-def _asked(run: RunState, number: int, strategy_class: Callable[[Problem], Strategy]) -> Proposal | None:
-    current = run.space.current()
+def _asked(
+    run: RunState, number: int, strategy_class: Callable[[Problem], Strategy], engine: object
+) -> Proposal | None:
+    space = search_space(run.space, engine)
+    current = space.current()
     strategy = strategy_class(
         Problem(
-            space=run.space,
+            space=space,
             seed=run.seed,
             search=run.settings.search,
-            current=run.space.encode(current) if current is not None else None,
+            current=space.encode(current) if current is not None else None,
         )
     )
     for particle in run.particles.values():

@@ -11,9 +11,11 @@ from serviceoptd.engines.interface import Command
 from serviceoptd.io.devices import wait_until_released
 from serviceoptd.io.processes import spawn, stop
 from serviceoptd.io.reaping import reap
+from serviceoptd.service.backup import keep_backup
 from serviceoptd.service.context import Context
 from serviceoptd.service.edited_files import restore
 from serviceoptd.service.launching import LiveService
+from serviceoptd.service.pruning import prune
 
 
 async def stop_service(context: Context, run: RunState, live: LiveService, reason: str) -> None:
@@ -122,7 +124,7 @@ async def finish_evaluation(context: Context, run: RunState, number: int) -> Non
     evaluation = run.evaluations[number]
     particles = evaluation.particles or (evaluation.particle,)
     errors = [run.particles[particle].error for particle in particles if run.particles[particle].error]
-    directory = context.state_directory / "runs" / str(run.number) / f"evaluation-{number}"
+    backup = await asyncio.to_thread(keep_backup, context, run, evaluation)
     await context.ledger.commit(
         EvaluationFinished(
             run=run.number,
@@ -130,6 +132,8 @@ async def finish_evaluation(context: Context, run: RunState, number: int) -> Non
             particles=particles,
             error="; ".join(dict.fromkeys(errors)),
             seconds=max(0.0, context.ledger.state.time - evaluation.launching_at),
-            backup=str(directory) if run.settings.backup and not evaluation.simulated else "",
+            backup=backup.directory,
+            backup_skipped=backup.skipped,
         )
     )
+    await asyncio.to_thread(prune, context.state_directory, context.ledger.state)

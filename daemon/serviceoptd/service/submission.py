@@ -27,6 +27,7 @@ from serviceoptd.io.ports import ensure_free
 from serviceoptd.service.checking import examine
 from serviceoptd.service.context import PRIVATE_OPTIONS, Context
 from serviceoptd.service.identity import measurement_identity, measurement_parts, run_identity
+from serviceoptd.service.surveying import search_space, surveyed
 
 NO_PREDECESSOR = "no earlier run has this identity: a new one starts"
 
@@ -55,6 +56,7 @@ class Prepared:
     submission: Submission
     loaded: Loaded
     settings: RunSettings
+    remarks: tuple[Problem, ...]  # of the engine, about its target fields on this machine
     seed: int
     parts: dict[str, str]
     measurement_identity: str
@@ -63,7 +65,8 @@ class Prepared:
     @property
     def warnings(self) -> list[str]:
         assumed = [self.loaded.assumed] if self.loaded.assumed else []
-        return [*assumed, *(str(warning) for warning in self.loaded.warnings)]
+        remarks = [f"{remark.key}: {remark.message}" for remark in self.remarks]
+        return [*assumed, *(str(warning) for warning in self.loaded.warnings), *remarks]
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,12 @@ class Accepted:
 
 
 def prepare(
-    submission: Submission, context_classes: Any, *, tool_prefix: Path | None, port_is_ours: bool = False
+    submission: Submission,
+    context_classes: Any,
+    *,
+    tool_prefix: Path | None,
+    port_is_ours: bool = False,
+    originals: Mapping[Path, bytes] | None = None,
 ) -> Prepared:
     """Checks a submission against its configuration and against this machine. Writes nothing.
 
@@ -86,6 +94,7 @@ def prepare(
         context_classes: gives `engine_class(name)` and `benchmark_class(name)`.
         tool_prefix: the tool's own virtual environment, hidden from children.
         port_is_ours: a service of ours is running, so the port may be taken by it.
+        originals: what files that a launch of ours has edited now held before.
 
     Raises:
         ConfigurationErrors: the configuration is not valid, or still has placeholders.
@@ -111,6 +120,7 @@ def prepare(
         directory=Path("/nonexistent"),  # nothing is written while a submission is checked
         working_directory=Path(submission.working_directory),
         environment=isolated(submission.environment, tool_prefix=tool_prefix, path_prefix=settings.path_prefix),
+        originals=originals or {},
     )
     with blaming("engine", settings.engine):
         engine = context_classes.engine_class(settings.engine)(settings.engine_options)
@@ -120,7 +130,9 @@ def prepare(
         problems = [*problems, *benchmark.problems(workplace)]
     _refuse(problems)
     with blaming("engine", settings.engine):
-        _check_first_plan(settings, checked.space, engine, workplace, port_is_ours=port_is_ours)
+        settings, surveyed_remarks = surveyed(settings, engine, workplace)
+        space = search_space(Space.of(settings.fields), engine)
+        _check_first_plan(settings, space, engine, workplace, port_is_ours=port_is_ours)
         identity = engine.identity(workplace)
     with blaming("benchmark", settings.benchmark):
         parts = measurement_parts(settings, identity, benchmark.identity(workplace))
@@ -130,6 +142,7 @@ def prepare(
         submission=submission,
         loaded=loaded,
         settings=settings,
+        remarks=surveyed_remarks,
         seed=seed,
         parts=mask("", parts),
         measurement_identity=measurement,

@@ -7,8 +7,12 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import ValidationError
 
-from contract.benchmark import ProcessBenchmarkContract
-from contract.orders import (
+from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.metrics import Metrics
+from serviceoptd.benchmarks.command import CommandBenchmark
+from serviceoptd.benchmarks.interface import ClientOutcome, UnusableResult
+from serviceoptd.contract.benchmark import ProcessBenchmarkContract
+from serviceoptd.contract.orders import (
     VLLM_CONFIGURATION,
     VLLM_FIELDS,
     a_measurement_order,
@@ -17,10 +21,6 @@ from contract.orders import (
     an_outcome,
     written,
 )
-from serviceopt_journal.errors import InvalidConfiguration
-from serviceopt_journal.metrics import Metrics
-from serviceoptd.benchmarks.command import CommandBenchmark
-from serviceoptd.benchmarks.interface import ClientOutcome, UnusableResult
 
 CLIENT: dict[str, Any] = {
     "argv": [

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from contract.benchmark import BenchmarkContract
-from contract.orders import VLLM_CONFIGURATION, a_measurement_order, a_workplace, an_outcome
 from serviceoptd.benchmarks.interface import MeasurementOrder, UnusableResult
 from serviceoptd.benchmarks.simulated import SimulatedBenchmark
+from serviceoptd.contract.benchmark import BenchmarkContract
+from serviceoptd.contract.orders import VLLM_CONFIGURATION, a_measurement_order, a_workplace, an_outcome
 from serviceoptd.domain.settings import Objective, Slo
 
 

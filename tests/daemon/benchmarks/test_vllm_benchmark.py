@@ -8,19 +8,19 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import ValidationError
 
-from contract.benchmark import ProcessBenchmarkContract
-from contract.orders import (
+from contract.vllm import AT_16, MEASURED, REAL, a_client, an_order, read
+from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.events import Configuration
+from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, UnusableResult
+from serviceoptd.benchmarks.vllm_benchmark import RESULT, VllmBenchmark
+from serviceoptd.contract.benchmark import ProcessBenchmarkContract
+from serviceoptd.contract.orders import (
     VLLM_FIELDS,
     a_field,
     a_program,
     a_workplace,
     written,
 )
-from contract.vllm import AT_16, MEASURED, REAL, a_client, an_order, read
-from serviceopt_journal.errors import InvalidConfiguration
-from serviceopt_journal.events import Configuration
-from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, UnusableResult
-from serviceoptd.benchmarks.vllm_benchmark import RESULT, VllmBenchmark
 from serviceoptd.domain.settings import Objective, Slo
 
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.orders import (
-    an_outcome,
-)
 from contract.vllm import ALL_FAILED, REAL, SOME_FAILED, a_client, an_order, read
 from serviceoptd.benchmarks.belief import TIME_STAMP_TOLERANCE
 from serviceoptd.benchmarks.interface import UnusableResult
 from serviceoptd.benchmarks.vllm_result import metrics_of
+from serviceoptd.contract.orders import (
+    an_outcome,
+)
 from serviceoptd.domain.settings import Objective, Slo
 
 

@@ -10,10 +10,12 @@ import pytest
 from pydantic import Field
 
 from serviceopt_journal.errors import ExitCode
+from serviceoptd.benchmarks.ais_bench import AisBench
 from serviceoptd.config.load import Loaded, load_text
 from serviceoptd.config.plugins import Plugins
 from serviceoptd.config.problems import ConfigurationErrors
 from serviceoptd.engines.interface import Options, ProcessOptions
+from serviceoptd.engines.mindie import MindieEngine
 
 SEQUENCES = {"name": "MAX_NUM_SEQS", "min": 32, "max": 512, "dtype": "int", "value": 64}
 CONCURRENCY = {"name": "CONCURRENCY", "min": 1, "max": 1000, "dtype": "int", "value": 100}
@@ -50,25 +52,31 @@ class SimulatedClientOptions(Options):
     num_prompts: int = 100
 
 
-class Vllm:
+class Plugin:
+    """What the loader asks for besides the section: methods that nobody calls here."""
+
+    plan = read = problems = identity = kv_blocks = devices = lambda self: None
+
+
+class Vllm(Plugin):
     name = "vllm"
     section = ServeOptions
     defaults: ClassVar[dict[str, Any]] = {"command": {"port": 8001}, "target_field": [SEQUENCES, CONCURRENCY]}
 
 
-class VllmBenchmark:
+class VllmBenchmark(Plugin):
     name = "vllm_benchmark"
     section = BenchOptions
     defaults: ClassVar[dict[str, Any]] = {}
 
 
-class Simulated:
+class Simulated(Plugin):
     name = "simulated"
     section = SimulatedOptions
     defaults: ClassVar[dict[str, Any]] = {"target_field": [SEQUENCES, CONCURRENCY]}
 
 
-class SimulatedClient:
+class SimulatedClient(Plugin):
     name = "simulated"
     section = SimulatedClientOptions
     defaults: ClassVar[dict[str, Any]] = {}
@@ -80,7 +88,7 @@ Refuse = Callable[..., list[str]]
 
 @pytest.fixture(scope="session")
 def plugins() -> Plugins:
-    return Plugins.of([Vllm, Simulated], [VllmBenchmark, SimulatedClient])
+    return Plugins.of([Vllm, Simulated, MindieEngine], [VllmBenchmark, SimulatedClient, AisBench])
 
 
 @pytest.fixture

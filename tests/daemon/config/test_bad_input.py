@@ -83,15 +83,8 @@ max = 1
     ]  # fmt: skip
     assert (
         messages[0]
-        == "command line: engine: engine `vlm` is not installed, did you mean `vllm`?; available: simulated, vllm"
+        == "command line: engine: engine `vlm` is not installed, did you mean `vllm`?; available: mindie, simulated, vllm"
     )
-
-
-@pytest.mark.parametrize(("engine", "benchmark"), [("mindie", "ais_bench"), ("mindie", None), ("vllm", "ais_bench")])
-def test_an_engine_that_comes_later_says_so(refused: Any, engine: str, benchmark: str | None) -> None:
-    messages = refused("", engine=engine, benchmark=benchmark)
-    assert "comes with a later release (issue: every engine of the manual); available: " in messages[0]
-    assert len(messages) == (2 if (engine, benchmark) == ("mindie", "ais_bench") else 1)
 
 
 def test_an_error_in_an_engine_that_is_not_chosen_is_told_too(refused: Any) -> None:

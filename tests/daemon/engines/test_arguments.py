@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.orders import a_field
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceoptd.contract.orders import a_field
 from serviceoptd.engines.arguments import (
     field_arguments,
     field_environment,

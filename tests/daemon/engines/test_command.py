@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import ValidationError
 
-from contract.engine import EngineContract
-from contract.orders import a_field, a_program, a_service_order, a_workplace
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration
+from serviceoptd.contract.engine import EngineContract
+from serviceoptd.contract.orders import a_field, a_program, a_service_order, a_workplace
 from serviceoptd.domain.settings import Field
 from serviceoptd.engines.command import CommandEngine
 from serviceoptd.engines.interface import HttpProbe, LogProbe

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from contract.orders import a_measurement_order, a_service_order, a_workplace
 from serviceopt_journal.events import Configuration
 from serviceoptd.config.load import load
 from serviceoptd.config.plugins import benchmark_class, engine_class
+from serviceoptd.contract.orders import a_measurement_order, a_service_order, a_workplace
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space import Space
 

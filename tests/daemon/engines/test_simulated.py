@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from pydantic import ValidationError
 
-from contract.engine import EngineContract
-from contract.orders import VLLM_CONFIGURATION, a_service_order, a_workplace
+from serviceoptd.contract.engine import EngineContract
+from serviceoptd.contract.orders import VLLM_CONFIGURATION, a_service_order, a_workplace
 from serviceoptd.domain.settings import Field
 from serviceoptd.domain.space import Space
 from serviceoptd.engines.simulated import SimulatedEngine

@@ -10,16 +10,16 @@ import msgspec
 import pytest
 from pydantic import ValidationError
 
-from contract.engine import EngineContract
-from contract.orders import (
+from contract.vllm import SERVED, an_engine
+from serviceopt_journal.errors import InvalidConfiguration
+from serviceoptd.contract.engine import EngineContract
+from serviceoptd.contract.orders import (
     VLLM_CONFIGURATION,
     VLLM_FIELDS,
     a_field,
     a_service_order,
     a_workplace,
 )
-from contract.vllm import SERVED, an_engine
-from serviceopt_journal.errors import InvalidConfiguration
 from serviceoptd.domain.settings import Field
 from serviceoptd.engines.interface import HttpProbe
 from serviceoptd.engines.vllm import VllmEngine

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from contract.orders import (
+from contract.vllm import an_engine
+from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
+from serviceoptd.contract.orders import (
     a_program,
     a_service_order,
     a_workplace,
 )
-from contract.vllm import an_engine
-from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceoptd.engines.vllm import VllmEngine
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from contract.strategy import MIXED, SMALL, StrategyContract, play, problem
+from serviceoptd.contract.strategy import MIXED, SMALL, StrategyContract, play, problem
 from serviceoptd.search.interface import Problem, Strategy
 from serviceoptd.search.random_search import RandomSearch
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contract.strategy import MIXED, SMALL, StrategyContract, goodness, play, problem
+from serviceoptd.contract.strategy import MIXED, SMALL, StrategyContract, goodness, play, problem
 from serviceoptd.domain.draws import uniforms
 from serviceoptd.domain.settings import Field
 from serviceoptd.domain.space import Space

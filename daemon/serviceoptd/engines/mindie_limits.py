@@ -25,8 +25,8 @@ def repaired(configuration: Configuration, fields: Sequence[Field]) -> Configura
 
     * `maxPrefillBatchSize` from 1 to `maxBatchSize` (a small ratio of a small batch would round to 0);
     * `maxPreemptCount` at most `maxBatchSize`;
-    * `prefillTimeMsPerReq` and `decodeTimeMsPerReq` are 0 where `supportSelectBatch` is off: they only count where it
-      is on, so that settings which differ in them alone would be measured for nothing. Fixed ones are left.
+    * `prefillTimeMsPerReq` and `decodeTimeMsPerReq` are 0 (or their min) where `supportSelectBatch` is off: they only
+      count where it is on, and settings that differ in them alone would be measured for nothing. Fixed ones are left.
     """
     at = {field.config_position: field for field in fields if field.name in configuration}
     values = dict(configuration)
@@ -38,8 +38,8 @@ def repaired(configuration: Configuration, fields: Sequence[Field]) -> Configura
         values[at[PREEMPTED].name] = min(preempted, batch)
     if SELECTS in at and not values[at[SELECTS].name]:
         for position in ONLY_WHERE_IT_SELECTS:
-            if position in at and not _is_fixed(at[position]):
-                values[at[position].name] = 0
+            if position in at and (field := at[position]).dtype in ("int", "range", "float") and not _is_fixed(field):
+                values[field.name] = int(field.min) if field.min.is_integer() else field.min
     return values
 
 
@@ -82,4 +82,4 @@ def _number(values: Mapping[str, object], field: Field | None) -> int | None:
 
 
 def _is_fixed(field: Field) -> bool:
-    return field.constant is not None or (field.min == field.max and field.dtype not in ("bool", "enum"))
+    return field.constant is not None or field.min == field.max

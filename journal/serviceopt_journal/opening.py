@@ -1,0 +1,145 @@
+"""What happens when the writer opens its journal: nothing is changed before everything has been verified."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import schema
+from .anchor import Anchor, Slots
+from .chain import GENESIS, Head
+from .database import DAMAGE_HINT, FILE_NAME, ReadPlan, connect_for_writing, explain
+from .errors import EnvironmentLacks, JournalDamaged, JournalFull
+from .file_system import refuse_network_file_system, sync_directory
+from .verification import OnEvent, Report, database_was_lost, examine
+
+LAST_EVENT = "SELECT seq, hash FROM event ORDER BY seq DESC LIMIT 1"
+
+
+def made(state_directory: Path) -> Path:
+    """The state directory as an absolute path; it exists afterwards, mode 0750 if it is new.
+
+    Raises:
+        EnvironmentLacks: a network file system, or it cannot be made.
+    """
+    directory = state_directory.absolute()
+    refuse_network_file_system(directory)
+    try:
+        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentLacks(
+            f"{directory} cannot be made: {error.strerror}", hint="set SERVICEOPT_STATE_DIR to a directory that can"
+        ) from error
+    return directory
+
+
+def verified(directory: Path, slots: Slots | None, *, on_event: OnEvent | None, anchored: bool) -> Report:
+    """What lies in the directory, which is not changed by looking. An empty report where there is nothing yet.
+
+    Raises:
+        JournalDamaged, JournalFromTheFuture: nothing may be appended.
+        EnvironmentLacks: it cannot be read.
+    """
+    if lost := database_was_lost(directory, slots):
+        raise JournalDamaged(f"the journal is damaged: {lost}", first_bad_seq=1, hint=DAMAGE_HINT)
+    if not (directory / FILE_NAME).exists():
+        return Report()
+    with ReadPlan(directory, alone=True) as plan, explained():
+        connection = plan.connect()
+        try:
+            report = examine(connection, slots, on_event=on_event, anchored=anchored)
+        finally:
+            connection.close()
+    if error := report.error():
+        raise error
+    return report
+
+
+def connected(
+    directory: Path, slots: Slots | None, head: Head, *, anchored: bool
+) -> tuple[sqlite3.Connection, Anchor | None]:
+    """The writer's connection and its anchor, both on the verified head; makes what is missing.
+
+    Raises:
+        sqlite3.Error, OSError: something could not be written.
+        JournalDamaged: the database is not what was verified.
+    """
+    new = not (directory / FILE_NAME).exists()
+    connection = writable(directory, head)
+    try:
+        if new:
+            sync_directory(directory)
+        if not anchored:
+            return connection, None
+        if slots is None:
+            return connection, Anchor.create(directory, head)
+        anchor = Anchor.open(directory, slots)
+        if slots.newest != head:
+            anchor.write(head)
+    except BaseException:
+        connection.close()
+        raise
+    return connection, anchor
+
+
+def writable(directory: Path, head: Head) -> sqlite3.Connection:
+    """The writer's connection, once it is sure that it can write and stands on the verified head.
+
+    Raises:
+        sqlite3.Error, OSError: it cannot write.
+        JournalDamaged: the database is not what was verified.
+    """
+    connection = connect_for_writing(directory)
+    try:
+        schema.bring_up(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+        _refuse_other_state(connection, head)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _refuse_other_state(connection: sqlite3.Connection, head: Head) -> None:
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    if mode != "wal":
+        raise EnvironmentLacks(f"SQLite keeps the journal in mode {mode} and not in WAL mode here")
+    found = Head(*(connection.execute(LAST_EVENT).fetchone() or GENESIS))
+    if found != head:
+        raise JournalDamaged(
+            f"the journal ended at event {head.seq} when it was verified, and now ends at {found.seq}",
+            first_bad_seq=min(head.seq, found.seq) + 1,
+            hint=DAMAGE_HINT,
+        )
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether there is no room on the disk; what was being written can be tried again on a new connection."""
+    # The shared memory file holds nothing durable: that it cannot grow only means that the disk is full.
+    code = getattr(error, "sqlite_errorcode", 0)
+    return bool(code & 0xFF == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE)
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Turns errors of SQLite and of the system into ours.
+
+    Raises:
+        JournalFull, JournalDamaged, EnvironmentLacks: by what happened.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        if is_full(error):
+            raise JournalFull("there is no room on the disk for the journal", hint="make room") from error
+        raise explain(error) from error
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise JournalFull("there is no room on the disk for the journal", hint="make room") from error
+        raise EnvironmentLacks(
+            f"the journal's files cannot be written: {error}", hint="check the permissions"
+        ) from error
