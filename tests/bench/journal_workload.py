@@ -18,6 +18,7 @@ from serviceopt_journal.events import (
     MeasurementFinished,
     MeasurementStarted,
     ParticleProposed,
+    ServiceFailed,
     ServiceLaunched,
     ServiceLaunching,
     ServiceReady,
@@ -32,6 +33,18 @@ def events() -> Iterator[Event]:
     """The events of a run that never ends, always the same."""
     for particle in count(1):
         yield from _evaluation(particle)
+
+
+def plain_events() -> Iterator[Event]:
+    """Events of the same size with a long text and few numbers, which cost the processor least."""
+    for number in count(1):
+        yield ServiceFailed(
+            run=1,
+            evaluation=number,
+            attempt=1,
+            kind="fatal",
+            reason="RuntimeError: CUDA out of memory. " * 19,
+        )
 
 
 def _evaluation(number: int) -> Iterator[Event]:

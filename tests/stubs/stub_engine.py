@@ -76,7 +76,7 @@ def answer(listener: socket.socket, arguments: Arguments, *, ready: bool) -> Non
         connection.settimeout(1.0)
         try:
             request = connection.recv(4096).decode("latin-1").split("\r\n", 1)[0]
-            if request.startswith("POST /reset_prefix_cache"):
+            if request.startswith(("POST /reset_prefix_cache", "POST /flush_cache")):
                 say("stub-engine: prefix cache reset")
             body = body_of(request, arguments) if ready else None
             status = "503 Service Unavailable" if not ready else "200 OK" if body is not None else "404 Not Found"
@@ -95,6 +95,8 @@ def body_of(request: str, arguments: Arguments) -> str | None:
         "/health": "",
         "/reset_prefix_cache": "",
         "/metrics": CACHE,
+        "/flush_cache": "",
+        "/get_server_info": '{"max_total_num_tokens": 4096, "page_size": 16}',
         "/stub/parameters": f"{seqs:g} {tokens:g}",
     }.get(path)
 

@@ -33,10 +33,6 @@ LATER = (
 GUIDANCE = ("theory_guided_enable", "scaling_coefficient", "mem_coefficient")
 """For the engine's survey of the machine (`engines/interface.py`), which narrows the search space."""
 
-NOTHING_TO_DO: dict[str, object] = {
-    "kubectl.kubectl_default_path": "",
-}
-
 
 def settings(
     document: Document, given: Mapping[str, Any], engine: Section, benchmark: Section, fields: Sequence[PlacedField]
@@ -99,8 +95,7 @@ def notes(document: Document, given: Mapping[str, Any]) -> dict[str, Any]:
 def without_effect(noted: Mapping[str, Any]) -> list[str]:
     """The noted keys that would do something if their part were there already."""
     # `service` is not ignored: a slave is refused (service/agreement.py)
-    later = {key: value for key, value in noted.items() if key not in (*GUIDANCE, "service")}
-    return [key for key, value in later.items() if key not in NOTHING_TO_DO or NOTHING_TO_DO[key] != value]
+    return [key for key in noted if key not in (*GUIDANCE, "service")]
 
 
 def contradictions(document: Document, source: Source) -> list[ConfigProblem]:

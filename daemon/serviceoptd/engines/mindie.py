@@ -27,7 +27,7 @@ from serviceoptd.engines.mindie_deployment import Address, accelerators, weights
 from serviceoptd.engines.mindie_installation import Installation
 from serviceoptd.engines.mindie_limits import contradictions, repaired
 from serviceoptd.engines.mindie_section import DEFAULT_SPACE, MODEL, MindieSection
-from serviceoptd.engines.mindie_survey import current_values, narrowed
+from serviceoptd.engines.mindie_survey import current_values, narrowed, without_swapping
 
 READY = "Daemon start success!"
 WITHOUT_EFFECT = re.compile(r"LogConfig\..*|ServerConfig\.(?i:.*(address|port|tls).*)")
@@ -91,7 +91,9 @@ class MindieEngine:
             text = self._installation(workplace).text(workplace)
         except ServiceoptError:
             return Survey(tuple(fields))
-        return narrowed(current_values(fields, text), text, self.options, workplace, guidance)
+        swapping = without_swapping(current_values(fields, text), text)
+        found = narrowed(swapping.fields, text, self.options, workplace, guidance)
+        return Survey(found.fields, (*swapping.remarks, *found.remarks))
 
     def problems(self, workplace: Workplace, managed: bool = True) -> list[Problem]:
         """As the interface says. `managed` false: nothing that only a launch needs is asked for."""

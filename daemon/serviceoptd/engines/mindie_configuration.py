@@ -143,11 +143,11 @@ def _after_space(text: str, start: int) -> int:
 
 
 def _missing(position: str, nearest: str, there: list[str], source: str) -> InvalidConfiguration:
-    where = f"`{nearest}` is there" if nearest else "its top level"
+    where = f"`{nearest}` is there and" if nearest else "its top level"
     shown = ", ".join(there[:12]) + (", ..." if len(there) > 12 else "")
     holds = f"holds {shown}" if there else "holds a value, and nothing below it"
     return InvalidConfiguration(
-        f"{source} has no `{position}`: {where} and {holds}",
+        f"{source} has no `{position}`: {where} {holds}",
         hint="correct config_position, or add the key to the file with the value that counts now",
     )
 

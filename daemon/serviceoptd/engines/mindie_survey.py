@@ -13,7 +13,7 @@ from serviceoptd.engines.interface import Problem, Survey, Workplace
 from serviceoptd.engines.mindie_bounds import USUAL_BLOCK, Bound, Lengths, bound, cache_of, memory_of
 from serviceoptd.engines.mindie_configuration import JsonText
 from serviceoptd.engines.mindie_deployment import read_model, tensor_parallel, weights_path, world_size
-from serviceoptd.engines.mindie_limits import BATCH, PREFILL_BATCH
+from serviceoptd.engines.mindie_limits import BATCH, PREEMPTED, PREFILL_BATCH
 from serviceoptd.engines.mindie_section import DEPLOYMENT, MODEL, SCHEDULE, MindieSection
 from serviceoptd.engines.program import located
 
@@ -37,6 +37,16 @@ def _with_current(field: Field, text: JsonText) -> Field:
     if field.dtype == "enum" and present not in (field.dtype_param or ()):
         return field
     return replace(field, value=present)
+
+
+def without_swapping(fields: Sequence[Field], text: JsonText) -> Survey:
+    """The fields with `maxPreemptCount` fixed at 0 where no memory is there to swap requests to (`cpuMemSize` 0)."""
+    field = next((each for each in fields if each.config_position == PREEMPTED), None)
+    if field is None or text.get(f"{MODEL}.cpuMemSize") != 0 or not field.min <= 0 < field.max:
+        return Survey(tuple(fields))
+    fixed = replace(field, min=0.0, max=0.0)
+    remark = _remark(field, "fixed at 0: cpuMemSize is 0 in config.json, so no request can be swapped out")
+    return Survey(tuple(fixed if each is field else each for each in fields), (remark,))
 
 
 def narrowed(

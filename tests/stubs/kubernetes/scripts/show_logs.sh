@@ -1,0 +1,2 @@
+# Never run: `kubectl logs` shows more of them.
+exit 1
