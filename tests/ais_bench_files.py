@@ -90,9 +90,12 @@ def a_result(
     return place
 
 
-def a_config_directory(root: Path, model: str = MODEL, dataset: str = DATASET) -> Path:
-    """`models` and `datasets` as AISBench looks for them: `chat` and `synthetic`."""
-    for path, text in ((root / "models/vllm_api/chat.py", model), (root / "datasets/synthetic/synthetic.py", dataset)):
+def a_config_directory(
+    root: Path, model: str = MODEL, dataset: str = DATASET, *, names: tuple[str, str] = ("chat", "synthetic")
+) -> Path:
+    """`models` and `datasets` as AISBench looks for them, with one file each."""
+    files = (root / f"models/vllm_api/{names[0]}.py", root / f"datasets/synthetic/{names[1]}.py")
+    for path, text in zip(files, (model, dataset), strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return root

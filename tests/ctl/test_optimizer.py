@@ -72,7 +72,6 @@ def test_the_log_level_goes_with_the_environment(submitted: Callable[..., dict[s
     [
         ((*VLLM, "-d", "multiple"), "`-d multiple` (several machines) comes with a later release"),
         ((*VLLM, "--deploy-policy", "multiple"), "`-d multiple`"),
-        ((*VLLM, "--pd", "disaggregation"), "`--pd disaggregation` comes with a later release"),
     ],
 )
 def test_what_comes_later_is_refused_in_one_sentence_that_names_the_option(

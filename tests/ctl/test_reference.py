@@ -16,7 +16,16 @@ from serviceoptctl.submission import submission
 from serviceoptd.domain.settings import Field
 
 DOCS = Path(__file__).parents[2] / "docs"
-OPEN = {"configuration", "load", "parts", "environment", "ttft", "tpot", "e2el", "itl"}  # keys are the user's or a statistic's
+OPEN = {
+    "configuration",
+    "load",
+    "parts",
+    "environment",
+    "ttft",
+    "tpot",
+    "e2el",
+    "itl",
+}  # keys are the user's or a statistic's
 
 
 def keys(document: Any) -> Iterator[str]:

@@ -54,7 +54,7 @@ def test_it_is_tuned_standalone_through_a_killed_process_and_a_killed_engine(
         "serviceoptctl", "run", "--standalone", *engines, environment=environment, log=tmp_path / "first.log",
         cwd=tmp_path,
     )  # fmt: skip
-    in_the_middle_of_a_measurement(read, finished=3)
+    in_the_middle_of_a_measurement(read, finished=3, alive=lambda: first.poll() is None)
     first.kill()
     first.wait()
     before = read()
@@ -66,7 +66,7 @@ def test_it_is_tuned_standalone_through_a_killed_process_and_a_killed_engine(
     )  # fmt: skip
     try:
         done = len(of_type(before, e.MeasurementFinished))
-        measurement = in_the_middle_of_a_measurement(read, finished=done + 2)
+        measurement = in_the_middle_of_a_measurement(read, finished=done + 2, alive=lambda: second.poll() is None)
         os.kill(service_of(read(), measurement), signal.SIGKILL)
         assert second.wait(timeout=WHOLE_RUN) == 0, (tmp_path / "second.log").read_text()
     finally:
@@ -129,13 +129,16 @@ def test_it_is_tuned_by_the_unit_through_a_killed_daemon_and_a_killed_engine(
     def read() -> list[Recorded]:
         return records(state)
 
-    in_the_middle_of_a_measurement(read, finished=3)
+    def active() -> bool:
+        return unit.show("ActiveState")["ActiveState"] == "active"
+
+    in_the_middle_of_a_measurement(read, finished=3, alive=active)
     unit.must("systemctl", "kill", "--kill-whom=main", "-s", "KILL", UNIT)
     unit.until(
         lambda: unit.show("NRestarts", "ActiveState") == {"NRestarts": "1", "ActiveState": "active"}, "a restart"
     )
     done = len(of_type(read(), e.MeasurementFinished))
-    measurement = in_the_middle_of_a_measurement(read, finished=done + 2)
+    measurement = in_the_middle_of_a_measurement(read, finished=done + 2, alive=active)
     unit.must("kill", "-KILL", str(service_of(read(), measurement)))
     unit.until(lambda: of_type(read(), e.RunFinished), "the end of the run", limit=WHOLE_RUN)
 

@@ -162,7 +162,7 @@ def wait_until_healthy(port: int, service: subprocess.Popen[bytes], limit: float
 
 
 def in_the_middle_of_a_measurement(
-    read: Callable[[], list[Recorded]], *, finished: int, limit: float = 900.0
+    read: Callable[[], list[Recorded]], *, finished: int, alive: Callable[[], bool], limit: float = 900.0
 ) -> e.MeasurementStarted:
     """Waits until at least so many measurements have finished and the next one has run for two seconds."""
     deadline = time.monotonic() + limit
@@ -172,6 +172,7 @@ def in_the_middle_of_a_measurement(
         last = recorded[-1] if recorded else None
         if last and done >= finished and isinstance(last.event, e.MeasurementStarted) and last.time < time.time() - 2:
             return last.event
+        assert alive(), "the daemon has ended"
         time.sleep(0.25)
     raise TimeoutError(f"no measurement under way after {finished} finished ones within {limit:g} s")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -57,9 +58,25 @@ class StubCluster:
         return {str(p.relative_to(self.scripts)): p.read_bytes() for p in self.scripts.rglob("*") if p.is_file()}
 
     def destroy(self) -> None:
-        """Ends what a failed test has left."""
-        for pid in self.living():
-            os.kill(pid, signal.SIGKILL)
+        """Ends the pods, and scripts that hang: what a killed supervisor, or a failed test, has left."""
+        for pid in [*self.living(), *self._asking()]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _asking(self) -> list[int]:
+        mark = f"STUB_CLUSTER={self.state}".encode()
+        return [
+            int(entry.name)
+            for entry in Path("/proc").iterdir()
+            if entry.name.isdigit() and mark in _environment(entry) and int(entry.name) != os.getpid()
+        ]
+
+
+def _environment(entry: Path) -> list[bytes]:
+    try:
+        return (entry / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def _lives(pid: int) -> bool:

@@ -77,7 +77,7 @@ def _show_summary(document: Document) -> None:
             ("note", document["assumed"]),
             ("objective", _objective(document["objective"])),
             ("budget", f"{budget['evaluations']} configurations, measured {_times(search['repeats'])} each{hours}"),
-            ("search", f"{search['strategy']}, {search['n_particles']} particles"),
+            ("search", f"{search['strategy']}, {search['n_particles']} particles{_rules(search['rules'])}"),
             ("space", _size(space)),
         ]
     )
@@ -102,6 +102,10 @@ def _objective(objective: Mapping[str, Any]) -> str:
     limits = [f"{slo['metric']} {slo['statistic']} <= {latency(slo['limit'])}" for slo in objective["slos"]]
     limits.append(f"success rate >= {objective['success_rate']:g}")
     return f"most {objective['maximise']}{per_device} with {', '.join(limits)}"
+
+
+def _rules(names: list[str]) -> str:
+    return f", judged by {', '.join(names)}" if names else ""
 
 
 def _times(repeats: int) -> str:

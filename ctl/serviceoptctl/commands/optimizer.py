@@ -76,7 +76,7 @@ def optimizer(
     """
     if alone and through_daemon:
         raise click.UsageError("--standalone and --daemon exclude each other")
-    _refuse_what_comes_later(deploy_policy, pd)
+    _refuse_what_comes_later(deploy_policy)
     body = submission(
         configuration=configuration,
         engine=engine,
@@ -112,8 +112,6 @@ def _daemon_if_any() -> Live | None:
     return live
 
 
-def _refuse_what_comes_later(deploy_policy: str, pd: str) -> None:
+def _refuse_what_comes_later(deploy_policy: str) -> None:
     if deploy_policy == "multiple":
         raise InvalidConfiguration("`-d multiple` (several machines) comes with a later release; use `-d single`")
-    if pd == "disaggregation":
-        raise InvalidConfiguration("`--pd disaggregation` comes with a later release; use `--pd competition`")

@@ -57,7 +57,7 @@ class AisBench:
             EnvironmentLacks: a configuration file is not there.
         """
         given, place = self.options.command, order.workplace
-        refuse_dotted_positions(order.fields, self.name)
+        refuse_dotted_positions([field for field in order.fields if field.load], self.name)
         values: dict[str, object] = {**order.configuration, "SEED": order.seed}
         environment = program.section_environment(self.options, place, values)
         environment |= arguments.field_environment(order.fields, order.configuration, load=True)

@@ -37,7 +37,7 @@ class CommandBenchmark:
             InvalidConfiguration: the table is missing, a name in it has no value, or a flag is given twice.
         """
         client, place = self._client(), order.workplace
-        refuse_dotted_positions(order.fields, self.name)
+        refuse_dotted_positions([field for field in order.fields if field.load], self.name)
         values = self._values(order)
         environment = program.section_environment(client, place, values)
         environment |= arguments.field_environment(order.fields, order.configuration, load=True)

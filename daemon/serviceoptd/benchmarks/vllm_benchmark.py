@@ -73,7 +73,7 @@ class VllmBenchmark:
             InvalidConfiguration: the port is a placeholder, or a flag is given twice.
         """
         given, place = self.options.command, order.workplace
-        refuse_dotted_positions(order.fields, self.name)
+        refuse_dotted_positions([field for field in order.fields if field.load], self.name)
         values: dict[str, object] = {**order.configuration, "SEED": order.seed}
         environment = program.section_environment(self.options, place, values)
         environment |= arguments.field_environment(order.fields, order.configuration, load=True)

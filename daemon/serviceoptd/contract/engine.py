@@ -108,7 +108,8 @@ class EngineContract:
 
     def test_its_problems_name_keys_of_its_own_section(self, tmp_path: Path) -> None:
         problems = self.make().problems(a_workplace(tmp_path))
-        assert all(problem.key.startswith(f"{self.engine.name}.") and problem.message for problem in problems)
+        table = getattr(self.engine, "table", self.engine.name)
+        assert all(problem.key.startswith(f"{table}.") and problem.message for problem in problems)
 
     def test_a_service_uses_at_least_one_device(self) -> None:
         assert self.make().devices(self.configuration) >= 1

@@ -11,7 +11,7 @@ import msgspec
 from serviceopt_journal.events import Configuration
 from serviceoptd.benchmarks.simulated import SimulatedBenchmark
 from serviceoptd.config.load import Loaded, load_text
-from serviceoptd.config.plugins import Plugins
+from serviceoptd.config.plugins import Plugins, tables_of
 from serviceoptd.domain.settings import LOAD_NAMES, Field
 from serviceoptd.domain.space import Space
 from serviceoptd.engines.simulated import SimulatedEngine
@@ -33,7 +33,7 @@ def loaded_with_client(client: type[Any], options: Mapping[str, Any]) -> Loaded:
 
 
 def _loaded(engine: str, benchmark: str, plugins: Plugins, options: Mapping[str, Any]) -> Loaded:
-    name = benchmark if engine == SimulatedEngine.name else engine
+    name = benchmark if engine == SimulatedEngine.name else tables_of(plugins, engine).section
     return load_text(
         "", engine=engine, benchmark=benchmark, environment={}, overrides={name: dict(options)}, installed=plugins
     )

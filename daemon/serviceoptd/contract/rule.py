@@ -11,22 +11,34 @@ from serviceopt_journal.events import Configuration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.config.plugins import RULE_GROUP
 from serviceoptd.contract.orders import VLLM_FIELDS
-from serviceoptd.contract.registration import registered
+from serviceoptd.contract.registration import loaded_with_engine, registered
 from serviceoptd.domain.objective import judge
 from serviceoptd.domain.settings import Budget, Field, Objective, RunSettings, Search
 from serviceoptd.domain.space import Space
+from serviceoptd.engines.interface import Engine
 from serviceoptd.rules.interface import Facts, Rejection, Result, Rule
 
 STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 class RuleContract:
-    """`rule` is the class; `fields` those of the engine that it knows, `options` its `[search.options.<rule>]`."""
+    """`rule` is the class, `engine` the one that it knows, `options` its `[search.options.<rule>]`.
+
+    The engine's default fields and section are what it judges by; `fields` and `engine_options` replace them. A rule for
+    any engine gets the fields of vLLM.
+    """
 
     rule: ClassVar[type[Rule]]
+    engine: ClassVar[type[Engine] | None] = None
     fields: ClassVar[tuple[Field, ...]] = VLLM_FIELDS
     options: ClassVar[dict[str, Any]] = {}
     engine_options: ClassVar[dict[str, Any]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.engine is not None and cls.fields is VLLM_FIELDS:
+            loaded = loaded_with_engine(cls.engine, cls.engine_options)
+            cls.fields, cls.engine_options = loaded.settings.fields, loaded.settings.engine_options
 
     def facts(self, *results: Result) -> Facts:
         """What the rule may know after these results."""

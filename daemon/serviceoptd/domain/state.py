@@ -9,7 +9,7 @@ import msgspec
 
 from serviceopt_journal.events import Configuration, EditedFile
 from serviceopt_journal.metrics import Metrics
-from serviceoptd.domain.objective import Judgement, aggregate, judge
+from serviceoptd.domain.objective import Judgement, aggregate, judge, rank
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space import Space
 
@@ -209,14 +209,17 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
         return judge(self.result_of(particle), self.settings.objective, measured.devices)
 
     def best(self) -> Particle | None:
-        """The measured particle that stands best by the present objective; the earlier one of equals.
+        """The measured particle that stands best by the present objective, hard; the earlier one of equals.
 
         Where the search used a sample of the data set, finalists that were measured with all of it come first.
         """
         measured = [p for p in self.particles.values() if p.matched is None and self.result_of(p) is not None]
         if self.settings.sample is not None:
             measured = [p for p in measured if p.origin in BEYOND_THE_SEARCH] or measured
-        return min(measured, key=lambda p: (self.judgement(p).fitness, p.number), default=None)
+        measured.sort(key=lambda p: p.number)
+        # By rank and not by fitness: also where the soft formula leads the search, who keeps the objectives wins.
+        order = rank([self.judgement(p) for p in measured])
+        return measured[order[0]] if order else None
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):

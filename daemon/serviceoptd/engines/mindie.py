@@ -30,7 +30,7 @@ from serviceoptd.engines.mindie_section import DEFAULT_SPACE, MODEL, MindieSecti
 from serviceoptd.engines.mindie_survey import current_values, narrowed, without_swapping
 
 READY = "Daemon start success!"
-WITHOUT_EFFECT = re.compile(r"LogConfig\..*|ServerConfig\.(?i:.*(address|port|tls).*)")
+WITHOUT_EFFECT = re.compile(r"LogConfig\..*|ServerConfig\.(?i:.*(address|port|tls|listening).*)")
 """Positions of config.json on which no measured value depends: logging, addresses, certificates."""
 
 

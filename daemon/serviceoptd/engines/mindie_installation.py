@@ -53,7 +53,7 @@ class Installation:
             EnvironmentLacks: it cannot be read.
             InvalidConfiguration: it is not JSON.
         """
-        content = workplace.originals.get(self.configuration)
+        content = workplace.originals.get(self.configuration.resolve())
         if content is None:
             try:
                 content = self.configuration.read_bytes()

@@ -61,16 +61,22 @@ def pods_in(text: str, prefix: str) -> list[Pod]:
 
 
 def _pod(item: dict[str, Any]) -> Pod:
-    metadata, status = item.get("metadata") or {}, item.get("status") or {}
-    containers = status.get("containerStatuses") or []
-    states = [container.get("state") or {} for container in containers]
+    metadata, status = _table(item.get("metadata")), _table(item.get("status"))
+    listed = status.get("containerStatuses")
+    containers = [_table(container) for container in listed] if isinstance(listed, list) else []
+    waiting = [_table(container.get("state")).get("waiting") for container in containers]
+    restarts = [container.get("restartCount") for container in containers]
     return Pod(
         name=str(metadata.get("name", "")),
         uid=str(metadata.get("uid", "")),
         phase=str(status.get("phase", "Unknown")),
-        restarts=sum(int(container.get("restartCount") or 0) for container in containers),
-        waiting=tuple(str(state["waiting"].get("reason", "waiting")) for state in states if state.get("waiting")),
+        restarts=sum(count for count in restarts if isinstance(count, int)),
+        waiting=tuple(str(_table(why).get("reason", "waiting")) for why in waiting if why),
     )
+
+
+def _table(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def repaired(configuration: Configuration, fields: Sequence[Field]) -> Configura
     if SELECTS in at and not values[at[SELECTS].name]:
         for position in ONLY_WHERE_IT_SELECTS:
             if position in at and (field := at[position]).dtype in ("int", "range", "float") and not _is_fixed(field):
-                values[field.name] = int(field.min) if field.min.is_integer() else field.min
+                values[field.name] = int(field.min) if float(field.min).is_integer() else field.min
     return values
 
 

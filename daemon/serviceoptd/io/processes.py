@@ -131,6 +131,7 @@ async def stop(
 
     The stop command, or SIGTERM to the process group; after `grace` seconds SIGKILL; then whatever still belongs to the
     launch gets SIGTERM and, LEFTOVER_GRACE later, SIGKILL. The cgroup (default: the one it was started in) is removed.
+    A child that somebody killed has its stop command run all the same.
     Cancelled, it kills all at once before it goes.
 
     Raises:
@@ -139,7 +140,11 @@ async def stop(
     begun = time.monotonic()
     launch = child.launch if cgroup is None else replace(child.launch, cgroup=cgroup)
     try:
+        was_killed = (child.exit_status or 0) < 0
         asked = child.alive and await _ask(child, grace, stop_command)
+        if was_killed and stop_command is not None:
+            # It could not end what it stood for, such as a container or pods: these are no processes of ours.
+            await _stop_command_succeeds(child, grace, stop_command)
         forced = child.alive and not await _ends_within(child, begun + grace - time.monotonic())
         if forced:
             if launch.cgroup is not None:

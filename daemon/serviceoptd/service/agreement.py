@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from serviceoptd.config import plugins
 from serviceoptd.config.placeholders import PLACEHOLDERS
 from serviceoptd.domain.settings import Field, RunSettings
 from serviceoptd.domain.space import Space
 
+SLO_KEYS = {"ttft": "ttft_slo", "tpot": "tpot_slo", "e2el": "e2e_slo"}
 _EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, never listened on
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -30,6 +32,7 @@ def disagreements(settings: RunSettings, space: Space) -> tuple[Disagreement, ..
         *_client_and_service(settings),
         *_foreign_service(settings, space),
         *_statistics(settings),
+        *_reported(settings),
         *_never(space),
     )
 
@@ -141,6 +144,25 @@ def _statistics(settings: RunSettings) -> Iterator[Disagreement]:
             )
 
 
+def _reported(settings: RunSettings) -> Iterator[Disagreement]:
+    """A client may say which statistics it reports, in `statistics` of its class; it has no others to judge by."""
+    try:
+        reported = getattr(plugins.benchmark_class(settings.benchmark), "statistics", None)
+    except (KeyError, plugins.BrokenPlugin):
+        return  # told where the configuration is loaded
+    if reported is None:
+        return
+    allowed = "one of " + ", ".join(sorted(reported))
+    for slo in settings.objective.slos:
+        if slo.statistic not in reported:
+            message = f"`{settings.benchmark}` does not report {slo.statistic} of {slo.metric}"
+            yield Disagreement(SLO_KEYS[slo.metric], message, allowed)
+    if settings.objective.maximise == "goodput" and "goodput" not in reported:
+        yield Disagreement(
+            "objective", f"`{settings.benchmark}` does not report goodput", "generate_speed or throughput"
+        )
+
+
 def _names(metrics: Mapping[str, Any]) -> set[str]:
     """The metrics' names, whether written as `"ttft.mean"` or as a table of tables."""
     found = set()
@@ -194,7 +216,7 @@ def _budget(settings: RunSettings, space: Space) -> Iterator[Disagreement]:
 
 
 def _first(space: Space) -> Iterator[Disagreement]:
-    first = space.repair({})
+    first = Space(space.fields).repair({})  # what an engine itself makes of it is no mistake of the configuration
     for field in space.fields:
         moved = field.value is not None and not isinstance(field.value, bool) and first[field.name] != field.value
         if moved and field.constant is None and field.min != field.max:

@@ -14,7 +14,7 @@ from serviceopt_journal.events import Configuration
 from serviceoptd.benchmarks.interface import MeasurementOrder, MeasurementPlan
 from serviceoptd.config import plugins
 from serviceoptd.config.load import Loaded, load
-from serviceoptd.config.masking import mask, mask_argv
+from serviceoptd.config.masking import mask, mask_argv, mask_text
 from serviceoptd.config.problems import ConfigProblem
 from serviceoptd.config.source import parse
 from serviceoptd.domain.load import load_of
@@ -34,7 +34,7 @@ class Planned:
     argv: tuple[str, ...]
     working_directory: str
     environment: dict[str, str] = field(default_factory=dict)  # what is set beyond the submitter's
-    files: dict[str, str] = field(default_factory=dict)  # path -> content that would be written before
+    files: dict[str, str] = field(default_factory=dict)  # path -> content that would be written before, edits included
     ready: str = ""  # when the service counts as ready
 
     def document(self) -> dict[str, Any]:
@@ -143,6 +143,7 @@ def summary(checked: Checked) -> dict[str, Any]:
             "strategy": settings.search.strategy,
             "n_particles": settings.search.n_particles,
             "repeats": settings.measuring.repeats,
+            "rules": list(settings.search.rules),
         },
     }
 
@@ -216,10 +217,12 @@ def dry_run(
 
 def first_commands(plans: Plans) -> tuple[Planned, ...]:
     """The same for people: secrets masked, with when the service counts as ready."""
-    return tuple(
-        _planned(role, command, plans.workplace, _readiness(plans.service) if role == "service" else "")
-        for role, command in plans.commands()
-    )
+    found: list[Planned] = []
+    for role, command in plans.commands():
+        is_service = role == "service"
+        shown = replace(command, files={**command.files, **plans.service.edits}) if is_service else command
+        found.append(_planned(role, shown, plans.workplace, _readiness(plans.service) if is_service else ""))
+    return tuple(found)
 
 
 def _planned(role: str, command: Command, workplace: Workplace, ready: str) -> Planned:
@@ -228,7 +231,7 @@ def _planned(role: str, command: Command, workplace: Workplace, ready: str) -> P
         argv=mask_argv(command.argv),
         working_directory=str(command.working_directory or workplace.working_directory),
         environment={name: mask(name, value) for name, value in command.environment.items()},
-        files={str(path): content.decode(errors="replace") for path, content in command.files.items()},
+        files={str(path): mask_text(content.decode(errors="replace")) for path, content in command.files.items()},
         ready=ready,
     )
 

@@ -286,10 +286,12 @@ def needed(loaded: Loaded, around: Surroundings) -> Needs:
     settings = loaded.settings
     environment = around.children(settings.path_prefix)
     commands: list[list[str]] = []
+    edits: Mapping[Path, bytes] = {}
     with contextlib.suppress(ServiceoptError):  # `examine` has told
         plans = _plans(loaded, around)
+        edits = plans.service.edits
         for _, command in plans.commands():
             directory = command.working_directory or around.working_directory
             program = find_program(command.argv[0], {**environment, **command.environment}, directory)
             commands.append([str(program), *command.argv[1:]])
-    return needs(settings, commands, around.working_directory)
+    return needs(settings, commands, around.working_directory, edits=edits)

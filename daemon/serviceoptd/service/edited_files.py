@@ -83,13 +83,16 @@ def edited_now(state: State) -> tuple[EditedFile, ...]:
 
 
 def contents_before(edited: Iterable[EditedFile], artefacts: ArtefactStore) -> dict[Path, bytes]:
-    """What the files held before a launch of ours edited them; without those that are not edited (any more)."""
+    """What the files held before a launch of ours edited them; without those that are not edited (any more).
+
+    Each under the path that the launch used and under that of the file itself.
+    """
     found: dict[Path, bytes] = {}
     for file in edited:
         with suppress(OSError, ServiceoptError):
             if hashlib.sha256(Path(file.path).read_bytes()).hexdigest() == file.edited_sha256:
                 with artefacts.open(file.original_sha256) as original:
-                    found[Path(file.path)] = original.read()
+                    found |= dict.fromkeys((Path(file.path), Path(file.path).resolve()), original.read())
     return found
 
 

@@ -92,6 +92,9 @@ async def launch(context: Context, run: RunState, action: Launch, announce: Call
     cgroup = cgroups.path_of(context.cgroups, launch_id) if context.cgroups and plan.command else None
     memory = await memory_in_use(workplace.environment) if plan.command else {}
     edited = originals(plan.edits, context.artefacts)
+    if run.settings.backup:  # finds what the files held by the hash in the event
+        for content in plan.edits.values():
+            context.artefacts.keep(content)
     announcement = _announcement(announced, plan, workplace, log, cgroup, memory)
     await context.ledger.commit(replace(announcement, edited_files=edited))
     live = LiveService(

@@ -15,6 +15,7 @@ from serviceopt_journal.events import (
     RunCancelRequested,
     RunFinished,
     RunPaused,
+    RunResumed,
     RunStarted,
 )
 from serviceoptd.config import plugins
@@ -49,6 +50,7 @@ class Loop:
         self._rejections = Rejections()
         self._live: LiveService | None = None
         self._exhausted: set[int] = set()
+        self._stuck: set[int] = set()  # runs whose launch could not be closed: until somebody resumes or cancels them
         self.stopping = ""
         self.draining = False
         context.ledger.listen(self._notice)
@@ -127,8 +129,8 @@ class Loop:
             fresh = self._state.runs[run.number]
             await self._close(fresh, self.stopping or fresh.reason or "cancelled")
         except (EnvironmentLacks, InvalidConfiguration) as lacking:
-            await self._close(self._state.runs[run.number], str(lacking))
-            await self._hold(run, f"{lacking} ({lacking.hint})" if lacking.hint else str(lacking))
+            if await self._close(self._state.runs[run.number], str(lacking)):
+                await self._hold(run, _with_hint(lacking))
         except (JournalFull, OSError) as error:  # of a commit only when we are stopping: otherwise the ledger waits
             if self.stopping or getattr(error, "errno", errno.ENOSPC) not in NO_ROOM:
                 raise
@@ -180,15 +182,24 @@ class Loop:
     def _announce(self, live: LiveService) -> None:
         self._live = live
 
-    async def _close(self, run: RunState, reason: str) -> None:
-        """Ends what is alive and closes what was announced."""
-        if self._live is not None:
-            await interrupt_service(self._context, run, self._live, reason)
-            self._live = None
-            return
-        evaluation = run.evaluation
-        if evaluation is not None and evaluation.announced:
-            await recover(self._context, run)
+    async def _close(self, run: RunState, reason: str) -> bool:
+        """Ends what is alive and closes what was announced.
+
+        False: a file of the user's could not be put back. The service is over all the same, the launch stays
+        announced, the run is held, and recovery tries again when it is resumed.
+        """
+        try:
+            if self._live is not None:
+                await interrupt_service(self._context, run, self._live, reason)
+            elif run.evaluation is not None and run.evaluation.announced:
+                await recover(self._context, run)
+        except EnvironmentLacks as lacking:
+            self._stuck.add(run.number)
+            self._live = None  # its process has ended before its files are put back
+            await self._hold(run, _with_hint(lacking))
+            return False
+        self._live = None
+        return True
 
     async def _hold(self, run: RunState, reason: str) -> None:
         await self._context.ledger.commit(RunPaused(run=run.number, reason=reason, held=True))
@@ -210,7 +221,8 @@ class Loop:
         queue = self._state.queue()
         if self._live is not None:
             return self._state.runs[self._live.run]
-        return next((run for run in queue if not run.paused or run.cancel_requested), None)
+        due = (run for run in queue if not run.paused or run.cancel_requested)
+        return next((run for run in due if run.number not in self._stuck), None)
 
     def _active_seconds(self, run: RunState) -> float:
         state = self._state
@@ -220,9 +232,15 @@ class Loop:
         event = recorded.event
         if isinstance(event, RunCancelRequested) and self._live is not None and self._live.run == event.run:
             self._context.interrupt.set()
+        if isinstance(event, RunResumed | RunCancelRequested):
+            self._stuck.discard(event.run)
         if isinstance(event, EvaluationInterrupted):
             self._exhausted.discard(event.run)
 
     @property
     def _state(self) -> State:
         return self._context.ledger.state
+
+
+def _with_hint(lacking: ServiceoptError) -> str:
+    return f"{lacking} ({lacking.hint})" if lacking.hint else str(lacking)

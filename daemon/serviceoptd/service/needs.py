@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,8 +12,8 @@ from typing import Any
 
 from serviceoptd.domain.settings import RunSettings
 
-WRITTEN = frozenset({"config_path", "config_bak_path"})
-"""Keys of an engine's section whose file is changed for each evaluation (and put back afterwards)."""
+WRITTEN = frozenset({"config_path", "kubectl_default_path"})
+"""Keys of an engine's section that name a file, or a directory of files, that each evaluation changes (and puts back)."""
 
 LINKS_LOOKED_AT = 10_000  # entries of a directory; a model has dozens, a mistaken `/` has millions
 
@@ -59,12 +60,18 @@ def needs(
     commands: Sequence[Sequence[str]],
     working_directory: Path,
     *,
+    edits: Mapping[Path, bytes] | None = None,
     devices_directory: Path = Path("/dev"),
 ) -> Needs:
-    """What the settings and these command lines (programs as absolute paths) refer to, as far as it exists here."""
+    """What the settings and these command lines (programs as absolute paths) refer to, as far as it exists here.
+
+    `edits`: files that a launch changes, with their new content; what a JSON one names is needed too, a model above all.
+    """
     options = (settings.engine_options, settings.benchmark_options)
     named = [*(text for each in options for _, text in _texts(each)), *(word for argv in commands for word in argv)]
+    named += [text for content in (edits or {}).values() for _, text in _texts(_document(content))]
     written = {text for each in options for key, text in _texts(each) if key in WRITTEN and Path(text).is_absolute()}
+    written |= {str(path.resolve().parent) for path in edits or {}}  # replaced by a file that is made beside it
     found = {path for text in named for path in _paths(text, working_directory)}
     programs = {argv[0] for argv in commands if argv and os.access(argv[0], os.X_OK)}
     read = {root for path in found | programs for root in roots(Path(path))}
@@ -74,6 +81,13 @@ def needs(
         enter=(str(working_directory),),
         devices=accelerators(devices_directory),
     )
+
+
+def _document(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
 
 
 def accelerators(devices_directory: Path = Path("/dev")) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from serviceoptd.service.context import PRIVATE_OPTIONS, Context
 from serviceoptd.service.identity import measurement_identity, measurement_parts, run_identity
 from serviceoptd.service.surveying import search_space, surveyed
 
+SEPARATED_MINDIE = "mindie_kubernetes"
 NO_PREDECESSOR = "no earlier run has this identity: a new one starts"
 
 
@@ -106,7 +107,7 @@ def prepare(
     loaded = load_text(
         submission.configuration_text,
         path,
-        engine=submission.engine,
+        engine=_engine_of(submission),
         benchmark=submission.benchmark,
         environment=submission.environment,
     )
@@ -157,11 +158,22 @@ def _refuse_what_comes_later(submission: Submission) -> None:
             "release",
             hint="use --deploy_policy single",
         )
-    if submission.pd == "disaggregation":
-        raise InvalidConfiguration(
-            "--pd disaggregation is not supported yet: prefill and decode on separate instances come with a later release",
-            hint="use --pd competition",
-        )
+
+
+def _engine_of(submission: Submission) -> str | None:
+    """The engine that is meant: of MindIE there is one for each way to run prefill and decode.
+
+    Raises:
+        InvalidConfiguration: the one that was named runs both on the same instances.
+    """
+    if submission.pd == "competition":
+        return submission.engine
+    if submission.engine in (None, "mindie", SEPARATED_MINDIE):
+        return SEPARATED_MINDIE
+    raise InvalidConfiguration(
+        f"--pd disaggregation is for the engine mindie; {submission.engine} does not deploy separate instances itself",
+        hint="docs/disaggregation.md shows how the `command` engine tunes the ratio of vLLM instances behind a proxy",
+    )
 
 
 def _refuse(problems: list[Problem]) -> None:

@@ -224,7 +224,7 @@ def test_requests_that_failed_among_others_lower_the_success_rate(tmp_path: Path
 
 
 def test_when_every_request_failed_the_reason_is_what_the_service_answered(tmp_path: Path) -> None:
-    with pytest.raises(UnusableResult, match="none of 10 requests completed: HTTPStatusError.*'500'") as error:
+    with pytest.raises(UnusableResult, match=r"none of 10 requests completed: HTTPStatusError.*'500'") as error:
         read(tmp_path, a_document([], [an_error(number) for number in range(10)]))
     assert "Traceback" not in error.value.message
 

@@ -16,6 +16,7 @@ from serviceoptd.config.plugins import Plugins
 from serviceoptd.config.problems import ConfigurationErrors
 from serviceoptd.engines.interface import Options, ProcessOptions
 from serviceoptd.engines.mindie import MindieEngine
+from serviceoptd.engines.mindie_kubernetes import MindieKubernetesEngine
 
 SEQUENCES = {"name": "MAX_NUM_SEQS", "min": 32, "max": 512, "dtype": "int", "value": 64}
 CONCURRENCY = {"name": "CONCURRENCY", "min": 1, "max": 1000, "dtype": "int", "value": 100}
@@ -88,7 +89,9 @@ Refuse = Callable[..., list[str]]
 
 @pytest.fixture(scope="session")
 def plugins() -> Plugins:
-    return Plugins.of([Vllm, Simulated, MindieEngine], [VllmBenchmark, SimulatedClient, AisBench])
+    return Plugins.of(
+        [Vllm, Simulated, MindieEngine, MindieKubernetesEngine], [VllmBenchmark, SimulatedClient, AisBench]
+    )
 
 
 @pytest.fixture

@@ -82,8 +82,8 @@ max = 1
         "mindie.target_field[0].min",
     ]  # fmt: skip
     assert (
-        messages[0]
-        == "command line: engine: engine `vlm` is not installed, did you mean `vllm`?; available: mindie, simulated, vllm"
+        messages[0] == "command line: engine: engine `vlm` is not installed, did you mean `vllm`?; "
+        "available: mindie, mindie_kubernetes, simulated, vllm"
     )
 
 

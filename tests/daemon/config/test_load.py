@@ -41,7 +41,7 @@ def test_the_defaults_of_the_predecessor_load_as_they_are(load: Any) -> None:
     assert loaded.settings.service_errors.fatal == {"out_of_memory": (), "device_error": ()}
     assert loaded.warnings == ()
     assert loaded.settings.measuring.sample_size == 1000
-    assert loaded.sections == ("mindie", "ais_bench", "vllm_benchmark", "vllm")
+    assert loaded.sections == ("mindie", "ais_bench", "vllm_benchmark", "vllm", "kubectl")
     assert loaded.assumed.endswith("config.toml describes mindie, vllm: choose with -e")
 
 

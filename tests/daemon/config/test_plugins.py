@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from serviceoptd.config.plugins import BrokenPlugin, Plugins
+from serviceopt_journal.errors import InvalidConfiguration
+from serviceoptd.config.plugins import BrokenPlugin, Plugins, blaming
 
 
 class Good:
@@ -47,3 +48,36 @@ def test_a_plugin_that_is_not_one_says_what_it_lacks(with_broken: Plugins) -> No
     with pytest.raises(KeyError):
         with_broken.engine("absent")
     assert with_broken.engine_names == ("acme", "good", "simulated")
+
+
+class Judging:
+    name = "judging"
+
+    def judge(self, configuration: object, facts: object) -> None: ...
+
+
+def test_rules_are_chosen_by_name_and_each_of_them_once(load: Any, refused: Any, plugins: Plugins) -> None:
+    known = Plugins.of([plugins.engine("simulated")], [plugins.benchmark("simulated")], [Judging])
+    assert load('[search]\nrules = ["judging"]', installed=known).settings.search.rules == ("judging",)
+    assert load("", installed=known).settings.search.rules == ()
+    assert refused('[search]\nrules = ["juding"]', installed=known) == [
+        'config.toml:2: search.rules[0]: "juding" is not installed, did you mean `judging`?; one of judging'
+    ]
+    assert refused('[search]\nrules = ["judging", "judging"]', installed=known) == [
+        'config.toml:2: search.rules[1]: "judging" is there twice; each rule once'
+    ]
+
+
+def test_what_another_hides_is_told_with_the_broken_ones(load: Any, plugins: Plugins) -> None:
+    simulated, client = plugins.engine("simulated"), plugins.benchmark("simulated")
+    sentence = "engine `simulated` of acme 1.0 is not used: the built-in one has the same name"
+    known = Plugins({"simulated": lambda: simulated}, {"simulated": lambda: client}, hidden=(sentence,))
+    assert [str(warning) for warning in load("", installed=known).warnings] == [f"config.toml: {sentence}"]
+
+
+def test_a_failure_inside_a_plugin_names_it_and_the_place() -> None:
+    with pytest.raises(BrokenPlugin, match=r"rule `acme` failed: KeyError: 'x' \(.*test_plugins.py:\d+\)"):  # noqa: SIM117
+        with blaming("rule", "acme"):
+            raise KeyError("x")
+    with pytest.raises(InvalidConfiguration, match="ours"), blaming("rule", "acme"):
+        raise InvalidConfiguration("ours")

@@ -36,7 +36,7 @@ def commands(name: str, tmp_path: Path) -> list[tuple[str, ...]]:
     return [plan.command.argv for plan in (service, client) if plan.command is not None]
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", [*SHIPPED, "ais-bench"])
 def test_it_loads_without_a_warning_or_a_placeholder(name: str) -> None:
     result = load(EXAMPLES / f"{name}.toml", environment={"PATH": "/usr/bin:/bin"})
     assert (result.warnings, result.placeholders, result.assumed) == ((), (), "")

@@ -12,11 +12,16 @@ import pytest
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceopt_journal.events import Configuration
+from serviceoptd.config.load import load_text
+from serviceoptd.config.reload import changes
 from serviceoptd.contract.engine import EngineContract
 from serviceoptd.contract.orders import a_field, a_program, a_service_order, a_workplace
 from serviceoptd.domain.settings import Field
+from serviceoptd.domain.space import Space
 from serviceoptd.engines.interface import HttpProbe, LogProbe, Repairing, ServicePlan, Surveying, Workplace
 from serviceoptd.engines.mindie import MindieEngine
+from serviceoptd.service.identity import measurement_parts
+from serviceoptd.service.surveying import search_space, surveyed
 from stubs.mindie_home import a_configuration, a_mindie, a_model
 
 HEALTH = HttpProbe("127.0.0.1", 1026, "/v2/health/ready")
@@ -97,7 +102,7 @@ def test_the_server_of_the_wheel_has_its_configuration_in_its_own_home(tmp_path:
 
 def test_the_root_is_where_mindie_is_usually_installed(tmp_path: Path) -> None:
     with pytest.raises(
-        EnvironmentLacks, match="/usr/local/Ascend/mindie/latest/mindie-service/conf/config.json"
+        EnvironmentLacks, match=r"/usr/local/Ascend/mindie/latest/mindie-service/conf/config\.json"
     ) as lack:
         an_engine().plan(a_service_order(a_workplace(tmp_path), {}, ()))
     assert "MIES_INSTALL_PATH" in lack.value.hint
@@ -155,7 +160,9 @@ def test_a_field_of_the_load_cannot_be_written_into_the_services_file(tmp_path: 
 
 def test_two_fields_at_one_position_are_refused_by_name(tmp_path: Path, config: Path) -> None:
     again = a_field("again", BATCH.config_position)
-    with pytest.raises(InvalidConfiguration, match="max_batch_size and again are both written to `BackendConfig.Sched"):
+    with pytest.raises(
+        InvalidConfiguration, match=r"max_batch_size and again are both written to `BackendConfig\.Sched"
+    ):
         planned(tmp_path, {"max_batch_size": 64, "again": 65}, BATCH, again)
 
 
@@ -235,7 +242,7 @@ def test_a_file_that_is_edited_now_is_planned_from_as_its_user_left_it(tmp_path:
     original = config.read_bytes()
     config.write_bytes(original.replace(b'"maxBatchSize" : 200', b'"maxBatchSize" : 999'))
     place = place_of(tmp_path)
-    place = Workplace(place.directory, place.working_directory, place.environment, {config: original})
+    place = Workplace(place.directory, place.working_directory, place.environment, {config.resolve(): original})
     plan = an_engine().plan(a_service_order(place, {"support_select_batch": True}, (SELECT,)))
     assert edited(plan)["BackendConfig"]["ScheduleConfig"]["maxBatchSize"] == 200
     (field,) = an_engine().surveyed((BATCH,), place, {"theory_guided_enable": False}).fields
@@ -269,7 +276,7 @@ def test_everything_that_is_missing_is_told(tmp_path: Path) -> None:
 def test_a_model_that_is_not_there_is_told_with_the_file_that_names_it(tmp_path: Path, config: Path) -> None:
     config.write_text(a_configuration(tmp_path / "gone"))
     (problem,) = an_engine().problems(place_of(tmp_path))
-    assert problem.message == f"the model of {config}: {tmp_path}/gone does not exist"
+    assert problem.message.startswith(f"the model of {config}: {tmp_path}/gone does not exist")
 
 
 def test_a_file_that_is_no_json_is_told_with_its_place(tmp_path: Path, config: Path) -> None:
@@ -310,3 +317,49 @@ def test_the_models_directory_may_be_relative_to_the_submitter(tmp_path: Path, c
     a_model(place.working_directory / "here")
     config.write_text(a_configuration(Path("./here")).replace('"here"', '"./here"'))
     assert an_engine().problems(place) == []
+
+
+def test_the_example_of_the_documentation_loads_and_its_commands_can_be_planned(tmp_path: Path, config: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "examples" / "mindie.toml").read_text()
+    loaded = load_text(text, environment={"PATH": "/usr/bin:/bin"})
+    assert (loaded.warnings, loaded.placeholders, loaded.assumed) == ((), (), "")
+    engine = MindieEngine(loaded.settings.engine_options)
+    place = place_of(tmp_path)
+    settings, remarks = surveyed(loaded.settings, engine, place)
+    assert settings.as_written == loaded.settings.fields
+    assert "device_memory" not in remarks[0].message
+    current = search_space(Space.of(settings.fields), engine).current()
+    assert current is not None
+    plan = engine.plan(a_service_order(place, current, settings.fields))
+    assert edited(plan)["BackendConfig"]["ScheduleConfig"]["maxBatchSize"] == 200
+    assert changes(settings, loaded.settings) == ({}, [])  # read again, it is the configuration of that very run
+
+
+def test_the_current_setting_edits_nothing_but_what_has_no_effect(tmp_path: Path, config: Path) -> None:
+    place = place_of(tmp_path)
+    fields = an_engine().surveyed(DEFAULT_FIELDS, place, {}).fields
+    current = search_space(Space.of(fields), an_engine()).current()
+    assert current is not None
+    before = json.loads(config.read_text())["BackendConfig"]["ScheduleConfig"]
+    after = edited(an_engine().plan(a_service_order(place, current, fields)))["BackendConfig"]["ScheduleConfig"]
+    assert {key: (before[key], after[key]) for key in before if before[key] != after[key]} == {
+        "prefillTimeMsPerReq": (150, 0),
+        "decodeTimeMsPerReq": (50, 0),
+    }
+
+
+def test_what_a_field_decides_is_no_part_of_the_measurement_identity(tmp_path: Path, config: Path) -> None:
+    settings = load_text('engine = "mindie"\nbenchmark = "ais_bench"', environment={}).settings
+
+    def parts() -> dict[str, str]:
+        return measurement_parts(settings, an_engine().identity(place_of(tmp_path)), {})
+
+    before = parts()
+    config.write_text(config.read_text().replace('"maxBatchSize" : 200', '"maxBatchSize" : 64'))
+    config.write_text(config.read_text().replace('"port" : 1025', '"port" : 1999'))
+    assert parts() == before
+    config.write_text(config.read_text().replace('"maxIterTimes" : 512', '"maxIterTimes" : 1024'))
+    changed = parts()
+    assert {key for key in changed if changed[key] != before[key]} == {
+        "engine.BackendConfig.ScheduleConfig.maxIterTimes"
+    }

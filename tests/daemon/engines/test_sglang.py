@@ -10,10 +10,12 @@ from pydantic import ValidationError
 
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration
+from serviceoptd.config.load import load
 from serviceoptd.contract import EngineContract
 from serviceoptd.contract.orders import a_field, a_program, a_service_order, a_workplace
 from serviceoptd.contract.registration import default_fields
 from serviceoptd.domain.settings import Field
+from serviceoptd.domain.space import Space
 from serviceoptd.engines.interface import HttpProbe, ServicePlan
 from serviceoptd.engines.sglang import SglangEngine
 
@@ -171,3 +173,15 @@ def test_a_wrapper_script_may_stand_for_the_program(tmp_path: Path) -> None:
 def test_misspelt_keys_do_not_load() -> None:
     with pytest.raises(ValidationError):
         SglangEngine.section.model_validate({"comand": {}})
+
+
+def test_the_example_with_guidellm_loads_and_starts_both(tmp_path: Path) -> None:
+    example = Path(__file__).parents[3] / "docs" / "examples" / "sglang-guidellm.toml"
+    loaded = load(example, environment={"PATH": "/usr/bin:/bin"})
+    assert (loaded.warnings, loaded.placeholders, loaded.assumed) == ((), (), "")
+    settings = loaded.settings
+    current = Space.of(settings.fields).current()
+    plan = SglangEngine(settings.engine_options).plan(a_service_order(a_workplace(tmp_path), current, settings.fields))
+    assert argv_of(plan)[0] == "/opt/sglang/bin/python3"
+    assert argv_of(plan)[-4:] == ["--schedule-conservativeness", "1", "--schedule-policy", "lpm"]
+    assert settings.benchmark == "guidellm"

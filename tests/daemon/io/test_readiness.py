@@ -7,7 +7,7 @@ import pytest
 
 from child_stage import Stage
 from serviceoptd.domain.settings import LogPatterns
-from serviceoptd.engines.interface import HttpProbe, LogProbe
+from serviceoptd.engines.interface import HttpProbe, LogProbe, Probe
 from serviceoptd.io.child import Child
 from serviceoptd.io.log_follower import LogFollower
 from serviceoptd.io.processes import stop
@@ -33,7 +33,7 @@ def a_free_port() -> int:
 
 
 def wait_for(
-    stage: Stage, probe: HttpProbe | LogProbe | None, code: str, *arguments: str, limit: float = 20.0
+    stage: Stage, probe: Probe | tuple[Probe, ...] | None, code: str, *arguments: str, limit: float = 20.0
 ) -> Readiness:
     async def run() -> Readiness:
         child = await stage.start(code, *arguments)
@@ -162,3 +162,27 @@ def test_a_client_is_watched_until_it_ends_or_logs_a_pattern(
         await stop(child, grace=10)
 
     asyncio.run(run())
+
+
+def test_of_several_probes_each_has_to_be_good_in_any_order(stage: Stage) -> None:
+    port = a_free_port()
+    probes = (LogProbe("start success!"), HttpProbe("127.0.0.1", port, "/health"))
+    late_line = "import threading, time\nthreading.Timer(0.4, lambda: print('start success!', flush=True)).start()"
+    found = wait_for(stage, probes, late_line + "\n" + SERVER, str(port))
+    assert found.ready
+    assert "GET /health" in stage.printed().partition("start success!")[0]  # good before the line came, and remembered
+
+
+def test_one_good_probe_of_two_is_not_ready(stage: Stage) -> None:
+    port = a_free_port()
+    answers_only = (LogProbe("never said"), HttpProbe("127.0.0.1", port, "/health"))
+    assert wait_for(stage, answers_only, SERVER, str(port), limit=1.0).kind == "timeout"
+    says_only = (LogProbe("start success!"), HttpProbe("127.0.0.1", a_free_port(), "/health"))
+    code = "import time; print('start success!', flush=True); time.sleep(60)"
+    assert wait_for(stage, says_only, code, limit=1.0).kind == "timeout"
+
+
+def test_the_end_of_the_child_ends_the_wait_for_the_other_probe(stage: Stage) -> None:
+    probes = (LogProbe("start success!"), HttpProbe("127.0.0.1", a_free_port(), "/health"))
+    found = wait_for(stage, probes, "print('start success!', flush=True); raise SystemExit(3)")
+    assert (found.kind, found.exit_status) == ("exited", 3)

@@ -6,16 +6,20 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ais_bench_files import a_config_directory
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceoptd.config.masking import MASK
 from serviceoptd.domain.settings import Budget, Field, Objective, RunSettings, Search, Slo
 from serviceoptd.domain.space import Space
 from serviceoptd.service.agreement import disagreements, remarks
 from serviceoptd.service.checking import Checked, check, first_commands, first_plans, summary
+from stubs.kubernetes_scenario import STUBS as KUBERNETES
+from stubs.mindie_home import a_mindie
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.toml"))
@@ -202,11 +206,38 @@ def test_the_summary_tells_what_restarts_the_service_and_how_large_the_space_is(
     assert document["budget"]["evaluations"] == 50
 
 
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('ttft_slo = "p95:1"', "config.toml:1: ttft_slo: `ais_bench` does not report p95 of ttft"),
+        ('e2e_slo = "p99.9:1"', "config.toml:1: e2e_slo: `ais_bench` does not report p99.9 of e2el"),
+        ('objective = "goodput"\ntpot_slo = 1', "config.toml:1: objective: `ais_bench` does not report goodput"),
+        ('ttft_slo = "p90:1"\ntpot_slo = "median:1"\ne2e_slo = "max:9"', ""),
+    ],
+)
+def test_a_statistic_that_the_client_does_not_report_is_a_problem(tmp_path: Path, line: str, problem: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(
+        f"{line}\n[vllm.command]\nport = 8000\nmodel = 'm'\nserved_model_name = 'm'\n[ais_bench.command]\n"
+        "models = 'chat'\ndatasets = 'synthetic'\n"
+    )
+    found = check(path, engine="vllm", benchmark="ais_bench", environment={}).unusable
+    assert [problem] * len(found) == [str(each)[str(each).index("config.toml") :].split("; ")[0] for each in found]
+    assert len(found) == bool(problem)
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_every_example_of_the_documentation_agrees_with_itself(path: Path, tmp_path: Path) -> None:
     found = checked(path, engine=None)
     assert found.unusable == ()
+    a_config_directory(tmp_path / "configs", names=("vllm_api_stream_chat", "gsm8k_gen_0_shot_cot_str_perf"))
+    a_mindie(tmp_path / "mindie-service")
+    installed = {"MIES_INSTALL_PATH": str(tmp_path / "mindie-service")}
+    settings = found.loaded.settings
+    if "kubectl_default_path" in settings.engine_options:
+        scripts = {**settings.engine_options, "kubectl_default_path": str(KUBERNETES / "scripts")}
+        settings = msgspec.structs.replace(settings, engine_options=scripts)
     plans = first_plans(
-        found.loaded.settings, found.space, environment={}, working_directory=tmp_path, state=tmp_path / "state"
+        settings, found.space, environment=installed, working_directory=tmp_path, state=tmp_path / "state"
     )
-    assert bool(first_commands(plans)) == (found.loaded.settings.engine != "simulated")
+    assert bool(first_commands(plans)) == (settings.engine != "simulated")

@@ -13,8 +13,9 @@ import pytest
 
 from serviceopt_journal.places import Places
 from serviceoptd.config.load import load_text
-from serviceoptd.service.doctor import Surroundings, examine
+from serviceoptd.service.doctor import Surroundings, examine, needed
 from serviceoptd.service.finding import Finding
+from stubs.mindie_home import a_mindie
 
 CONFIGURATION = """
 engine = "vllm"
@@ -141,3 +142,14 @@ def test_devices_are_those_that_the_driver_tells(tmp_path: Path, program: Path) 
     found = findings(tmp_path, program)["devices"]
     assert found.level == "ok"
     assert found.message == "nvidia:0 (1.0 GiB in use)"
+
+
+def test_a_file_that_launches_change_and_the_model_that_it_names_are_needed(tmp_path: Path) -> None:
+    configuration = a_mindie(tmp_path / "mindie-service")
+    client = '[vllm_benchmark.command]\nport = 1\nmodel = "m"\nserved_model_name = "m"\ndataset_name = "random"'
+    loaded = load_text(f'engine = "mindie"\nbenchmark = "vllm_benchmark"\n{client}', environment={})
+    places = Places(state=tmp_path / "state", socket=tmp_path / "s")
+    environment = {"PATH": "/usr/bin:/bin", "MIES_INSTALL_PATH": str(tmp_path / "mindie-service")}
+    found = needed(loaded, Surroundings(places, environment, tmp_path))
+    assert found.write == (str(configuration.parent),)
+    assert str(tmp_path / "model") in found.read

@@ -36,11 +36,11 @@ def imported(directory: Path, journal: MemoryJournal, **wanted: Any) -> tuple[Ru
     return context.ledger.state.runs[answer["run"]], answer
 
 
-def written(rows: Iterable[Mapping[str, Any]]) -> str:
+def written(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
     """These rows as a file."""
     listed = list(rows)
     stream = io.StringIO(newline="")
-    writer = csv.DictWriter(stream, listed[0].keys())
+    writer = csv.DictWriter(stream, list(columns))
     writer.writeheader()
     writer.writerows(listed)
     return stream.getvalue()
@@ -139,9 +139,8 @@ def test_imported_values_are_never_reused_and_never_continued(tmp_path: Path) ->
     async def story() -> None:
         context, loop = a_loop(tmp_path, MemoryJournal())
         first = await finished(context, loop, await submitted(context, SMALL))
-        content = written(table.rows(first)).replace("False", "True")
-        journal: Any = context.ledger._journal
-        context, loop = a_loop(tmp_path / "b", MemoryJournal())
+        content = written(table.rows(first), table.columns(first)).replace("False", "True")
+        context, loop = a_loop(tmp_path, MemoryJournal())
         history = Import(file="x.csv", content=content, configuration_text=SMALL)
         await import_results(context, prepare_import(history), uid=0)
         again = Submission(
@@ -154,7 +153,6 @@ def test_imported_values_are_never_reused_and_never_continued(tmp_path: Path) ->
         shared = {run.space.key(p.configuration) for p in run.particles.values()}
         assert shared & {first.space.key(p.configuration) for p in first.particles.values()}
         assert not any(p.matched is not None and p.matched[0] == 1 for p in run.particles.values())
-        assert journal.records
 
     asyncio.run(story())
 
@@ -246,6 +244,10 @@ def test_the_predecessors_other_name_of_the_concurrency_is_known() -> None:
     assert read("generate_speed,MAXCONCURRENCY,error\n1,8,\n", "x.csv").parameters == ("CONCURRENCY",)
 
 
+COLUMNS = (
+    "generate_speed", "time_to_first_token", "time_per_output_token", "success_rate", "throughput", "A", "B", "C", "D",
+    "error", "duration", "real_evaluation", "num_prompts",
+)  # fmt: skip
 AMOUNTS = st.floats(0, 1e9, allow_nan=False)
 ROWS = st.lists(
     st.fixed_dictionaries(
@@ -265,7 +267,7 @@ ROWS = st.lists(
 @given(ROWS)
 @settings(deadline=None)
 def test_what_the_predecessor_wrote_is_read_back(rows: list[dict[str, Any]]) -> None:
-    found = read(written(rows), "x.csv")
+    found = read(written(rows, COLUMNS), "x.csv")
     assert found.warnings == ("x.csv: no column backup, fitness: not told, and taken as unknown",)
     for row, source in zip(found.rows, rows, strict=True):
         assert row.configuration == {name: source[name] for name in ("A", "B", "C", "D")}
@@ -284,9 +286,10 @@ def test_what_the_predecessor_wrote_is_read_back(rows: list[dict[str, Any]]) -> 
 @given(st.text() | st.text(alphabet='generate_speed,A\n"0123456789.-infTrue\r\ufeff'))
 @settings(deadline=None)
 def test_whatever_stands_in_a_file_it_is_read_or_refused_in_words(text: str) -> None:
+    rows: tuple[Row, ...] = ()
+    refusal = ""
     try:
         rows = read(text, "x.csv").rows
     except InvalidConfiguration as refused:
-        assert str(refused).startswith("x.csv:")
-    else:
-        assert all(isinstance(row, Row) for row in rows)
+        refusal = str(refused)
+    assert bool(rows) != refusal.startswith("x.csv:")
