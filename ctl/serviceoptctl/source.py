@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 LATEST = "latest"
 JOURNAL = "journal.db"
+ANCHOR = "journal.anchor"
 HOW_TO_START = (
     "start one (`systemctl start serviceoptd`, or `serviceoptd` in a terminal), or do without: "
     "`serviceoptctl run --standalone`; SERVICEOPT_STATE_DIR and SERVICEOPT_SOCKET name other places"
@@ -112,14 +113,15 @@ def journal_directory() -> Path:
     """
     for place in candidates():
         try:
-            (place.state / JOURNAL).stat()
+            (place.state / JOURNAL).open("rb").close()
         except PermissionError as error:
             raise EnvironmentLacks(
                 f"no permission to read the journal in {place.state}",
                 hint="ask to be added to its group, `serviceopt` where the package made one, then log in again",
             ) from error
         except OSError:
-            continue
+            if not (place.state / ANCHOR).exists():  # with an anchor there was a journal: its loss is damage
+                continue
         return place.state
     directories = " or ".join(str(place.state) for place in candidates())
     raise DaemonUnreachable(

@@ -32,7 +32,7 @@ DROP_IN = Path("/etc/serviceoptd/runs.d")
 def main(state_dir: Path | None, socket: Path | None, config_dir: Path, log_level: str) -> None:
     """Tune the serving parameters of LLM services; runs are submitted with serviceoptctl.
 
-    Ends on SIGTERM and SIGINT after stopping the service under test; what was interrupted goes on at the next start.
+    Ends on SIGTERM, SIGINT and SIGHUP after stopping the service under test; what was interrupted goes on at the next start.
     SIGUSR1 lets the evaluation under way finish first.
     """
     from serviceoptd import bootstrap, log

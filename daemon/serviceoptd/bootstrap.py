@@ -32,7 +32,7 @@ from serviceoptd.service.edited_files import contents_before
 from serviceoptd.service.files import watch_files
 from serviceoptd.service.ledger import Ledger
 from serviceoptd.service.loop import Loop
-from serviceoptd.service.submission import Accepted, Submission, leave_others_alone, prepare, submit
+from serviceoptd.service.submission import Accepted, Submission, leave_others_alone, must_answer, prepare, submit
 
 LOG = structlog.get_logger("serviceoptd")
 
@@ -120,6 +120,7 @@ async def _in_foreground(
         port_is_ours=left is not None,
         originals=contents_before(left.edited_files, ArtefactStore(places.state)) if left is not None else {},
     )
+    await must_answer(prepared)
     async with opened(places, standalone=True) as daemon, daemon.served(places.socket, required=False):
         if on_record is not None:
             daemon.ledger.listen(on_record)

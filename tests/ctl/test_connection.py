@@ -16,6 +16,7 @@ import pytest
 from click.testing import Result
 
 from builders import a_journal
+from other_users import for_everybody
 from serviceopt_journal.errors import DaemonUnreachable, EnvironmentLacks, ExitCode, ServiceoptError
 from serviceoptctl.connection import Connection
 
@@ -96,6 +97,7 @@ def test_a_socket_without_permission_names_the_socket_and_the_group(daemon: Call
             "SERVICEOPT_SOCKET": str(place / "s"),
             "SERVICEOPT_STATE_DIR": str(shared / "state"),
         }
+        for_everybody(sys.executable)
         ended = subprocess.run(
             [sys.executable, "-c", "from serviceoptctl.program import cli; cli.main(['status'])"],
             env=environment, user=NOBODY, group=NOBODY, extra_groups=[], cwd="/",

@@ -78,8 +78,8 @@ others = "--max-model-len 1024 --enforce-eager"
 [[vllm.target_field]]
 name = "MAX_NUM_SEQS"
 dtype = "enum"
-dtype_param = [2, 16]
-value = 2
+dtype_param = [4, 16]
+value = 4
 
 [[vllm.target_field]]
 name = "CONCURRENCY"
@@ -95,8 +95,8 @@ port = {port}
 model = "{model}"
 served_model_name = "tiny"
 request_format = "/v1/completions"
-num_prompts = 32
-data = {{ kind = "synthetic_text", prompt_tokens = 64, output_tokens = 32 }}
+num_prompts = 16
+data = {{ kind = "synthetic_text", prompt_tokens = 64, output_tokens = 16 }}
 """
 
 
@@ -209,7 +209,7 @@ def test_a_real_vllm_is_tuned_with_guidellm(guidellm: Path, real_engines: Path, 
     assert len(measurements) == 6
     assert not any(event.simulated for event in measurements)
     for event in measurements:
-        assert (event.metrics.completed, event.metrics.failed) == (32, 0)
-        assert event.metrics.output_tokens == 32 * 32
+        assert (event.metrics.completed, event.metrics.failed) == (16, 0)
+        assert event.metrics.output_tokens == 16 * 16
         assert 0 < event.metrics.tpot["p95"] <= 5.0
     assert all(row["source"] == "measured" and row["repeats"] == "2" for row in table)

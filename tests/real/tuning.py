@@ -25,8 +25,8 @@ budget = 7
 seed = {seed}
 tpot_slo = {tpot}
 tpot_penalty = 1
-launch_timeout = 600
-measurement_timeout = 300
+launch_timeout = 1800
+measurement_timeout = 1800
 
 [measurement]
 repeats = 2
@@ -138,7 +138,7 @@ def measured_machine(real_engines: Path, directory: Path) -> Machine:
                     "--result-dir", str(directory), "--result-filename", file.name,
                     "--random-input-len", "64", "--random-output-len", "32", "--ignore-eos",
                 ],
-                env=environment, check=True, capture_output=True, timeout=300,
+                env=environment, check=True, capture_output=True, timeout=1800,
             )  # fmt: skip
             took = json.loads(file.read_text())["mean_tpot_ms"] / 1000.0
             times[concurrency] = min(took, times.get(concurrency, took))
@@ -148,7 +148,7 @@ def measured_machine(real_engines: Path, directory: Path) -> Machine:
     return Machine(tpot_alone=times[1], tpot_crowded=times[64])
 
 
-def wait_until_healthy(port: int, service: subprocess.Popen[bytes], limit: float = 600.0) -> None:
+def wait_until_healthy(port: int, service: subprocess.Popen[bytes], limit: float = 1800.0) -> None:
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
         assert service.poll() is None, "the service ended before it was ready"
@@ -162,7 +162,7 @@ def wait_until_healthy(port: int, service: subprocess.Popen[bytes], limit: float
 
 
 def in_the_middle_of_a_measurement(
-    read: Callable[[], list[Recorded]], *, finished: int, alive: Callable[[], bool], limit: float = 900.0
+    read: Callable[[], list[Recorded]], *, finished: int, alive: Callable[[], bool], limit: float = 3600.0
 ) -> e.MeasurementStarted:
     """Waits until at least so many measurements have finished and the next one has run for two seconds."""
     deadline = time.monotonic() + limit

@@ -49,7 +49,7 @@ def test_the_status_line_shows_the_progress(sandbox: Sandbox) -> None:
 
 def test_each_service_has_a_control_group_of_its_own_below_the_unit(sandbox: Sandbox) -> None:
     sandbox.must("systemctl", "start", UNIT)
-    submit(sandbox, stub_configuration(particles=1, client="--stub-seconds 2"))
+    submit(sandbox, stub_configuration(particles=1, client="--stub-seconds 10"))
     sandbox.until(lambda: sandbox.events("measurement_started"), "a measurement")
     launching, launched = sandbox.events("service_launching")[0], sandbox.events("service_launched")[0]
     assert launching["cgroup"].startswith("/sys/fs/cgroup/system.slice/serviceoptd.service/launch-")

@@ -50,9 +50,8 @@ def check(
             click.echo(safe(problem))
         return ExitCode.CONFIGURATION
     document = checking.summary(checked)
-    commands: tuple[Planned, ...] = ()
-    if dry_run:
-        commands = checking.dry_run(checked, environment=os.environ, working_directory=Path.cwd(), state=places().state)
+    # Planned also where it is not shown: an engine or a client may refuse what every single value allows.
+    commands = checking.dry_run(checked, environment=os.environ, working_directory=Path.cwd(), state=places().state)
     if as_json:
         remarks = [asdict(remark) for remark in checked.remarks]
         shown = [command.document() for command in commands]

@@ -11,6 +11,7 @@ from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.interface import ClientOutcome, UnusableResult
 from serviceoptd.domain.objective import missing_statistics
 from serviceoptd.domain.settings import Objective
+from serviceoptd.io.log_follower import plain
 
 TIME_STAMP_TOLERANCE = 1.0
 """Seconds: file systems stamp with a coarser clock than ours, and some with whole seconds."""
@@ -80,7 +81,7 @@ def telling_line(output: Path) -> str:
     """The last line that names an error, or else the last line; empty when there is no output."""
     try:
         with output.open(errors="replace") as file:
-            lines = [line.strip() for line in deque(file, _LAST_LINES) if line.strip()]
+            lines = [line for raw in deque(file, _LAST_LINES) if (line := plain(raw).strip())]
     except OSError:
         return ""
     return next(

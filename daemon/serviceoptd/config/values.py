@@ -48,7 +48,7 @@ def wrong(message: str, allowed: str) -> PydanticCustomError:
 
 def _limit(value: Any, metric: Metric) -> Limit:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        value = "neither"
+        value = str(value).lower()
     try:
         slo = parse_slo(value, metric)
     except InvalidConfiguration as error:

@@ -75,23 +75,24 @@ class FinishRun:
 Action = Wait | Propose | FineTune | Launch | Measure | Stop | FinishEvaluation | FinishRun
 
 
-def next_action(run: RunState, *, active_seconds: float, exhausted: bool = False) -> Action:
+def next_action(run: RunState, *, active_seconds: float, exhausted: bool = False, draining: bool = False) -> Action:
     """The one thing to do next for a run that has been started.
 
     Args:
         run: its state.
         active_seconds: worked on it so far, including what passed since its last event.
         exhausted: the search has said that the space holds nothing new.
+        draining: the evaluation under way is the last one for now.
     """
     if run.over or run.status == "queued":
         return Wait()
     ended = "cancelled" if run.cancel_requested else _ended(run, active_seconds, exhausted=exhausted)
-    further = _further_particle(run, active_seconds, search_is_over=bool(ended))
+    further = None if draining else _further_particle(run, active_seconds, search_is_over=bool(ended))
     if evaluation := run.evaluation:
         return _go_on(run, evaluation, further)
     if run.cancel_requested:
         return FinishRun("cancelled", run.reason or "cancelled")
-    if run.paused:
+    if run.paused or draining:
         return Wait()
     if pending := next(run.pending(), None):
         return Launch(max(run.evaluations, default=0) + 1, pending.number, attempt=1)

@@ -39,7 +39,7 @@ def port_problem(port: int | str, key: str) -> list[Problem]:
     try:
         port_number(port, key)
     except InvalidConfiguration as error:
-        return [Problem(key, f'"{port}" is not a port', error.hint)]
+        return [Problem(key, f'"{port}" is not a port', error.hint, configuration=True)]
     return []
 
 

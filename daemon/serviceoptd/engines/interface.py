@@ -110,6 +110,7 @@ class Problem:
     key: str
     message: str
     hint: str = ""
+    configuration: bool = False  # the value itself is wrong, on every machine
 
 
 class Engine(Protocol):

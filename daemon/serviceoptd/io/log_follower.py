@@ -14,6 +14,16 @@ _LINE_END = re.compile(rb"[\r\n]")  # progress bars end their lines with a carri
 _AT_ONCE = 4 * 1024 * 1024  # bytes read by one call, so that a flood of output does not stop the loop
 
 
+_CONTROL_SEQUENCE = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])|[\x00-\x08\x0b-\x1f\x7f]"
+)
+
+
+def plain(text: str) -> str:
+    """The text without colours and other commands to a terminal (ECMA-48), which would reach screens and the CSV."""
+    return _CONTROL_SEQUENCE.sub(lambda found: "\n" if found.group() == "\r" else "", text)
+
+
 @dataclass(frozen=True)
 class Match:
     """A line of a log in which a pattern was found."""
@@ -71,7 +81,7 @@ class LogFollower:
         if ended:
             found.append(self._unfinished)
             self._unfinished = b""
-        return [piece.decode(errors="replace") for line in found for piece in self._pieces(line)]
+        return [plain(piece.decode(errors="replace")) for line in found for piece in self._pieces(line)]
 
     def _pieces(self, line: bytes) -> list[bytes]:
         return [line[start : start + self._longest] for start in range(0, len(line), self._longest)]
@@ -97,7 +107,7 @@ class LogFollower:
             with self.path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 file.seek(max(0, size - 4 * characters - 4))  # a character has four bytes at most
-                text = file.read().decode(errors="replace").strip()
+                text = plain(file.read().decode(errors="replace")).strip()
         except OSError:
             return ""
         return text[-characters:] if characters > 0 else ""

@@ -20,7 +20,7 @@ from serviceoptd.domain.state import RunState, State
 from serviceoptd.io.unix_http import peer_uid
 from serviceoptd.service import control
 from serviceoptd.service.importing import Import, import_results, prepare_import
-from serviceoptd.service.submission import Submission, prepare, submit
+from serviceoptd.service.submission import Submission, must_answer, prepare, submit
 
 HEARTBEAT = 10.0  # seconds between comments on a silent event stream, so that a dead client is noticed
 STATUS_BY_CODE = {
@@ -102,6 +102,7 @@ class Api:
             port_is_ours=self._daemon.loop.busy,
             originals=self._daemon.context.originals(),
         )
+        await must_answer(prepared)
         accepted = await submit(self._daemon.context, prepared, uid=peer_uid(request), through="socket")
         return _json(
             {

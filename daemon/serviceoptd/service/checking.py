@@ -189,10 +189,10 @@ def first_plans(
         fields=settings.fields,
         concurrency=concurrency,
         request_rate=rate,
-        seed=0,
+        seed=1,
         warm_up_requests=0,
         objective=settings.objective,
-        workplace=Workplace(evaluation / "measurement-1", working_directory, environment),
+        workplace=Workplace(evaluation / "measurement-1-1", working_directory, environment),
     )
     with plugins.blaming("engine", settings.engine):
         service = engine.plan(to_serve)

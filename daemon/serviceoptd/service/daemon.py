@@ -92,9 +92,9 @@ class Daemon:
             socket.unlink(missing_ok=True)
 
     async def work(self) -> None:
-        """Recovers, then does what is due until it is told to stop. Signals: TERM and INT stop, USR1 drains."""
+        """Recovers, then does what is due until it is told to stop. Signals: TERM, INT and HUP stop, USR1 drains."""
         running = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             running.add_signal_handler(number, self.loop.stop, f"{signal.Signals(number).name} received")
         running.add_signal_handler(signal.SIGUSR1, self.loop.drain)
         housekeeping = asyncio.ensure_future(self._keep_house())
@@ -176,6 +176,8 @@ def progress(state: State) -> str:
     if not queue:
         return "idle"
     run = queue[0]
+    if run.started is None:
+        return f"run {run.number} {documents.status_word(run)}: {run.settings.budget.evaluations} configurations"
     best = run.best()
     metrics = run.result_of(best) if best else None
     speed = f", best {metrics.generate_speed:.0f} tok/s" if metrics else ""

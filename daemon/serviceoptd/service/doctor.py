@@ -20,9 +20,12 @@ from pathlib import Path
 from serviceopt_journal.errors import EnvironmentLacks, ServiceoptError
 from serviceopt_journal.file_system import refuse_network_file_system
 from serviceopt_journal.places import Places
+from serviceopt_journal.reader import JournalReader
 from serviceoptd.config import plugins
 from serviceoptd.config.load import Loaded
+from serviceoptd.domain.evolve import fold
 from serviceoptd.domain.space import Space
+from serviceoptd.domain.state import State
 from serviceoptd.engines.interface import Problem, Workplace
 from serviceoptd.io import process_table
 from serviceoptd.io.cgroups import is_delegated, own_cgroup
@@ -264,21 +267,39 @@ def _control_group() -> Iterator[Finding]:
 
 
 def _leftovers(places: Places) -> Iterator[Finding]:
-    """Services and clients that a daemon started: with no daemon there should be none."""
-    found = sorted(pid for pid in process_table.living() if pid != os.getpid() and _is_ours(pid))
-    if found and not _answers(places.socket):
+    """What is left of launches that this journal announced and whose end it does not know, with no daemon to end it."""
+    if _answers(places.socket):
+        yield ok("leftover processes", "none: a daemon looks after its own")
+        return
+    ours = _unfinished(places)
+    found = sorted(pid for pid in process_table.living() if pid != os.getpid() and _launch_of(pid) in ours)
+    if found:
         pids = ", ".join(map(str, found[:10]))
         yield warn("leftover processes", f"{len(found)} from a killed daemon: {pids}", "start the daemon: it ends them")
     else:
-        yield ok("leftover processes", f"{len(found)}, of the running daemon" if found else "none")
+        yield ok("leftover processes", "none")
 
 
-def _is_ours(pid: int) -> bool:
+def _unfinished(places: Places) -> frozenset[str]:
+    """The ids of launches without an outcome; other daemons' launches are not ours to talk about."""
+    state = State()
+    try:
+        for record in JournalReader.open(places.state).events():
+            state = fold(state, record)
+    except (ServiceoptError, OSError):  # no journal, or one that `journal verify` has to look at
+        return frozenset()
+    open_ones = [run.evaluation for run in state.runs.values() if run.evaluation and run.evaluation.announced]
+    clients = [evaluation.measuring.launch_id for evaluation in open_ones if evaluation.measuring]
+    return frozenset([*(evaluation.launch_id for evaluation in open_ones), *clients])
+
+
+def _launch_of(pid: int) -> str:
     try:
         content = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
-        return False
-    return any(entry.startswith(b"SERVICEOPT_LAUNCH_ID=") for entry in content.split(b"\0"))
+        return ""
+    entries = (entry.partition(b"=") for entry in content.split(b"\0"))
+    return next((value.decode(errors="replace") for name, _, value in entries if name == b"SERVICEOPT_LAUNCH_ID"), "")
 
 
 def needed(loaded: Loaded, around: Surroundings) -> Needs:

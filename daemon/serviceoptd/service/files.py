@@ -15,7 +15,7 @@ from serviceoptd.domain.state import RunState
 from serviceoptd.io.watching import Watcher
 from serviceoptd.service import control
 from serviceoptd.service.daemon import Daemon
-from serviceoptd.service.submission import Submission, prepare, submit
+from serviceoptd.service.submission import Submission, must_answer, prepare, submit
 
 LOG = structlog.get_logger("serviceoptd")
 
@@ -100,6 +100,7 @@ async def _drop_in(daemon: Daemon, path: Path, refused: set[tuple[Path, str]]) -
             port_is_ours=daemon.loop.busy,
             originals=daemon.context.originals(),
         )
+        await must_answer(prepared)
         await submit(daemon.context, prepared, uid=os.getuid(), through="drop-in")
     except ServiceoptError as error:
         refused.add((path, masked))

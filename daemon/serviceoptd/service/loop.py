@@ -6,7 +6,6 @@ import errno
 from collections.abc import Callable
 
 import structlog
-from msgspec.structs import replace
 
 from serviceopt_journal.codec import Recorded
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration, JournalError, JournalFull, ServiceoptError
@@ -102,7 +101,7 @@ class Loop:
     async def _run_until_told(self) -> None:
         while not self.stopping:
             run = self._next_run()
-            if self.draining and self._live is None:
+            if self.draining and self._live is None and not _only_to_be_closed(run):
                 return
             if run is None:
                 await self._context.ledger.changed()
@@ -119,9 +118,10 @@ class Loop:
         if not self.stopping and not run.cancel_requested:
             self._context.interrupt.clear()  # it was meant for what is over by now
         action = policy.next_action(
-            replace(run, paused="draining") if self.draining else run,
+            run,
             active_seconds=self._active_seconds(run),
             exhausted=run.number in self._exhausted,
+            draining=self.draining,
         )
         try:
             await self._do(run, action)
@@ -244,3 +244,9 @@ class Loop:
 
 def _with_hint(lacking: ServiceoptError) -> str:
     return f"{lacking} ({lacking.hint})" if lacking.hint else str(lacking)
+
+
+def _only_to_be_closed(run: RunState | None) -> bool:
+    """Whether everything has been measured on a service that has ended, and only the journal does not say so yet."""
+    evaluation = run.evaluation if run is not None else None
+    return run is not None and evaluation is not None and evaluation.phase == "stopped" and not run.due_on(evaluation)

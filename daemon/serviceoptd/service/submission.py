@@ -20,9 +20,10 @@ from serviceoptd.config.reload import changes
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space import Space
 from serviceoptd.domain.state import RunState
-from serviceoptd.engines.interface import Engine, Problem, ServiceOrder, Workplace
+from serviceoptd.engines.interface import Engine, HttpProbe, Problem, ServiceOrder, ServicePlan, Workplace
 from serviceoptd.io import environment_file
 from serviceoptd.io.children_environment import isolated
+from serviceoptd.io.http_probe import probe
 from serviceoptd.io.ports import ensure_free
 from serviceoptd.service.checking import examine
 from serviceoptd.service.context import PRIVATE_OPTIONS, Context
@@ -62,6 +63,7 @@ class Prepared:
     parts: dict[str, str]
     measurement_identity: str
     run_identity: str
+    first_plan: ServicePlan
 
     @property
     def warnings(self) -> list[str]:
@@ -133,7 +135,7 @@ def prepare(
     with blaming("engine", settings.engine):
         settings, surveyed_remarks = surveyed(settings, engine, workplace)
         space = search_space(Space.of(settings.fields), engine)
-        _check_first_plan(settings, space, engine, workplace, port_is_ours=port_is_ours)
+        first_plan = _first_plan(settings, space, engine, workplace, port_is_ours=port_is_ours)
         identity = engine.identity(workplace)
     with blaming("benchmark", settings.benchmark):
         parts = measurement_parts(settings, identity, benchmark.identity(workplace))
@@ -148,6 +150,7 @@ def prepare(
         parts=mask("", parts),
         measurement_identity=measurement,
         run_identity=run_identity(measurement, settings, seed),
+        first_plan=first_plan,
     )
 
 
@@ -181,12 +184,34 @@ def _refuse(problems: list[Problem]) -> None:
         return
     text = "\n".join(f"{problem.key}: {problem.message}" for problem in problems)
     hints = dict.fromkeys(problem.hint for problem in problems if problem.hint)
-    raise EnvironmentLacks(text, hint="; ".join(hints) or "`serviceoptctl doctor -c FILE` checks all of it")
+    kind = InvalidConfiguration if any(problem.configuration for problem in problems) else EnvironmentLacks
+    raise kind(text, hint="; ".join(hints) or "`serviceoptctl doctor -c FILE` checks all of it")
 
 
-def _check_first_plan(
+async def must_answer(prepared: Prepared) -> None:
+    """Asks a service that somebody else runs, before anything is written.
+
+    Raises:
+        EnvironmentLacks: it does not answer.
+    """
+    settings, wanted = prepared.settings, prepared.first_plan.ready
+    if settings.manage_lifecycle or prepared.first_plan.simulated:
+        return
+    for question in wanted if isinstance(wanted, tuple) else (wanted,):
+        if not isinstance(question, HttpProbe):
+            continue
+        answer = await probe(question, settings.limits.http)
+        if answer.status != question.status:
+            place = f"http://{question.host}:{question.port}{question.path}"
+            raise EnvironmentLacks(
+                f"the service that is to be measured does not answer at {place}: {answer.error or answer.status}",
+                hint="start it, or set manage_lifecycle = true so that it is started for each evaluation",
+            )
+
+
+def _first_plan(
     settings: RunSettings, space: Space, engine: Engine, workplace: Workplace, *, port_is_ours: bool
-) -> None:
+) -> ServicePlan:
     configuration = space.current() or space.decode([0.5] * len(space.dimensions))
     plan = engine.plan(
         ServiceOrder(
@@ -198,6 +223,7 @@ def _check_first_plan(
     )
     if plan.listens_on is not None and plan.command is not None and not port_is_ours:
         ensure_free(*plan.listens_on)
+    return plan
 
 
 async def submit(

@@ -283,7 +283,7 @@ def test_a_program_that_is_not_there_is_named_at_once(
     assert f"{missing} cannot be started: No such file or directory" in service.failure()
 
 
-def test_lines_are_printed_whole_and_the_waits_do_not_wait_for_each_other(cluster: StubCluster, launch: Any) -> None:
+def test_lines_of_the_pods_log_are_printed_whole(cluster: StubCluster, launch: Any) -> None:
     service = launch(ready_log="is ready!!!")
     service.start()
     service.until_ready()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,8 @@ NOBODY = 65534
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """A directory that everybody may read, down to its weights."""
-    for directory in (tmp_path, *list(tmp_path.parents)[:2]):
+    above = [directory for directory in tmp_path.parents if directory.is_relative_to(tempfile.gettempdir())]
+    for directory in (tmp_path, *above[:-1]):  # pytest keeps them for its own user
         directory.chmod(0o755)
     path = tmp_path / "model"
     path.mkdir(mode=0o755)

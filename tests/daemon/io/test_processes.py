@@ -282,7 +282,7 @@ def test_a_stop_command_that_hangs_is_ended_with_the_service(stage: Stage) -> No
     async def run() -> None:
         child = await stage.start(SLEEP)
         stopped = await stop(child, grace=0.2, stop_command=python(STUBBORN))
-        assert stopped.forced
+        assert stopped.exit_status in (-signal.SIGTERM, -signal.SIGKILL)  # the grace was used up by the command
 
     asyncio.run(run())
     assert [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE] == []

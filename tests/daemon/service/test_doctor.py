@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from builders import a_journal, an_unfinished_story
+from serviceopt_journal.events import ServiceLaunching
 from serviceopt_journal.places import Places
+from serviceopt_journal.reader import JournalReader
 from serviceoptd.config.load import load_text
 from serviceoptd.service.doctor import Surroundings, examine, needed
 from serviceoptd.service.finding import Finding
@@ -123,16 +126,23 @@ def test_a_running_daemon_is_seen(tmp_path: Path, program: Path) -> None:
         assert "answers on" in findings(tmp_path, program)["daemon"].message
 
 
-def test_what_a_killed_daemon_left_is_warned_of(tmp_path: Path, program: Path) -> None:
+def test_what_a_killed_daemon_left_is_warned_of_and_what_others_run_is_not(tmp_path: Path, program: Path) -> None:
+    a_journal(tmp_path / "state", an_unfinished_story())
+    events = [record.event for record in JournalReader.open(tmp_path / "state").events()]
+    (announced,) = [event for event in events if isinstance(event, ServiceLaunching)][-1:]
     command = [sys.executable, "-S", "-c", "print(flush=True); import time; time.sleep(60)"]
-    environment = {**os.environ, "SERVICEOPT_LAUNCH_ID": "abc"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as left:
-        assert left.stdout is not None
-        left.stdout.readline()  # it has been executed: /proc shows its own environment
-        found = findings(tmp_path, program)["leftover processes"]
-        left.kill()
-    assert found.level == "warn"
-    assert str(left.pid) in found.message
+    found = {}
+    for launch_id in (announced.launch_id, "of-another-daemon"):
+        environment = {**os.environ, "SERVICEOPT_LAUNCH_ID": launch_id}
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as left:
+            assert left.stdout is not None
+            left.stdout.readline()  # it has been executed: /proc shows its own environment
+            found[launch_id] = (left.pid, findings(tmp_path, program)["leftover processes"])
+            left.kill()
+    pid, told = found[announced.launch_id]
+    assert told.level == "warn"
+    assert str(pid) in told.message
+    assert found["of-another-daemon"][1].level == "ok"
 
 
 def test_devices_are_those_that_the_driver_tells(tmp_path: Path, program: Path) -> None:

@@ -175,7 +175,7 @@ def test_results_of_an_earlier_run_of_the_same_identity_are_reused_when_asked_fo
     asyncio.run(story())
 
 
-def test_a_drain_lets_the_measurement_under_way_finish_and_a_restart_goes_on(tmp_path: Path) -> None:
+def test_a_drain_lets_the_evaluation_under_way_finish_and_a_restart_goes_on(tmp_path: Path) -> None:
     async def story() -> None:
         journal = MemoryJournal()
         context, loop = a_loop(tmp_path, journal)
@@ -185,9 +185,8 @@ def test_a_drain_lets_the_measurement_under_way_finish_and_a_restart_goes_on(tmp
         )
         await loop.run_forever()
         run = context.ledger.state.runs[number]
-        assert sum(len(p.measurements) for p in run.particles.values()) == 1
-        assert run.evaluation is not None
-        assert run.evaluation.phase == "stopped"
+        assert [len(p.measurements) for p in run.particles.values()] == [2]
+        assert [evaluation.phase for evaluation in run.evaluations.values()] == ["finished"]
         context, loop = a_loop(tmp_path, MemoryJournal(journal.records))
         assert (await finished(context, loop, number)).outcome == "completed"
 
