@@ -156,6 +156,5 @@ def test_of_two_packages_the_first_by_name_counts_and_it_is_said(tmp_path: Path,
         groups = {"engines": {"failing": f"{name}:Failing"}, "benchmarks": {"failing": f"{name}:Client"}}
         a_package(site, name, groups, FAILING)
     environment = with_path(places(tmp_path), site)
-    configuration.write_text('engine = "failing"\n')
     checked = client("check", "-c", str(configuration), environment=environment)
     assert "engine `failing` of zebra 1.0 is not used: the one of ape 1.0 has the same name" in checked.stderr

@@ -49,6 +49,8 @@ def check(
         for problem in () if as_json else found:
             click.echo(safe(problem))
         return ExitCode.CONFIGURATION
+    for remark in () if as_json else checked.remarks:
+        note(f"note: {remark}")
     document = checking.summary(checked)
     # Planned also where it is not shown: an engine or a client may refuse what every single value allows.
     commands = checking.dry_run(checked, environment=os.environ, working_directory=Path.cwd(), state=places().state)
@@ -57,8 +59,6 @@ def check(
         shown = [command.document() for command in commands]
         echo_json({**document, "remarks": remarks, "commands": shown if dry_run else None, "exit_code": ExitCode.OK})
         return ExitCode.OK
-    for remark in checked.remarks:
-        note(f"note: {remark}")
     _show_summary(document)
     if dry_run:
         _show_commands(commands, document)

@@ -26,7 +26,7 @@ from serviceoptd.io.readiness import watch
 from serviceoptd.service.context import Context
 from serviceoptd.service.launching import LiveService
 
-DYING = 1.0  # seconds in which a service whose client failed may turn out to have ended
+DYING = 2.0  # seconds in which a service whose client failed may turn out to have ended
 CLIENT_GRACE = 5.0  # seconds from SIGTERM to SIGKILL for a client that is no longer wanted
 SEEDS_PER_ATTEMPT = 1000
 
