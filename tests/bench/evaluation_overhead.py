@@ -26,6 +26,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from serviceopt_journal import events as e
+from serviceopt_journal.artefacts import ArtefactStore
 from serviceopt_journal.codec import Recorded
 from stubs.scenario import standalone, stub_run
 
@@ -53,25 +54,26 @@ class Evaluation:
         return self.whole - self.service - self.client
 
 
-def told(log: Path, who: str) -> dict[str, float]:
+def told(kept: ArtefactStore, sha256: str, who: str) -> dict[str, float]:
     """What a stub printed about itself: when its process started, when it was ready, when it ended."""
-    text = log.read_text()
+    with kept.open(sha256) as log:
+        text = log.read().decode()
     began, age = re.search(rf"{who}: began (\S+) age (\S+)", text).groups()  # type: ignore[union-attr]
     times = {name: float(at) for name, at in re.findall(rf"{who}: (ready|ended) (\d\S+)", text)}
     return {"process": float(began) - max(0.0, float(age) - TICK), **times}
 
 
-def evaluations(recorded: list[Recorded]) -> list[Evaluation]:
+def evaluations(recorded: list[Recorded], kept: ArtefactStore) -> list[Evaluation]:
     """One for each launch that was followed by another."""
     launches = [index for index, record in enumerate(recorded) if isinstance(record.event, e.ServiceLaunching)]
-    return [_evaluation(recorded[begin:end], recorded[end].time) for begin, end in pairwise(launches)]
+    return [_evaluation(recorded[begin:end], recorded[end].time, kept) for begin, end in pairwise(launches)]
 
 
-def _evaluation(recorded: list[Recorded], next_launch: float) -> Evaluation:
+def _evaluation(recorded: list[Recorded], next_launch: float, kept: ArtefactStore) -> Evaluation:
     at: dict[type[e.Event], float] = {type(record.event): record.time for record in recorded}
-    logs = {type(record.event): Path(getattr(record.event, "log", "")) for record in recorded}
-    service = told(logs[e.ServiceLaunching], "stub-engine")
-    client = told(logs[e.MeasurementStarted], "stub-client")
+    logs = {name: sha for record in recorded for name, sha in getattr(record.event, "artefacts", {}).items()}
+    service = told(kept, logs["service.log"], "stub-engine")
+    client = told(kept, logs["client.log"], "stub-client")
     return Evaluation(
         whole=next_launch - at[e.ServiceLaunching],
         service=service["ready"] - service["process"],
@@ -122,7 +124,7 @@ def main() -> int:
         if ended.returncode != 0:
             print(ended.stderr, file=sys.stderr)
             return 1
-        figures = report(evaluations(recorded))
+        figures = report(evaluations(recorded, ArtefactStore(Path(directory) / "state")))
     if asked.json:
         print(json.dumps(figures, indent=2))
         return 0

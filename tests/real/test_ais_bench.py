@@ -27,7 +27,7 @@ from serviceoptd.domain.settings import Field, Objective
 from serviceoptd.engines.interface import Workplace
 from stubs.scenario import assert_sound, client, free_port, of_type, places, standalone, verified
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.timeout(2400)]
 
 PROMPTS = 96
 ROUNDS = 3

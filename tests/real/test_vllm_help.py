@@ -19,7 +19,7 @@ from serviceoptd.domain.settings import Objective, RunSettings, Slo
 from serviceoptd.domain.space import Space
 from serviceoptd.engines.vllm import VllmEngine
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.timeout(2400)]
 
 ROOT = Path(__file__).parents[2]
 FLAGS = (ROOT / "tests/daemon/engines/vllm-0.32.0-flags.txt").read_text().split()

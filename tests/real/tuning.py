@@ -173,7 +173,7 @@ def in_the_middle_of_a_measurement(
         if last and done >= finished and isinstance(last.event, e.MeasurementStarted) and last.time < time.time() - 2:
             return last.event
         assert alive(), "the daemon has ended"
-        time.sleep(0.25)
+        time.sleep(0.5)
     raise TimeoutError(f"no measurement under way after {finished} finished ones within {limit:g} s")
 
 
