@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from contract.orders import a_service_order, a_workplace
+from serviceoptd.contract.orders import a_service_order, a_workplace
 from serviceoptd.engines.interface import ServicePlan
 from serviceoptd.engines.mindie_kubernetes import MindieKubernetesEngine
 from serviceoptd.engines.mindie_kubernetes_supervisor import READY

@@ -1,3 +1,0 @@
-"""Where these were before they became part of the package."""
-
-from serviceoptd.contract.orders import *  # noqa: F403
