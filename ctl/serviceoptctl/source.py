@@ -140,7 +140,8 @@ def open_source() -> Source:
         if live := reachable():
             return live
     except EnvironmentLacks:
-        if not (places().state / JOURNAL).exists():  # nothing of the user's own to show instead
+        # nothing of the user's own to show instead; os.path: false, and no error, where the directory is closed to us
+        if not os.path.exists(places().state / JOURNAL):  # noqa: PTH110
             raise
     from serviceoptctl.from_journal import FromJournal
 

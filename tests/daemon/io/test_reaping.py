@@ -69,6 +69,7 @@ def test_a_process_without_any_sign_is_known_by_its_living_parent(stage: Stage) 
 import os, subprocess, sys, time
 child = subprocess.Popen([sys.executable, '-ISc', '{SLEEPER}'], env={{}}, stdout=subprocess.DEVNULL,
     stderr=subprocess.DEVNULL, start_new_session=True)
+time.sleep(0.5)  # until it has been executed, also on a busy machine
 print(child.pid, flush=True)
 time.sleep(60)
 """
