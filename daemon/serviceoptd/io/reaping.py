@@ -14,6 +14,7 @@ from .launched_processes import Launch
 from .process_table import ProcessHandle
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
+_EMPTYING = 10.0  # seconds in which the kernel may finish what has ended
 
 
 class ProcessesLeft(EnvironmentLacks):
@@ -79,7 +80,7 @@ async def end(launch: Launch, *, grace: float, limit: float = 30.0, asked_group:
                 handle.close()
         pause = min(2 * pause, _LONGEST_PAUSE)
     if launch.cgroup is not None:
-        cgroups.remove(launch.cgroup)
+        await _removed(launch.cgroup)
     return tuple(ended)
 
 
@@ -99,6 +100,16 @@ def _kill(launch: Launch, found: list[ProcessHandle]) -> None:
         cgroups.kill(launch.cgroup)
     for handle in found:
         handle.signal(signal.SIGKILL)
+
+
+async def _removed(cgroup: Path) -> None:
+    """Removes the cgroup as soon as the kernel lets us.
+
+    A process whose first thread has ended counts as ended, while its other threads may still be giving back gigabytes.
+    """
+    until = time.monotonic() + _EMPTYING
+    while not cgroups.remove(cgroup) and time.monotonic() < until:
+        await asyncio.sleep(_LONGEST_PAUSE)
 
 
 async def _ended(handles: list[ProcessHandle], limit: float) -> None:

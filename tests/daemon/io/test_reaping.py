@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -206,3 +207,18 @@ def test_without_pidfd_a_process_with_another_start_time_is_another_process(
     assert sleeper.poll() is None
     sleeper.kill()
     sleeper.wait(10)
+
+
+def test_a_cgroup_that_is_still_emptying_is_removed_a_moment_later(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cgroup = tmp_path / "launch-emptying"
+    answers = [True, False, False]
+
+    def remove(path: Path) -> bool:
+        assert path == cgroup
+        return answers.pop()
+
+    monkeypatch.setattr("serviceoptd.io.reaping.cgroups.remove", remove)
+    assert asyncio.run(reap(stage.launch_id, cgroup)) == ()
+    assert not answers
