@@ -2,20 +2,93 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
-from serviceopt_journal.errors import InvalidConfiguration
+from serviceoptctl.options import json_option
+from serviceoptctl.render.text import echo_json, facts, safe
+
+if TYPE_CHECKING:
+    from serviceoptd.latency_model.model_file import TrainedModel
 
 
 @click.command()
-@click.option("-i", "--input", "source", required=True, metavar="DIRECTORY", help="Parsed profiling output.")
+@click.option(
+    "-i", "--input", "source", required=True, metavar="DIRECTORY", help="Parsed profiling output, or recorded steps."
+)
 @click.option("-o", "--output", "target", default=".", metavar="DIRECTORY", help="Where the model goes.")
 @click.option(
-    "-t", "--type", "framework", type=click.Choice(["mindie", "vllm"]), default="mindie", help="What made the data."
-)
-def train(source: str, target: str, framework: str) -> None:
-    """Build the latency model from profiling data (comes later)."""
-    raise InvalidConfiguration(
-        "`train` builds the latency model of simulation mode, which comes with a later release",
-        hint=f"keep the {framework} data in {source}; `serviceoptctl run` tunes on the real machine today",
+    "-t", "--type", "framework", type=click.Choice(["mindie", "vllm"]), default="mindie",
+    help="What made a parsed profile.", show_default=True,
+)  # fmt: skip
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of the trees' samples.")
+@json_option
+def train(source: str, target: str, framework: str, seed: int, as_json: bool) -> None:
+    """Build the latency model of simulation mode from profiling data.
+
+    Everything below the input is read: parsed profiles of the predecessor (profiler.db or batch.csv, with request.csv) and
+    our own recordings of engine steps. Data of several configurations make a better model, and its errors honest: they
+    are those on configurations that were held out. Writes latency_model.json and latency_model.md, its card; nothing
+    when something is wrong with the data.
+    """
+    from serviceoptd.latency_model.boosting import require_xgboost
+    from serviceoptd.latency_model.model_file import CARD_FILE, save
+    from serviceoptd.latency_model.reading import read_profile
+    from serviceoptd.latency_model.training import train as trained_on
+
+    require_xgboost()  # before minutes are spent on reading
+    with _progress(shown=sys.stderr.isatty() and not as_json) as progress:
+        profile = read_profile(Path(source), framework=framework, progress=progress)
+        trained = trained_on(profile, seed=seed, progress=progress)
+    path = save(trained, Path(target))
+    if as_json:
+        echo_json({"model": str(path), "card_page": str(path.with_name(CARD_FILE)), "card": trained.card})
+    else:
+        _summary(trained, path, path.with_name(CARD_FILE))
+
+
+def _summary(trained: TrainedModel, path: Path, page: Path) -> None:
+    from serviceoptd.latency_model.model_card import SPLITS
+
+    card = trained.card
+    configurations = len({recording.configuration for recording in card.recordings})
+    left_out = sum(recording.left_out for recording in card.recordings)
+    facts(
+        [
+            (
+                "trained on",
+                f"{card.batches} batches (recordings: {len(card.recordings)}, configurations: {configurations})",
+            ),
+            ("left out", f"{left_out} batches with requests of unknown length" if left_out else ""),
+            (
+                "kept",
+                f"{card.chosen} (" + ", ".join(f"{name} {off:.1%}" for name, off in card.candidates.items()) + ")",
+            ),
+        ]
     )
+    click.echo(f"\nErrors on {SPLITS[card.split]}:\n")
+    click.echo(f"  {'stage':<8}{'batches':>10}{'mean':>8}{'median':>8}{'p90':>8}{'total time':>12}")
+    for stage, off in card.by_stage.items():
+        click.echo(f"  {stage:<8}{off.batches:>10}{off.mape:>8.1%}{off.median:>8.1%}{off.p90:>8.1%}{off.bias:>+12.1%}")
+    click.echo()
+    facts([("model", safe(path)), ("card", safe(page))])
+
+
+@contextmanager
+def _progress(*, shown: bool) -> Iterator[Callable[[str, float], None]]:
+    """A bar on the terminal."""
+    if not shown:
+        yield lambda _what, _share: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda what, share: bar.update(task, description=safe(what), completed=share)

@@ -1,0 +1,61 @@
+"""`serviceoptctl trust`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from serviceopt_journal.errors import NotFound
+from serviceoptctl.exporting import opened
+from serviceoptctl.from_journal import FromJournal
+from serviceoptctl.options import json_option, run_argument
+from serviceoptctl.render import trust as render
+from serviceoptctl.render.text import echo_json
+from serviceoptctl.source import journal_directory
+
+
+@click.command()
+@run_argument
+@click.option("--model", metavar="FILE", help="The latency model; else the one that [simulated] names.")
+@click.option(
+    "-c", "--config", "configuration", metavar="FILE", type=click.Path(dir_okay=False),
+    help="A configuration whose [simulated] tells scheduler, limits, lengths and overheads.",
+)  # fmt: skip
+@click.option("--include-simulated", is_flag=True, help="Compare with a simulated service too; it is labelled.")
+@click.option("--plot", metavar="FILE", help="Write predicted against measured as SVG.")
+@json_option
+def trust(
+    run: str, model: str | None, configuration: str | None, include_simulated: bool, plot: str | None, as_json: bool
+) -> None:
+    """Compare a latency model's predictions with what a run measured.
+
+    Every measured configuration is run on the virtual time line. Errors by metric, rank correlation, and the
+    predictions that go beyond the model's training data. Without -c lengths, KV blocks and fixed options are what the
+    journal tells of the run.
+    """
+    from serviceoptd.config.load import load
+    from serviceoptd.latency_model import trust as comparing
+
+    found = FromJournal.open(journal_directory()).find(run)
+    table = None
+    if configuration is not None:
+        loaded = load(Path(configuration), engine="simulated", benchmark="simulated", environment={})
+        table = loaded.settings.engine_options
+    predictor, told = comparing.predictor_for(found, model=model, table=table, directory=Path.cwd())
+    points = comparing.points(found, predictor, simulated=include_simulated, lengths_from_metrics=not told)
+    if not points:
+        left_out = any(particle.simulated and particle.measurements for particle in found.particles.values())
+        raise NotFound(
+            f"run {found.number} has measured nothing to compare with",
+            hint="its measurements are simulated; --include-simulated compares them all the same" if left_out else "",
+        )
+    simulated = any(found.particles[point.particle].simulated for point in points)
+    document = render.document(found.number, simulated=simulated, points=points, errors=comparing.errors(points))
+    if plot:
+        with opened(plot) as stream:
+            stream.write(render.plot(document))
+    if as_json:
+        echo_json(document)
+    else:
+        render.trust(document)
