@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import msgspec
 import pytest
@@ -16,7 +16,7 @@ from serviceoptd.domain.objective import judge
 from serviceoptd.domain.settings import Budget, Field, Objective, RunSettings, Search
 from serviceoptd.domain.space import Space
 from serviceoptd.engines.interface import Engine
-from serviceoptd.rules.interface import Facts, Rejection, Result, Rule
+from serviceoptd.rules.interface import Facts, Kind, Rejection, Result, Rule
 
 STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -68,6 +68,9 @@ class RuleContract:
 
     def test_it_is_registered_under_its_name(self) -> None:
         assert registered(RULE_GROUP, self.rule.name) is self.rule
+
+    def test_what_it_judges_from_is_one_of_the_known_kinds_or_not_said(self) -> None:
+        assert getattr(self.rule, "kind", "") in ("", *get_args(Kind))
 
     def test_it_judges_every_legal_configuration_with_and_without_results(self) -> None:
         for facts in (self.facts(), self.facts(*self.results())):
@@ -123,7 +126,9 @@ def measured(particle: int, configuration: Configuration, speed: float) -> Resul
         tpot={"mean": 0.02, "p99": 0.05},
     )
     judgement = judge(metrics, Objective())
-    return Result(particle, configuration, metrics, "", judgement.fitness, judgement.feasible)
+    return Result(
+        particle, configuration, metrics, "", judgement.fitness, judgement.feasible, objective=judgement.objective
+    )
 
 
 def failed(particle: int, configuration: Configuration, error: str = "out of memory") -> Result:

@@ -8,12 +8,15 @@ rejected. A rule that learns does so from `facts.results`, each time anew.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from serviceopt_journal.events import Configuration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space import Space
+
+Kind = Literal["theory", "experience", "measured"]
+"""What a rule judges from: arithmetic of model and machine, what people know, or the measurements of the run."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Result:
     fitness: float  # smaller is better; 0 or below: every objective was kept (docs/search.md)
     feasible: bool
     kv_blocks: int | None = None  # as the engine reported it
+    objective: float | None = None  # what is maximised, in its own unit; None: it failed
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Rule(Protocol):
     """One reason to give a configuration up."""
 
     name: ClassVar[str]
+    # `kind: ClassVar[Kind]` beside it is optional, and goes into the event
 
     def __init__(self) -> None: ...
 
