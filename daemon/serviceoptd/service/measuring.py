@@ -3,45 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 from serviceopt_journal.events import Event, MeasurementFailed, MeasurementFinished, MeasurementStarted, ServiceFailed
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.interface import Benchmark, ClientOutcome, MeasurementOrder, MeasurementPlan, UnusableResult
 from serviceoptd.config.masking import mask_argv
+from serviceoptd.domain.early_stopping import Stakes, Verdict
 from serviceoptd.domain.load import load_of
 from serviceoptd.domain.policy import Measure
-from serviceoptd.domain.state import BEYOND_THE_SEARCH, RunState
+from serviceoptd.domain.state import RunState
 from serviceoptd.io import cgroups
 from serviceoptd.io.http_probe import probe
-from serviceoptd.io.log_follower import LogFollower
-from serviceoptd.io.processes import Child, spawn, stop
-from serviceoptd.io.readiness import watch
+from serviceoptd.io.processes import spawn, stop
 from serviceoptd.service.context import Context
+from serviceoptd.service.ending_early import early_end, stakes_of
 from serviceoptd.service.launching import LiveService
+from serviceoptd.service.observing import Observer, metrics_page
+from serviceoptd.service.watching_client import Failure, Kind, watch_client, watch_service
 
 DYING = 2.0  # seconds in which a service whose client failed may turn out to have ended
 CLIENT_GRACE = 5.0  # seconds from SIGTERM to SIGKILL for a client that is no longer wanted
 SEEDS_PER_ATTEMPT = 1000
-
-Kind = Literal["fatal", "retryable", "exited", "timeout", "unusable", "service"]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a measurement does not count. `service`: the service is to blame, in these words."""
-
-    kind: Kind
-    reason: str
-    exit_status: int | None = None
-    metrics: Metrics | None = None
-    service: Literal["fatal", "retryable", "exited"] | None = None
 
 
 async def measure(context: Context, run: RunState, live: LiveService, action: Measure) -> None:
@@ -68,7 +54,7 @@ async def measure(context: Context, run: RunState, live: LiveService, action: Me
         warm_up_requests=run.settings.measuring.warm_up_requests,
         objective=run.settings.objective,
         workplace=workplace,
-        sample=None if particle.origin in BEYOND_THE_SEARCH else run.settings.sample,
+        sample=None if particle.confirmation_due else run.settings.sample,
         noise_key=(run.seed, action.particle, action.repeat),
     )
     plan = benchmark.plan(order)
@@ -97,14 +83,26 @@ async def measure(context: Context, run: RunState, live: LiveService, action: Me
     )
     await context.ledger.commit(started)
     before = context.clock.monotonic()
+    page = metrics_page(live.plan, run.settings.early_stopping) if live.child is not None else None
+    observer = Observer(page, run.settings, plan.main_run, order.warm_up_requests, output) if page is not None else None
     if plan.command is None:
         await context.unless_interrupted(asyncio.sleep(getattr(benchmark, "pace", 0.0)))
-        outcome = plan.simulated or Failure("exited", plan.failure or "the simulated client gave no result")
+        outcome: Metrics | Failure | Verdict = plan.simulated or Failure(
+            "exited", plan.failure or "the simulated client gave no result"
+        )
     else:
-        outcome = await _run_client(context, run, live, benchmark, order, plan, launch_id, output)
+        stakes = stakes_of(run, particle, started)
+        outcome = await _run_client(context, run, live, benchmark, order, plan, launch_id, output, observer, stakes)
     seconds = context.clock.monotonic() - before
     artefacts = _keep(context, plan.artefacts or {}, output) if plan.command else {}
-    await context.ledger.commit(*_events(run, started, outcome, seconds, artefacts))
+    if isinstance(outcome, Verdict) and observer is not None:
+        drained = await context.unless_interrupted(observer.idle(run.settings.limits.stop))
+        ended = early_end(
+            run, started, outcome, seconds=seconds, artefacts=artefacts, looks=len(observer.looks), drained=drained
+        )
+        await context.ledger.commit(*ended)
+    elif not isinstance(outcome, Verdict):
+        await context.ledger.commit(*_events(run, started, outcome, seconds, artefacts, observer, plan.remark))
 
 
 async def _forget_cached_prefixes(live: LiveService, timeout: float) -> bool:
@@ -124,7 +122,9 @@ async def _run_client(
     plan: MeasurementPlan,
     launch_id: str,
     output: Path,
-) -> Metrics | Failure:
+    observer: Observer | None,
+    stakes: Stakes | None,
+) -> Metrics | Failure | Verdict:
     assert plan.command is not None  # noqa: S101 - told by the caller
     began = time.time()  # compared with the result file's time stamp, which is wall time
     client = await spawn(
@@ -135,11 +135,14 @@ async def _run_client(
         output=output,
         cgroup=cgroups.create(context.cgroups, launch_id) if context.cgroups else None,
     )
-    service = asyncio.ensure_future(_watch_service(run, live))
+    service = asyncio.ensure_future(watch_service(run, live))
+    early = asyncio.ensure_future(observer.verdict(stakes)) if observer is not None else asyncio.Future[Verdict]()
     try:
-        ended = await context.unless_interrupted(_watch_client(run, client, output, service))
-        if isinstance(ended, Failure):
+        ended = await context.unless_interrupted(watch_client(run, client, output, service, early))
+        if not isinstance(ended, int):
             return ended
+        if observer is not None:
+            await observer.last_look()
         try:
             return benchmark.read(
                 ClientOutcome(exit_status=ended, output=output, started=began, order=order, plan=plan)
@@ -152,57 +155,10 @@ async def _run_client(
             kind: Kind = "unusable" if ended == 0 else "exited"
             return Failure(kind, str(unusable), ended, unusable.metrics)
     finally:
-        service.cancel()
-        await asyncio.gather(service, return_exceptions=True)
+        for pending in (service, early):
+            pending.cancel()
+        await asyncio.gather(service, early, return_exceptions=True)
         await stop(client, grace=CLIENT_GRACE)
-
-
-async def _watch_service(run: RunState, live: LiveService) -> Failure:
-    """Returns only when the service fails."""
-    if live.child is None:  # simulated, or somebody else's: its log is not ours to read
-        await asyncio.Event().wait()
-    failed = await watch(
-        follower=live.log,
-        child=live.child,
-        limit=math.inf,
-        patterns=run.settings.service_errors,
-        snippet_length=run.settings.measuring.log_snippet_length,
-    )
-    if live.ended_by_us:
-        return Failure("service", "the service was stopped while the disk was full", service="retryable")
-    if failed.kind == "exited":
-        reason = f"the service ended while it was measured: {failed.reason}"
-        return Failure("service", reason, failed.exit_status, service="exited")
-    blamed: Literal["fatal", "retryable"] = "fatal" if failed.kind == "fatal" else "retryable"
-    return Failure("service", f"the service's log says: {failed.reason}", failed.exit_status, service=blamed)
-
-
-async def _watch_client(run: RunState, client: Child, output: Path, service: asyncio.Future[Failure]) -> int | Failure:
-    """The client's exit status, or why it was not waited for."""
-    watching = asyncio.ensure_future(
-        watch(
-            follower=LogFollower(output),
-            child=client,
-            limit=run.settings.limits.measurement,
-            patterns=run.settings.benchmark_errors,
-            snippet_length=run.settings.measuring.log_snippet_length,
-        )
-    )
-    try:
-        either: list[asyncio.Future[Any]] = [watching, service]
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if service.done():
-            return service.result()
-        ended = watching.result()
-    finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-    if ended.kind == "exited" and ended.exit_status is not None:
-        return ended.exit_status
-    if ended.kind == "timeout":
-        return Failure("timeout", f"the client did not end: {ended.reason}")
-    severity: Kind = "fatal" if ended.kind == "fatal" else "retryable"
-    return Failure(severity, f"the client's output says: {ended.reason}", ended.exit_status)
 
 
 def _keep(context: Context, files: Mapping[str, Path], output: Path) -> dict[str, str]:
@@ -211,7 +167,13 @@ def _keep(context: Context, files: Mapping[str, Path], output: Path) -> dict[str
 
 
 def _events(
-    run: RunState, started: MeasurementStarted, outcome: Metrics | Failure, seconds: float, artefacts: dict[str, str]
+    run: RunState,
+    started: MeasurementStarted,
+    outcome: Metrics | Failure,
+    seconds: float,
+    artefacts: dict[str, str],
+    observer: Observer | None,
+    remark: str,
 ) -> list[Event]:
     if isinstance(outcome, Metrics):
         return [
@@ -225,6 +187,9 @@ def _events(
                 seconds=seconds,
                 artefacts=artefacts,
                 simulated=started.simulated,
+                served=observer.served(run.settings.objective) if observer is not None else None,
+                looks=len(observer.looks) if observer is not None else 0,
+                remark=observer.remark if observer is not None else remark,
             )
         ]
     evaluation = run.evaluations[started.evaluation]

@@ -1,0 +1,60 @@
+"""How a client's numbers relate to what the service counted of the same requests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from serviceopt_journal.metrics import Metrics
+
+MetricName = Literal["ttft", "tpot", "e2el"]
+RateName = Literal["generate_speed", "throughput"]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Ratios client / service in the complete measurements of a run.
+
+    A client also sees the network and may itself be late to read: its TTFT is longer than the service's, its TPOT may
+    even be shorter. Where there is no measurement that has both numbers, nothing is known: NaN.
+    """
+
+    pairs: tuple[tuple[Metrics, Metrics], ...]  # (client's, service's)
+
+    def latency(self, metric: MetricName) -> Ratios:
+        """Of the mean."""
+        both = [(getattr(c, metric).get("mean"), getattr(s, metric).get("mean")) for c, s in self.pairs]
+        return Ratios([theirs / own for theirs, own in both if theirs is not None and own])
+
+    def rate(self, name: RateName) -> Ratios:
+        """Of a throughput."""
+        return Ratios([getattr(c, name) / getattr(s, name) for c, s in self.pairs if getattr(s, name)])
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """Some of these ratios."""
+
+    values: Sequence[float]
+
+    @property
+    def least(self) -> float:
+        """At most 1: makes a lower bound of the client's number out of one of the service's."""
+        return min(1.0, *self.values) if self.values else math.nan
+
+    @property
+    def greatest(self) -> float:
+        """At least 1: the same for an upper bound."""
+        return max(1.0, *self.values) if self.values else math.nan
+
+    @property
+    def middle(self) -> float:
+        """Turns the service's number into what the client would say."""
+        return (min(self.values) + max(self.values)) / 2 if self.values else math.nan
+
+    @property
+    def spread(self) -> float:
+        """Half of their range, relative: how far that may be wrong. Infinite where nothing is known."""
+        return (max(self.values) - min(self.values)) / 2 / self.middle if self.values else math.inf

@@ -1,0 +1,113 @@
+"""What a service counts about itself while it is measured: counters and histograms, and their differences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from serviceopt_journal.metrics import Latency, Metrics
+from serviceoptd.domain.settings import Objective
+
+BETWEEN_TOKENS = "itl"
+"""The one latency that is counted once a token; all others are counted once a request."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A Prometheus histogram: how many values, their sum in seconds, and how many lie at or below each edge."""
+
+    count: float
+    total: float
+    buckets: tuple[tuple[float, float], ...] = ()  # (edge in seconds, values at or below it), edges ascending
+
+    def since(self, start: Distribution) -> Distribution:
+        """What was added since `start`."""
+        before = dict(start.buckets)
+        buckets = tuple((edge, count - before.get(edge, 0.0)) for edge, count in self.buckets)
+        return Distribution(self.count - start.count, self.total - start.total, buckets)
+
+    def above(self, limit: float) -> float:
+        """How many values are surely greater than `limit`: those beyond the first edge that is not below it."""
+        return next((self.count - count for edge, count in self.buckets if edge >= limit), 0.0)
+
+    def quantile(self, share: float) -> float | None:
+        """Interpolated within its bucket, as Prometheus' histogram_quantile does; None without buckets or values."""
+        rank, low, below = share * self.count, 0.0, 0.0
+        for edge, count in self.buckets:
+            if count >= rank and count > below:
+                finite = edge != float("inf")
+                return low + (edge - low) * (rank - below) / (count - below) if finite else low
+            low, below = edge, count
+        return None
+
+
+@dataclass(frozen=True)
+class Counters:
+    """All of it at one time. Latencies go by the names of `Metrics`: ttft, tpot, itl, e2el."""
+
+    time: float  # seconds, monotonic
+    latencies: Mapping[str, Distribution]
+    tokens: float  # generated
+    finished: float  # requests, those that failed included
+    in_flight: float  # requests that run or wait now
+    failed: float = 0.0  # of the finished ones
+    preemptions: float = 0.0
+
+    def since(self, start: Counters) -> Counters:
+        """What was added since `start`; `time` is the seconds between, `in_flight` stays as it is."""
+        return Counters(
+            time=self.time - start.time,
+            latencies={
+                name: found.since(start.latencies[name])
+                for name, found in self.latencies.items()
+                if name in start.latencies
+            },
+            tokens=self.tokens - start.tokens,
+            finished=self.finished - start.finished,
+            in_flight=self.in_flight,
+            failed=self.failed - start.failed,
+            preemptions=self.preemptions - start.preemptions,
+        )
+
+    def restarted_since(self, earlier: Counters) -> bool:
+        """Whether a counter went back: another process counts from 0."""
+        return self.tokens < earlier.tokens or self.finished < earlier.finished
+
+
+def observed(counted: Counters, objective: Objective) -> Metrics:
+    """What was counted, as metrics: means are exact, the percentiles of the SLOs interpolated within buckets.
+
+    The success rate is of what reached the service: it does not count the rest.
+    """
+    seconds = max(counted.time, 1e-9)
+    return Metrics(
+        generate_speed=counted.tokens / seconds,
+        throughput=counted.finished / seconds,
+        success_rate=1.0 - counted.failed / counted.finished if counted.finished else 1.0,
+        completed=round(counted.finished - counted.failed),
+        failed=round(counted.failed),
+        duration=seconds,
+        ttft=_latency(counted, ("ttft",), "ttft", objective),
+        tpot=_latency(counted, ("tpot", BETWEEN_TOKENS), "tpot", objective),
+        e2el=_latency(counted, ("e2el",), "e2el", objective),
+        itl=_latency(counted, (BETWEEN_TOKENS,), "itl", objective),
+        output_tokens=round(counted.tokens),
+    )
+
+
+def _latency(counted: Counters, series: Sequence[str], metric: str, objective: Objective) -> Latency:
+    name = next((each for each in series if each in counted.latencies), None)
+    if name is None or not counted.latencies[name].count:
+        return {}
+    distribution = counted.latencies[name]
+    found = {"mean": distribution.total / distribution.count}
+    for slo in objective.slos:
+        if slo.metric == metric and slo.statistic != "mean" and name == metric:
+            value = distribution.quantile(share_of(slo.statistic))
+            found |= {} if value is None else {slo.statistic: value}
+    return found
+
+
+def share_of(statistic: str) -> float:
+    """The share of the values that a statistic other than the mean leaves below it: p99 -> 0.99, max -> 1."""
+    return 1.0 if statistic == "max" else 0.5 if statistic == "median" else float(statistic[1:]) / 100.0

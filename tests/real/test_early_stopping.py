@@ -1,0 +1,105 @@
+"""A real vLLM on the CPU whose own metrics end measurements early. Takes a few minutes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from real.tuning import QUIET
+from serviceopt_journal import events as e
+from stubs.scenario import assert_sound, client, free_port, of_type, places, records, rows
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(3600)]
+
+PROMPTS = 96
+LIMIT = 0.001  # seconds to the first token: nothing keeps that, so the search looks for what misses it least
+
+CONFIGURATION = """
+budget = 6
+n_particles = 6
+iters = 1
+seed = 5
+ttft_slo = {limit}
+ttft_penalty = 1
+launch_timeout = 1800
+
+[search]
+strategy = "random"
+
+[proof]
+measurements = 0
+
+[early_stopping]
+interval = 0.5
+
+[measurement]
+warm_up_requests = 4
+
+[vllm]
+program = "{program}"
+
+[vllm.command]
+port = {port}
+model = "{model}"
+served_model_name = "tiny"
+others = "--max-model-len 1024 --enforce-eager --max-num-seqs 8"
+
+[[vllm.target_field]]
+name = "CONCURRENCY"
+dtype = "int"
+min = 2
+max = 64
+value = 2
+
+[vllm_benchmark]
+program = "{program}"
+
+[vllm_benchmark.command]
+port = {port}
+model = "{model}"
+served_model_name = "tiny"
+dataset_name = "random"
+num_prompts = {prompts}
+others = "--random-input-len 64 --random-output-len 32 --ignore-eos"
+"""
+
+
+def test_loads_that_miss_the_limit_by_more_than_the_best_are_ended_early(real_engines: Path, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(
+        CONFIGURATION.format(
+            limit=LIMIT, program=real_engines / "vllm/bin/vllm", model=real_engines / "model-88m", port=free_port(),
+            prompts=PROMPTS,
+        )
+    )  # fmt: skip
+    environment = {**places(tmp_path), **QUIET}
+    ended = client(
+        "run", "--standalone", "-e", "vllm", "-b", "vllm_benchmark", "-c", str(file), environment=environment,
+        limit=3600, cwd=tmp_path,
+    )  # fmt: skip
+    recorded = records(tmp_path / "state")
+    finished = of_type(recorded, e.MeasurementFinished)
+    rejected = of_type(recorded, e.MeasurementRejected)
+    assert len(finished) + len(rejected) == 6, ended.stderr
+    assert not any(event.remark for event in finished)
+
+    for event in finished:
+        assert event.served is not None
+        assert event.served.ttft["mean"] <= event.metrics.ttft["mean"]  # the client waits for the network as well
+        assert event.served.completed <= PROMPTS
+    assert rejected, "nothing was ended early"
+    for event in rejected:
+        assert event.statistic == "ttft mean"
+        assert event.bound is not None
+        assert event.bound > LIMIT
+        assert event.observed is not None
+        assert event.observed.completed < PROMPTS
+
+    assert len(of_type(recorded, e.ServiceLaunching)) == 1, "the service should have survived"
+    assert not of_type(recorded, e.ServiceFailed)
+    assert_sound(recorded)
+    listed = rows(client("export", environment=environment).stdout)
+    partial = [row for row in listed if "ended early" in row["error"]]
+    assert len(partial) == len(rejected)
+    assert all(row["real_evaluation"] == "true" and row["feasible"] == "false" for row in partial)
