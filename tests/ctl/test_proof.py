@@ -1,0 +1,88 @@
+"""How sure a recommendation is: said in sentences, and told to programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from builders import Story, a_journal, some_metrics, some_settings
+from serviceopt_journal import events as e
+from serviceopt_journal.proof import Proof, SloProof
+from stubs.scenario import rows
+
+Invoke = Callable[..., Any]
+
+PROOF = Proof(
+    confidence=0.95, estimate=1210.0, interval=(1180.0, 1240.0), noise=0.021,
+    slos=(SloProof(slo="mean TTFT <= 1 s", limit=1.0, estimate=0.82, probability=0.997),), success_rate=1.0, gain=0.34,
+    gain_interval=(0.29, 0.4), measurements=1, total=2, finalists=(2, 1), told_apart=True,
+)  # fmt: skip
+
+
+def confirmed(proof: Proof, *, feasible: bool = True, simulated: bool = False) -> Iterator[e.Event]:
+    """A run whose second particle was confirmed once, faster than the search had measured it."""
+    story = Story(settings=some_settings(), simulated=simulated)
+    yield from story.submitted()
+    yield from story.measured(some_metrics(900), "current-setting", MAX_NUM_SEQS=256, CONCURRENCY=100)
+    yield from story.measured(some_metrics(1300, ttft=0.8), MAX_NUM_SEQS=128, CONCURRENCY=200)
+    yield e.ConfirmationRequested(run=1, particle=2, round=1, reason="one of the best of the search")
+    yield from story.ready()
+    yield from story.measuring()
+    yield e.MeasurementFinished(
+        run=1, particle=2, evaluation=3, measurement=1, attempt=1, metrics=some_metrics(1210, ttft=0.82), seconds=90.0,
+        simulated=simulated,
+    )  # fmt: skip
+    yield from story.stopped()
+    for event in story.finished(recommended=2, feasible=feasible):
+        yield msgspec.structs.replace(event, proof=proof)  # type: ignore[type-var]
+
+
+def test_best_says_how_sure_it_is(invoke: Invoke, state: Path) -> None:
+    a_journal(state, confirmed(PROOF))
+    shown = " ".join(invoke("best").stdout.split())
+    assert "1210 tok/s, between 1180 tok/s and 1240 tok/s at 95 % confidence" in shown
+    assert "measured again once, noise of one measurement 2.1 %" in shown
+    assert "mean TTFT <= 1 s holds with probability 99.7 %: 820 ms" in shown
+    assert "1 other measured again: this one is the best of those that meet every SLO" in shown
+    assert "+34 % over the current setting (+29 % to +40 % at 95 % confidence)" in shown
+    assert "1300 tok/s" not in shown  # what the search measured is too good to be true
+
+
+def test_where_none_is_sure_it_names_the_condition_that_binds(invoke: Invoke, state: Path) -> None:
+    unsure = msgspec.structs.replace(PROOF, binding="mean TTFT <= 1 s", told_apart=False)
+    a_journal(state, confirmed(unsure, feasible=False))
+    shown = invoke("best").stdout
+    assert shown.startswith("No configuration is sure to meet every SLO; this one comes closest.")
+    assert "What binds: mean TTFT <= 1 s." in shown
+    assert "not sure to meet every SLO" in invoke("status").stdout
+    assert "over the current setting" not in shown
+
+
+def test_programs_get_the_proof_and_the_table_the_confirmed_result(invoke: Invoke, state: Path) -> None:
+    a_journal(state, confirmed(PROOF))
+    best = json.loads(invoke("best", "--json").stdout)
+    assert msgspec.convert(best["proof"], Proof) == PROOF
+    assert (best["feasible"], best["gain"], best["unit"], best["confirmations"]) == (True, 0.34, "tokens/s", 1)
+    assert best["metrics"]["generate_speed"] == 1210
+    counts = json.loads(invoke("status", "--json").stdout)["last"]["counts"]
+    assert (counts["measurements"], counts["confirmations"], counts["finalists"]) == (2, 1, 1)
+    row = rows(invoke("export").stdout)[1]
+    assert (row["generate_speed"], row["confirmations"]) == ("1210.0", "1")
+
+
+def test_proven_figures_of_a_simulation_are_called_simulated(invoke: Invoke, state: Path) -> None:
+    a_journal(state, confirmed(PROOF, simulated=True))
+    assert all("simulated" in line for line in invoke("best").stdout.splitlines() if "tok/s" in line)
+
+
+def test_what_the_budgets_still_allow_is_shown_while_a_run_is_under_way(invoke: Invoke, state: Path) -> None:
+    events = [event for event in confirmed(PROOF) if not isinstance(event, e.RunFinished)]
+    a_journal(state, iter(events))
+    shown = " ".join(invoke("status").stdout.split())
+    assert "6 configurations, 8 confirmations at most" in shown
+    current = json.loads(invoke("status", "--json").stdout)["current"]
+    assert (current["evaluations_left"], current["confirmations_left"]) == (6, 8)
