@@ -18,8 +18,8 @@ from serviceoptd.domain.draws import uniforms
 from serviceoptd.domain.settings import Field, Search
 from serviceoptd.domain.space import Space
 from serviceoptd.search.interface import Problem, Strategy, Trial
+from serviceoptd.search.particle_swarm import ParticleSwarm
 from serviceoptd.search.random_search import RandomSearch
-from serviceoptd.search.swarm import Swarm
 
 DIMENSIONS, PARTICLES, ITERATIONS = 7, 15, 10
 SPACE = Space.of([Field(name=f"x{i}", dtype="float", min=0.0, max=1.0) for i in range(DIMENSIONS)])
@@ -64,8 +64,8 @@ def main() -> None:
     constriction = Search(n_particles=PARTICLES, iters=ITERATIONS, coefficients="constriction")
     decreasing = Search(n_particles=PARTICLES, iters=ITERATIONS, coefficients="decreasing")
     contenders: list[tuple[str, Callable[[Problem], Strategy], Search]] = [
-        ("swarm, constriction", Swarm, constriction),
-        ("swarm, decreasing", Swarm, decreasing),
+        ("swarm, constriction", ParticleSwarm, constriction),
+        ("swarm, decreasing", ParticleSwarm, decreasing),
         ("random", RandomSearch, constriction),
     ]
     print(f"{DIMENSIONS}-D sphere, {PARTICLES} x {ITERATIONS} evaluations, mean best of {len(seeds)} seeds")

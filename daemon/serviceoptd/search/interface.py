@@ -7,12 +7,21 @@ numbers, and must then ask for the same particles. So it keeps no random state: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, runtime_checkable
 
 from serviceopt_journal.events import Configuration
-from serviceoptd.domain.settings import Search
+from serviceopt_journal.metrics import Metrics
+from serviceoptd.domain.settings import Objective, Search
 from serviceoptd.domain.space import Space
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds that the parts of an evaluation take, as far as the run knows: what a change of load alone saves."""
+
+    launch: float = 180.0
+    measurement: float = 300.0
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,11 @@ class Problem:
     seed: int
     search: Search
     current: tuple[float, ...] | None  # position of the current setting; the first particle
+    objective: Objective = field(default_factory=Objective)
+    history: tuple[Trial, ...] = ()  # of earlier runs of the same measurement identity, as if measured here
+    advised: tuple[tuple[float, ...], ...] = ()  # positions that did well in a similar run: worth measuring first
+    costs: Costs = field(default_factory=Costs)
+    running: Configuration | None = None  # of the service that is alive: its load alone can be changed for less
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,18 @@ class Proposal:
     velocity: tuple[float, ...]
     configuration: Configuration
     origin: str
+    predicted: Prediction | None = None  # by the models of the search
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the models of a strategy expect of a configuration that they chose."""
+
+    metrics: Metrics | None
+    probability_feasible: float
+    expected_gain: (
+        float | None
+    )  # expected improvement of the best objective, relative to it; None: nothing feasible yet
 
 
 @dataclass(frozen=True)
@@ -45,6 +71,9 @@ class Trial:
     proposal: Proposal
     fitness: float | None
     matched: bool = False  # it took the result of a configuration measured before
+    metrics: Metrics | None = None  # None: it failed, was rejected, or is not known yet
+    objective: float | None = None  # what is maximised, in its own unit
+    failure: str = ""  # why its launch or its measurement failed, or why it was rejected
 
 
 class Strategy(Protocol):
@@ -59,3 +88,11 @@ class Strategy(Protocol):
 
     def ask(self, particle: int) -> Proposal | None:
         """The particle with this number; changes nothing. None: the space holds nothing that was not proposed yet."""
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A strategy that can do some of its work before the next result is there. Optional."""
+
+    def prepare(self) -> None:
+        """Called on a thread of its own while something is measured; must not change what `ask` answers."""

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 from serviceopt_journal.events import Event, ParticleMatched, ParticleProposed
 from serviceoptd.config.plugins import blaming
-from serviceoptd.domain.fine_tuning import next_finalist
-from serviceoptd.domain.state import BEYOND_THE_SEARCH, FINE_TUNING, Particle, RunState, State
+from serviceoptd.domain.state import Particle, RunState, State
 from serviceoptd.rules.interface import Rule
-from serviceoptd.search.interface import Problem, Proposal, Strategy, Trial
+from serviceoptd.search.interface import Preparing, Problem, Proposal, Strategy
 from serviceoptd.service.rejecting import rejection
 from serviceoptd.service.surveying import search_space
+from serviceoptd.service.trials import problem, trials
 
 
 def propose(
@@ -30,9 +30,10 @@ def propose(
         BrokenPlugin: the strategy or a rule fails.
     """
     with blaming("strategy", run.settings.search.strategy):
-        proposal = _asked(run, number, strategy_class, engine)
+        proposal = _told(state, run, strategy_class, engine).ask(number)
     if proposal is None:
         return None
+    predicted = proposal.predicted
     events: list[Event] = [
         ParticleProposed(
             run=run.number,
@@ -44,6 +45,9 @@ def propose(
             configuration=proposal.configuration,
             strategy=run.settings.search.strategy,
             origin=proposal.origin,
+            predicted=predicted.metrics if predicted else None,
+            probability_feasible=predicted.probability_feasible if predicted else None,
+            expected_gain=predicted.expected_gain if predicted else None,
         )
     ]
     if twin := _twin(state, run, proposal):
@@ -58,63 +62,23 @@ def propose(
     return events
 
 
-def _asked(
-    run: RunState, number: int, strategy_class: Callable[[Problem], Strategy], engine: object
-) -> Proposal | None:
-    space = search_space(run.space, engine)
-    current = space.current()
-    strategy = strategy_class(
-        Problem(
-            space=space,
-            seed=run.seed,
-            search=run.settings.search,
-            current=space.encode(current) if current is not None else None,
-        )
-    )
-    for particle in run.particles.values():
-        if particle.origin in BEYOND_THE_SEARCH:  # a run continued with a larger budget
-            continue
-        strategy.tell(_trial(run, particle))
-    return strategy.ask(number)
+def prepare(state: State, run: RunState, strategy_class: Callable[[Problem], Strategy], engine: object) -> None:
+    """Lets the strategy do what it can before the next result is there.
+
+    Raises:
+        BrokenPlugin: the strategy fails.
+    """
+    with blaming("strategy", run.settings.search.strategy):
+        strategy = _told(state, run, strategy_class, engine)
+        if isinstance(strategy, Preparing):
+            strategy.prepare()
 
 
-def fine_tune(run: RunState, number: int) -> list[Event]:
-    """The event that records the next particle of the fine-tuning; none where nothing is due any more."""
-    found = next_finalist(run)
-    if found is None:
-        return []
-    configuration, origin = found
-    position = run.space.encode(configuration)
-    return [
-        ParticleProposed(
-            run=run.number,
-            particle=number,
-            slot=0,
-            iteration=0,
-            position=position,
-            velocity=(0.0,) * len(position),
-            configuration=configuration,
-            strategy=FINE_TUNING,
-            origin=origin,
-        )
-    ]
-
-
-def _trial(run: RunState, particle: Particle) -> Trial:
-    settled = particle.settled(run.settings.measuring.repeats)
-    return Trial(
-        proposal=Proposal(
-            particle=particle.number,
-            slot=particle.slot,
-            iteration=particle.iteration,
-            position=particle.position,
-            velocity=particle.velocity,
-            configuration=particle.configuration,
-            origin=particle.origin,
-        ),
-        fitness=run.judgement(particle).fitness if settled else None,
-        matched=particle.matched is not None,
-    )
+def _told(state: State, run: RunState, strategy_class: Callable[[Problem], Strategy], engine: object) -> Strategy:
+    strategy = strategy_class(problem(state, run, search_space(run.space, engine)))
+    for trial in trials(run):
+        strategy.tell(trial)
+    return strategy
 
 
 def _twin(state: State, run: RunState, proposal: Proposal) -> tuple[RunState, Particle] | None:

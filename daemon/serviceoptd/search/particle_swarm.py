@@ -40,7 +40,7 @@ position would land there for ever."""
 
 
 @dataclass
-class _Best:
+class Best:
     """The best position so far, of one member or of all."""
 
     position: Position | None = None
@@ -55,19 +55,19 @@ class _Best:
 
 
 @dataclass
-class _Member:
+class Member:
     """One slot, as its trials left it."""
 
     moves: int = 0  # matched ones included
     evaluated: int = 0  # those that were not matched
     last: Proposal | None = None
-    best: _Best = field(default_factory=_Best)
+    best: Best = field(default_factory=Best)
 
 
-class Swarm:
+class ParticleSwarm:
     """Moves the member that has been evaluated least often."""
 
-    name: ClassVar[str] = "swarm"
+    name: ClassVar[str] = "pso"
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
@@ -97,7 +97,7 @@ class Swarm:
             found = self._new(position, seen, particle)
             if found is None:
                 return None
-            velocity = tuple(_limited(new - old) for new, old in zip(found[0], position, strict=True))
+            velocity = tuple(limited(new - old) for new, old in zip(found[0], position, strict=True))
             position, origin = found
         return Proposal(
             particle=particle,
@@ -109,10 +109,10 @@ class Swarm:
             origin=origin,
         )
 
-    def _recall(self) -> tuple[list[_Member], _Best, int]:
+    def _recall(self) -> tuple[list[Member], Best, int]:
         """The members, the best position of all, and how many of the last particles were matched."""
-        members = [_Member() for _ in range(self._problem.search.n_particles)]
-        best, matched_in_a_row = _Best(), 0
+        members = [Member() for _ in range(self._problem.search.n_particles)]
+        best, matched_in_a_row = Best(), 0
         for _, trial in sorted(self._trials.items()):
             member = members[trial.proposal.slot % len(members)]
             member.moves += 1
@@ -123,7 +123,7 @@ class Swarm:
             matched_in_a_row = matched_in_a_row + 1 if trial.matched else 0
         return members, best, matched_in_a_row
 
-    def _move(self, member: _Member, best: _Best, particle: int) -> tuple[Position, Position, str]:
+    def _move(self, member: Member, best: Best, particle: int) -> tuple[Position, Position, str]:
         if not self._trials and self._problem.current is not None:
             return self._problem.current, (0.0,) * len(self._problem.current), "current-setting"
         if member.last is None or member.evaluated == 0 or best.position is None:
@@ -152,7 +152,7 @@ class Swarm:
         for here, speed, p, g, r1, r2 in zip(
             last.position, last.velocity, own or common, common, draws[:size], draws[size:], strict=True
         ):
-            moved = _limited(inertia * speed + to_own * r1 * (p - here) + to_common * r2 * (g - here))
+            moved = limited(inertia * speed + to_own * r1 * (p - here) + to_common * r2 * (g - here))
             there, hit = reflected(here + moved)
             position.append(there)
             velocity.append(-REBOUND * moved if hit else moved)
@@ -178,5 +178,5 @@ class Swarm:
         return self._problem.space.key(self._problem.space.decode(position))
 
 
-def _limited(velocity: float) -> float:
+def limited(velocity: float) -> float:
     return min(max(velocity, -VELOCITY_LIMIT), VELOCITY_LIMIT)

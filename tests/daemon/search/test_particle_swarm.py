@@ -14,8 +14,8 @@ from serviceoptd.domain.draws import uniforms
 from serviceoptd.domain.settings import Field
 from serviceoptd.domain.space import Space
 from serviceoptd.search.interface import Problem, Strategy, Trial
+from serviceoptd.search.particle_swarm import ParticleSwarm
 from serviceoptd.search.random_search import RandomSearch
-from serviceoptd.search.swarm import Swarm
 
 SQUARE = Space.of([Field(name=name, dtype="float", min=0.0, max=1.0) for name in "xy"])
 SPHERE = Space.of([Field(name=f"x{i}", dtype="float", min=0.0, max=1.0) for i in range(7)])
@@ -23,18 +23,18 @@ SPHERE = Space.of([Field(name=f"x{i}", dtype="float", min=0.0, max=1.0) for i in
 
 class TestSwarmWithConstriction(StrategyContract):
     def make(self, problem: Problem) -> Strategy:
-        return Swarm(problem)
+        return ParticleSwarm(problem)
 
 
 class TestSwarmWithDecreasingInertia(StrategyContract):
     def make(self, problem: Problem) -> Strategy:
         search = problem.search
-        return Swarm(replace(problem, search=type(search)(n_particles=5, iters=4, coefficients="decreasing")))
+        return ParticleSwarm(replace(problem, search=type(search)(n_particles=5, iters=4, coefficients="decreasing")))
 
 
 def test_a_move_is_the_published_velocity_update_with_the_draws_of_its_particle() -> None:
     asked = problem(SQUARE, n_particles=2, current=False)
-    swarm = Swarm(asked)
+    swarm = ParticleSwarm(asked)
     first, second, third = (t.proposal for t in play(swarm, SQUARE, 3, fitness=lambda p: -float(p.particle)))
     # Slot 0 has only been at `first`, which is its own best; slot 1's `second` is the best of all.
     draws = uniforms(asked.seed, "swarm move", 3, 4)
@@ -58,7 +58,7 @@ def test_a_move_is_the_published_velocity_update_with_the_draws_of_its_particle(
 @settings(max_examples=40, deadline=None)
 def test_velocities_keep_their_limit_and_walls_turn_them_round(seed: int, corner: tuple[float, ...]) -> None:
     asked = problem(SQUARE, seed=seed, current=False, n_particles=3, iters=10)
-    trials = play(Swarm(asked), SQUARE, 30, fitness=lambda p: math.dist(p.position, corner) - 10)
+    trials = play(ParticleSwarm(asked), SQUARE, 30, fitness=lambda p: math.dist(p.position, corner) - 10)
     for trial in trials:
         assert all(abs(speed) <= 0.5 for speed in trial.proposal.velocity)
         assert all(0 <= coordinate <= 1 for coordinate in trial.proposal.position)
@@ -66,7 +66,7 @@ def test_velocities_keep_their_limit_and_walls_turn_them_round(seed: int, corner
 
 def test_a_wall_reflects_the_position_and_halves_the_velocity() -> None:
     asked = problem(SQUARE, n_particles=1, current=False)
-    swarm = Swarm(asked)
+    swarm = ParticleSwarm(asked)
     start = swarm.ask(1)
     assert start is not None
     swarm.tell(Trial(replace(start, position=(0.9, 0.1), velocity=(0.5, -0.5)), fitness=-1.0))
@@ -79,7 +79,7 @@ def test_a_wall_reflects_the_position_and_halves_the_velocity() -> None:
 
 def test_inertia_decreases_over_the_iterations_of_the_budget() -> None:
     asked = problem(SQUARE, n_particles=1, iters=5, current=False, coefficients="decreasing")
-    swarm = Swarm(asked)
+    swarm = ParticleSwarm(asked)
     start = swarm.ask(1)
     assert start is not None
     inertia = []
@@ -93,7 +93,7 @@ def test_inertia_decreases_over_the_iterations_of_the_budget() -> None:
 
 
 def test_the_first_iteration_is_a_latin_hypercube() -> None:
-    trials = play(Swarm(problem(SPHERE, n_particles=15, current=False)), SPHERE, 15)
+    trials = play(ParticleSwarm(problem(SPHERE, n_particles=15, current=False)), SPHERE, 15)
     assert {trial.proposal.origin for trial in trials} == {"initial"}
     for dimension in range(7):
         assert sorted(int(trial.proposal.position[dimension] * 15) for trial in trials) == list(range(15))
@@ -101,14 +101,14 @@ def test_the_first_iteration_is_a_latin_hypercube() -> None:
 
 def test_each_member_moves_once_before_any_moves_twice() -> None:
     moved = Counter[int]()
-    for trial in play(Swarm(problem(MIXED)), MIXED, 50):
+    for trial in play(ParticleSwarm(problem(MIXED)), MIXED, 50):
         if not trial.matched:
             moved[trial.proposal.slot] += 1
         assert max(moved.values()) - min(moved[slot] for slot in range(5)) <= 1
 
 
 def test_a_matched_particle_leaves_its_slot_to_a_new_one() -> None:
-    trials = play(Swarm(problem(SMALL)), SMALL, 60)
+    trials = play(ParticleSwarm(problem(SMALL)), SMALL, 60)
     after_matches = [(t.proposal, u.proposal) for t, u in pairwise(trials) if t.matched]
     assert after_matches
     assert all(matched.slot == following.slot for matched, following in after_matches)
@@ -116,7 +116,7 @@ def test_a_matched_particle_leaves_its_slot_to_a_new_one() -> None:
 
 def test_a_failure_attracts_nobody_while_something_succeeded() -> None:
     asked = problem(SQUARE, n_particles=2, current=False)
-    swarm = Swarm(asked)
+    swarm = ParticleSwarm(asked)
     failed, good = (t.proposal for t in play(swarm, SQUARE, 2, fitness=lambda _: None))
     at_rest = (0.0, 0.0)
     swarm.tell(Trial(replace(failed, position=(0.4, 0.6), velocity=at_rest), fitness=1.0))
@@ -130,22 +130,22 @@ def test_a_failure_attracts_nobody_while_something_succeeded() -> None:
 
 
 def test_positions_are_drawn_again_until_something_succeeds() -> None:
-    trials = play(Swarm(problem(SPHERE, n_particles=4, current=False)), SPHERE, 12, fitness=lambda _: 1.0)
+    trials = play(ParticleSwarm(problem(SPHERE, n_particles=4, current=False)), SPHERE, 12, fitness=lambda _: 1.0)
     assert {trial.proposal.origin for trial in trials} == {"initial"}
     assert len({trial.proposal.position for trial in trials}) == 12
 
 
 def test_it_does_not_wait_for_pending_particles() -> None:
-    swarm = Swarm(problem(SPHERE, n_particles=3, current=False))
+    swarm = ParticleSwarm(problem(SPHERE, n_particles=3, current=False))
     trials = play(swarm, SPHERE, 4, fitness=lambda p: goodness(p) if p.particle == 1 else None)
     assert trials[3].proposal.origin == "swarm"
 
 
 def test_it_comes_much_nearer_to_the_optimum_of_a_sphere_than_random_search() -> None:
-    def best(strategy: type[Swarm] | type[RandomSearch], seed: int) -> float:
+    def best(strategy: type[ParticleSwarm] | type[RandomSearch], seed: int) -> float:
         asked = problem(SPHERE, seed=seed, current=False, n_particles=15, iters=10)
         trials = play(strategy(asked), SPHERE, 150)
         return min(goodness(trial.proposal) for trial in trials) + 100
 
-    swarm, random = (sum(best(strategy, seed) for seed in range(10)) / 10 for strategy in (Swarm, RandomSearch))
+    swarm, random = (sum(best(strategy, seed) for seed in range(10)) / 10 for strategy in (ParticleSwarm, RandomSearch))
     assert swarm < random / 3
