@@ -83,6 +83,8 @@ def _values(hint: object) -> st.SearchStrategy:
         return st.one_of([_values(argument) for argument in arguments])
     if origin is typing.Literal:
         return st.sampled_from(arguments)
+    if origin is tuple and arguments[-1] is not ...:
+        return st.tuples(*map(_values, arguments))
     if origin is tuple:
         return st.lists(_values(arguments[0]), max_size=3).map(tuple)
     if origin is dict:

@@ -126,6 +126,9 @@ n_particles = {particles}
 iters = 1
 stop_timeout = 1
 
+[proof]
+measurements = 0
+
 [vllm]
 program = "/mnt/stubs/vllm"
 [vllm.command]

@@ -17,13 +17,14 @@ CLIENT_MAY_KNOW = (
     "serviceoptd.bootstrap",
     "serviceoptd.engines.interface",
     "serviceoptd.io.children_environment",
+    "serviceoptd.latency_model",
     "serviceoptd.service.checking",
     "serviceoptd.service.doctor",
     "serviceoptd.service.drop_ins",
     "serviceoptd.service.finding",
     "serviceoptd.service.unit_doctor",
 )
-PURE = ("domain", "search", "simulation")
+PURE = ("domain", "search", "simulation", "rules")
 EFFECTS = frozenset(
     {"asyncio", "os", "sys", "time", "datetime", "random", "secrets", "socket", "subprocess", "threading", "logging"}
     | {"structlog", "pathlib", "shutil", "sqlite3", "tempfile", "uuid", "signal", "http", "urllib", "starlette"}
@@ -92,4 +93,10 @@ def test_only_one_module_starts_processes() -> None:
         for path in modules(DAEMON)
         if imports(path) & {"subprocess", "os.posix_spawn", "os.fork", "os.execv", "multiprocessing"}
     }
-    assert starting <= {"io/processes.py", "io/child.py", "io/programs.py", "service/unit_doctor.py"}
+    assert starting <= {
+        "io/processes.py",
+        "io/child.py",
+        "io/programs.py",
+        "io/json_lines.py",
+        "service/unit_doctor.py",
+    }

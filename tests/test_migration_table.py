@@ -140,7 +140,6 @@ def test_every_addition_of_the_successor_has_a_row() -> None:
 
 def test_rows_that_belong_to_later_issues_stand_as_planned() -> None:
     states = {row[0]: row[1] for row in SECTIONS}
-    assert {states[row[0]] for row in section("5")} == {"planned"}
     assert states["several machines"] == "planned"
 
 

@@ -72,12 +72,12 @@ class FromJournal:
         from serviceoptd.domain.documents import run_document
 
         # The time of the last event is the present: nothing has gone on since.
-        return _plain(run_document(self._find(run), now=self.state.time))
+        return _plain(run_document(self.find(run), now=self.state.time))
 
     def best(self, run: str) -> Document:
         from serviceoptd.domain.documents import recommendation
 
-        found = self._find(run)
+        found = self.find(run)
         document = recommendation(found)
         if document is None:
             raise NotFound(f"nothing has been measured in run {found.number}")
@@ -86,13 +86,13 @@ class FromJournal:
     def table(self, run: str) -> Document:
         from serviceoptd.domain.table import columns, rows
 
-        found = self._find(run)
+        found = self.find(run)
         return _plain({"columns": columns(found), "rows": rows(found)})
 
     def particles(self, run: str) -> list[Document]:
         from serviceoptd.domain.documents import particle_document
 
-        found = self._find(run)
+        found = self.find(run)
         return [_plain(particle_document(found, particle)) for particle in found.particles.values()]
 
     def events(self, selection: Selection) -> Iterator[Document]:
@@ -107,7 +107,8 @@ class FromJournal:
         )
         return map(_plain, records)
 
-    def _find(self, run: str) -> RunState:
+    def find(self, run: str) -> RunState:
+        """The folded state of a run; raises NotFound."""
         runs = self.state.runs
         number = max(runs, default=0) if run == LATEST else int(run)
         if number not in runs:

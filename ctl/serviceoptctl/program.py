@@ -37,6 +37,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "runs": Entry("runs", "List every run."),
         "show": Entry("show", "Show one run, or one of its particles, in full."),
         "best": Entry("best", "Show the recommended parameters and how to deploy them."),
+        "trust": Entry("trust", "Compare a latency model's predictions with what a run measured."),
         "events": Entry("events", "Show what happened, like journalctl."),
         "export": Entry("export", "Write results as CSV or JSON."),
         "journal": Entry("journal", "Look after the journal itself."),
@@ -51,7 +52,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "As msserviceprofiler": {
         "optimizer": Entry("optimizer", "Tune with the options of `msserviceprofiler optimizer`."),
         "import": Entry("import_", "Take the predecessor's results into the journal as history."),
-        "train": Entry("train", "Build the latency model from profiling data (comes later)."),
+        "train": Entry("train", "Build the latency model of simulation mode from profiling data."),
     },
     "Shell": {
         "completion": Entry("completion", "Print the completion script of a shell."),

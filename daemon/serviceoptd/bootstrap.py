@@ -32,7 +32,8 @@ from serviceoptd.service.edited_files import contents_before
 from serviceoptd.service.files import watch_files
 from serviceoptd.service.ledger import Ledger
 from serviceoptd.service.loop import Loop
-from serviceoptd.service.submission import Accepted, Submission, leave_others_alone, must_answer, prepare, submit
+from serviceoptd.service.preparing import Submission, must_answer, prepare
+from serviceoptd.service.submission import Accepted, leave_others_alone, submit
 
 LOG = structlog.get_logger("serviceoptd")
 

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import msgspec
 
-from . import codec, events, metrics
+from . import codec, events, metrics, proof
 from .events import EVENT_TYPES
 from .upcasting import tag_of, version_of
 
@@ -37,6 +37,8 @@ def reference() -> str:
         title = f"### `{tag_of(event_type)}`, version {version_of(event_type)}"
         parts.append(_described(events, event_type.__name__, title))
     parts.append(_section(metrics, "Metrics", "Metrics"))
+    parts.append(_section(proof, "Proof", "Proof"))
+    parts.append(_section(proof, "SloProof", "SLO of a proof"))
     return "\n".join(parts)
 
 

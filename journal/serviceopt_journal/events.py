@@ -18,6 +18,7 @@ from typing import Any, Literal
 import msgspec
 
 from .metrics import Metrics
+from .proof import Proof
 
 Value = int | float | bool | str
 Configuration = dict[str, Value]
@@ -147,6 +148,7 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run_finished"):
     feasible: bool = False
     evaluations: int = 0
     seconds: float = 0.0  # since RunStarted, by the wall clock
+    proof: Proof | None = None  # how sure the recommendation is; None: nothing was confirmed
 
 
 # ----------------------------------------------------------------------------------------------------- particles
@@ -164,6 +166,9 @@ class ParticleProposed(Event, frozen=True, kw_only=True, tag="particle_proposed"
     configuration: Configuration  # decoded and repaired: what will be run
     strategy: str
     origin: str  # current-setting, initial, swarm, random, ...
+    predicted: Metrics | None = None  # by the models of the search, at the time
+    probability_feasible: float | None = None  # of keeping every objective, by the models
+    expected_gain: float | None = None  # expected improvement of the best objective, relative to it, by the models
 
 
 class ParticleMatched(Event, frozen=True, kw_only=True, tag="particle_matched"):
@@ -176,13 +181,19 @@ class ParticleMatched(Event, frozen=True, kw_only=True, tag="particle_matched"):
 
 
 class ParticleRejected(Event, frozen=True, kw_only=True, tag="particle_rejected"):
-    """The particle was given up before its evaluation, for the reason given and the prediction that it rests on."""
+    """The particle was given up before its evaluation, for the reason given and the prediction that it rests on.
 
+    `audited`: it is measured all the same, to learn how often the rules are wrong.
+    """
+
+    v: int = 2
     run: int
     particle: int
     rule: str
     reason: str
     predicted: Metrics | None = None
+    kind: Literal["theory", "experience", "measured", ""] = ""  # what the rule judges from; "": it does not say
+    audited: bool = False
 
 
 class ResultImported(Event, frozen=True, kw_only=True, tag="result_imported"):
@@ -200,6 +211,15 @@ class ResultImported(Event, frozen=True, kw_only=True, tag="result_imported"):
     num_prompts: int | None = None
     fitness: float | None = None  # by the predecessor's formula; ours follows from the metrics
     backup: str = ""  # where the predecessor kept its data
+
+
+class ConfirmationRequested(Event, frozen=True, kw_only=True, tag="confirmation_requested"):
+    """The search is over and a finalist is to be measured once more, apart from what the search measured of it."""
+
+    run: int
+    particle: int
+    round: int  # from 1: which confirmation of this particle
+    reason: str
 
 
 # --------------------------------------------------------------------------------------------------- evaluations
@@ -282,7 +302,7 @@ class MeasurementStarted(Event, frozen=True, kw_only=True, tag="measurement_star
 
 
 class MeasurementFinished(Event, frozen=True, kw_only=True, tag="measurement_finished"):
-    """The client ended well and its result was believed."""
+    """The client ended well and its result was believed; or its result was known before, and it was ended."""
 
     run: int
     particle: int
@@ -293,6 +313,12 @@ class MeasurementFinished(Event, frozen=True, kw_only=True, tag="measurement_fin
     seconds: float  # of the client's process
     artefacts: dict[str, str] = {}  # name -> SHA-256 of what the client wrote and printed, kept beside the journal
     simulated: bool = False
+    stopped_early: str = ""  # why the client was ended before it had sent all requests
+    observed_by: Literal["client", "metrics"] = "client"  # metrics: from the service's own, in the client's terms
+    served: Metrics | None = None  # what the service itself counted meanwhile, where it was looked at
+    looks: int = 0  # at the service's own metrics
+    drained: float = 0.0  # seconds until the service was idle after an early end
+    remark: str = ""  # why early stopping could not look at it; of a simulation, where it should not be believed
 
 
 class MeasurementFailed(Event, frozen=True, kw_only=True, tag="measurement_failed"):
@@ -313,7 +339,10 @@ class MeasurementFailed(Event, frozen=True, kw_only=True, tag="measurement_faile
 
 
 class MeasurementRejected(Event, frozen=True, kw_only=True, tag="measurement_rejected"):
-    """A running measurement was ended early: it could no longer meet the SLO or beat the best."""
+    """A running measurement was ended early: it could no longer meet the SLO or beat the best.
+
+    What was observed is partial. Of one statistic a bound of the final value is known.
+    """
 
     run: int
     particle: int
@@ -322,7 +351,13 @@ class MeasurementRejected(Event, frozen=True, kw_only=True, tag="measurement_rej
     attempt: int
     rule: str
     reason: str
-    observed: Metrics | None = None
+    observed: Metrics | None = None  # by the service's own metrics, until then
+    statistic: str = ""  # "ttft mean", "tpot p99"...: at least `bound` seconds; or the objective: at most `bound`
+    bound: float | None = None
+    seconds: float = 0.0  # of the client's process
+    artefacts: dict[str, str] = {}  # name -> SHA-256, as in MeasurementFinished
+    looks: int = 0  # at the service's own metrics
+    drained: float = 0.0  # seconds until the service was idle again
 
 
 class ServiceStopping(Event, frozen=True, kw_only=True, tag="service_stopping"):
@@ -393,6 +428,7 @@ AnyEvent = (
     | ParticleMatched
     | ParticleRejected
     | ResultImported
+    | ConfirmationRequested
     | ServiceLaunching
     | ServiceLaunched
     | ServiceReady

@@ -85,7 +85,7 @@ FROM ended LEFT JOIN started USING (run, evaluation, measurement, attempt)
 
 _REJECTIONS = """
 SELECT seq, time, run, particle, evaluation, measurement, @rule AS rule, @reason AS reason,
-  coalesce(@predicted, @observed) AS metrics
+  coalesce(@predicted, @observed) AS metrics, coalesce(@kind, '') AS kind, coalesce(@audited, 0) AS audited
 FROM events WHERE type IN ('particle_rejected', 'measurement_rejected')
 """
 

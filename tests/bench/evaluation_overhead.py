@@ -120,6 +120,8 @@ def main() -> int:
         configuration = stub_run(
             Path(directory), n_particles=asked.evaluations + 1, iters=1, searched=["MAX_NUM_SEQS", "CONCURRENCY"]
         )
+        # One load on each launch, so that every evaluation is whole.
+        configuration.write_text(configuration.read_text() + "\n[search]\nloads_per_launch = 1\n")
         ended, recorded, _ = standalone(configuration, limit=20.0 + 3.0 * asked.evaluations)
         if ended.returncode != 0:
             print(ended.stderr, file=sys.stderr)

@@ -24,6 +24,7 @@ from serviceopt_journal.events import Event
 from serviceopt_journal.places import Places
 from serviceopt_journal.store import Journal
 from serviceoptd import bootstrap
+from serviceoptd.config import plugins
 
 
 def submission(configuration: Path, *, go_on: bool) -> dict[str, Any]:
@@ -89,6 +90,7 @@ def in_a_fork(work: Callable[[], None]) -> int:
 
 def every(configuration: Path, root: Path, boundaries: list[int]) -> None:
     """Dies after each of these events in turn, and goes on."""
+    plugins.installed().broken()  # imports them all, once
     for seq in boundaries:
         state = root / str(seq)
 

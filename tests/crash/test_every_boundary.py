@@ -24,7 +24,7 @@ RUN = """
 engine = "simulated"
 benchmark = "simulated"
 n_particles = 3
-iters = 3
+iters = 2
 seed = 11
 ttft_slo = 1.0
 ttft_penalty = 1
@@ -33,11 +33,17 @@ tpot_penalty = 1
 
 [measurement]
 repeats = 2
+
+[proof]
+measurements = 3
 """
 
 ONLY_THE_LOAD_IS_SEARCHED = (
     RUN
     + """
+[search]
+strategy = "pso"
+
 [[simulated.target_field]]
 name = "MAX_NUM_SEQS"
 config_position = "env"

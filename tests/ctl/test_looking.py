@@ -188,7 +188,7 @@ def test_the_best_of_a_run_that_is_not_over_is_called_the_best_so_far(invoke: In
     a_journal(state, an_unfinished_story())
     shown = invoke("best").stdout
     assert shown.startswith("The run is not over: this is the best so far.")
-    assert facts(shown)["current setting"] == "this is it: nothing better was found"
+    assert facts(shown)["current setting"] == "this is it: nothing better is known"
 
 
 def test_a_masked_secret_is_pointed_out_where_the_command_is_to_be_copied() -> None:

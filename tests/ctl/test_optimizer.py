@@ -1,4 +1,4 @@
-"""optimizer and train: the predecessor's command lines."""
+"""optimizer: the predecessor's command line."""
 
 from __future__ import annotations
 
@@ -157,12 +157,3 @@ def test_the_help_lists_engines_and_clients_of_third_parties_too(
         shown = " ".join(invoke(command, "--help").stdout.split())
         assert "[installed: third_party_engines]" in shown
         assert "[installed: third_party_benchmarks]" in shown
-
-
-def test_train_takes_its_options_and_says_that_it_comes_later(invoke: Invoke, tmp_path: Path) -> None:
-    result = invoke("train", "-i", "profiling", "-o", "out", "-t", "vllm")
-    assert result.exit_code == 3
-    assert "comes with a later release" in result.stderr
-    assert invoke("train").exit_code == 2
-    assert invoke("train", "-i", "x", "-t", "other").exit_code == 2
-    assert not list(tmp_path.glob("out*"))

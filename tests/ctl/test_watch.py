@@ -201,7 +201,7 @@ def test_ctrl_c_in_the_foreground_ends_the_run_which_can_be_continued(tmp_path: 
     (tmp_path / "slow.toml").write_text("n_particles = 2\niters = 2\n[simulated]\nmeasurement_seconds = 0.2\n")
     process = client("run", "--standalone", "-c", "slow.toml", "-e", "simulated", "-b", "simulated")
     assert process.stdout is not None
-    assert any("measurement 1 (particle 2) started" in line for line in process.stdout), "it ended before"
+    assert any("measurement 1 (particle 1) finished" in line for line in process.stdout), "it ended before"
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130, said

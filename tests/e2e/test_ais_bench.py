@@ -32,6 +32,9 @@ stop_timeout = 2
 repeats = 2
 warm_up_requests = 4
 
+[proof]
+measurements = 0
+
 [ais_bench]
 program = "{program}"
 

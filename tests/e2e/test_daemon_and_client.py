@@ -78,7 +78,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 
 def test_a_submitted_run_is_worked_on_to_its_recommendation(daemon: Daemon, tmp_path: Path) -> None:
-    submitted = daemon.ctl("run", "-c", str(stub_run(tmp_path)), "--json")
+    submitted = daemon.ctl("run", "-c", str(stub_run(tmp_path, confirmations=9)), "--json")
     assert submitted.returncode == 0, submitted.stderr
     wait_for(lambda: daemon.has(e.RunFinished), "the end of the run")
 

@@ -42,6 +42,9 @@ launch_timeout = 30
 [measurement]
 warm_up_requests = 0
 
+[proof]
+measurements = 0
+
 [deploy]
 path_prefix = "{stubs}"
 

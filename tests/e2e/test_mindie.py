@@ -51,6 +51,9 @@ launch_timeout = {launch_timeout}
 stop_timeout = 2
 scaling_coefficient = 1.0
 
+[proof]
+measurements = 0
+
 [health_check.service_errors.fatal_patterns]
 out_of_memory = ["out of memory"]
 

@@ -15,6 +15,7 @@ import pytest
 from predecessor_results import RESULTS
 from serviceopt_journal import events as e
 from stubs.scenario import STUB, client, free_port, of_type, places, records, rows, start, stub_run, wait_for
+from trained_models import a_model_file
 
 PAIR = ("-e", "vllm", "-b", "vllm_benchmark")
 DEFAULT_FILE = Path(__file__).parents[1] / "daemon" / "config" / "msserviceprofiler-default.toml"
@@ -51,8 +52,11 @@ def test_his_configuration_and_his_command_tune_with_nothing_changed_but_the_com
     assert ended.returncode == 0, ended.stderr
     (written,) = (tmp_path / "result" / "store").glob("data_storage_*.csv")
     table = rows(written.read_text())
-    # The search sends the sample; what stands best at its end is measured with every prompt.
-    assert [row["num_prompts"] for row in table] == ["1000"] * 4 + ["1500"]
+    # The search sends the sample; what stands best at its end is measured again with every prompt.
+    (ended_run,) = of_type(records(tmp_path / "state"), e.RunFinished)
+    assert {row["particle"]: row["num_prompts"] for row in table}[str(ended_run.recommended)] == "1500"
+    assert len(table) == 4
+    assert {row["num_prompts"] for row in table} <= {"1000", "1500"}
     header = list(table[0])
     assert header[:5] == [
         "generate_speed", "time_to_first_token", "time_per_output_token", "success_rate", "throughput",
@@ -170,28 +174,42 @@ def test_the_logs_of_service_and_client_are_named_while_they_run_and_are_there(t
 
 
 @pytest.mark.parametrize(
-    ("top", "options", "environment", "said"),
+    ("top", "options", "said"),
     [
-        ('service = "slave"', (), {}, 'service: "slave" asks for several machines, which come with a later release'),
-        ("", ("-d", "multiple"), {}, "`-d multiple` (several machines) comes with a later release"),
-        (
-            "", (), {"MODEL_EVAL_STATE_ALL": "True", "MODEL_EVAL_STATE_IS_SLEEP_FLAG": "True"},
-            "MODEL_EVAL_STATE_ALL and MODEL_EVAL_STATE_IS_SLEEP_FLAG: simulation mode comes with a later release",
-        ),
+        ('service = "slave"', (), 'service: "slave" asks for several machines, which come with a later release'),
+        ("", ("-d", "multiple"), "`-d multiple` (several machines) comes with a later release"),
     ],
 )  # fmt: skip
 def test_what_comes_later_is_refused_in_one_sentence_and_nothing_is_made(
-    tmp_path: Path, top: str, options: tuple[str, ...], environment: dict[str, str], said: str
+    tmp_path: Path, top: str, options: tuple[str, ...], said: str
 ) -> None:
     configuration = stub_run(tmp_path, top=top)
-    ended = client(
-        "optimizer", *PAIR, *options, "-c", str(configuration), environment=places(tmp_path) | environment, cwd=tmp_path
-    )
+    ended = client("optimizer", *PAIR, *options, "-c", str(configuration), environment=places(tmp_path), cwd=tmp_path)
     assert ended.returncode == 3
     (error,) = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
     assert said in error
     assert not (tmp_path / "state").exists()
     assert not (tmp_path / "result").exists()
+
+
+def test_both_variables_tune_in_simulation_and_without_a_model_nothing_is_made(tmp_path: Path) -> None:
+    environment = places(tmp_path) | {"MODEL_EVAL_STATE_ALL": "True", "MODEL_EVAL_STATE_IS_SLEEP_FLAG": "True"}
+    configuration = stub_run(tmp_path)
+    command = ("optimizer", *PAIR, "-c", str(configuration))
+    ended = client(*command, environment=environment, cwd=tmp_path)
+    assert ended.returncode == 3
+    assert "which needs a trained latency model" in ended.stderr
+    assert "`serviceoptctl train`" in ended.stderr
+    assert not (tmp_path / "state").exists()
+    a_model_file(tmp_path)
+    limits = "max_num_batched_tokens = 2048\nmax_model_len = 4096\nkv_blocks = 4000\n"
+    with configuration.open("a") as file:
+        file.write(f'\n[simulated]\nmodel = "latency_model.json"\n[simulated.limits]\n{limits}')
+    ended = client(*command, environment=environment, cwd=tmp_path)
+    assert ended.returncode in (0, 11), ended.stderr
+    assert "SIMULATED: these figures come from a model" in ended.stdout
+    (written,) = (tmp_path / "result" / "store").glob("data_storage_*.csv")
+    assert {row["real_evaluation"] for row in rows(written.read_text())} == {"false"}
 
 
 def test_a_slave_is_named_by_check_with_its_line(tmp_path: Path) -> None:
@@ -386,12 +404,13 @@ def test_every_dtype_reaches_the_command_line_with_the_value_that_the_table_show
     ended = client("optimizer", *PAIR, "-c", str(configuration), environment=places(tmp_path), cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     recorded = records(tmp_path / "state")
-    launches = {event.particle: event for event in of_type(recorded, e.ServiceLaunching)}
+    launches = {event.evaluation: event for event in of_type(recorded, e.ServiceLaunching)}
     measured = {event.particle: event for event in of_type(recorded, e.MeasurementStarted)}
     table = rows(client("export", environment=places(tmp_path)).stdout)
-    assert len(table) == len(launches) == 5
+    assert len(table) == len(measured) == 5
     for row in table:
-        service, load = launches[int(row["particle"])], measured[int(row["particle"])]
+        load = measured[int(row["particle"])]
+        service = launches[load.evaluation]
         argv = service.argv
         assert {name: given(argv, flag) for name, flag in FLAGS.items()} == {name: row[name] for name in FLAGS}
         chunked, other = "--enable-chunked-prefill", "--no-enable-chunked-prefill"

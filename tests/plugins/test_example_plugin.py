@@ -120,4 +120,4 @@ def test_without_the_package_its_configuration_is_refused_by_name(tmp_path: Path
     checked = client("check", "-c", str(configuration), environment=places(tmp_path))
     assert checked.returncode == 3
     assert "engine `echo` is not installed" in checked.stderr
-    assert 'search.rules[0]: "echo_limits" is not installed; none is installed' in checked.stderr
+    assert 'search.rules[0]: "echo_limits" is not installed; one of declared' in checked.stderr

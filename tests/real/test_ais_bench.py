@@ -99,6 +99,9 @@ seed = 3
 launch_timeout = 600
 measurement_timeout = 300
 
+[proof]
+measurements = 0
+
 [measurement]
 warm_up_requests = 4
 

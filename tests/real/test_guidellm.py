@@ -24,6 +24,9 @@ n_particles = 3
 iters = 1
 seed = 4
 
+[proof]
+measurements = 0
+
 [measurement]
 warm_up_requests = 4
 
@@ -61,6 +64,9 @@ seed = 4
 tpot_slo = "p95:5.0"
 launch_timeout = 600
 measurement_timeout = 600
+
+[proof]
+measurements = 0
 
 [measurement]
 repeats = 2

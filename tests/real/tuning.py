@@ -28,6 +28,16 @@ tpot_penalty = 1
 launch_timeout = 1800
 measurement_timeout = 1800
 
+# What is tested here is the way through crashes: every evaluation is a launch, and runs to its end.
+[search]
+loads_per_launch = 1
+
+[early_stopping]
+enabled = false
+
+[proof]
+measurements = 0
+
 [measurement]
 repeats = 2
 warm_up_requests = 4

@@ -38,6 +38,9 @@ stop_timeout = 2
 repeats = {repeats}
 warm_up_requests = 0
 
+[proof]
+measurements = {confirmations}
+
 [health_check.service_errors.fatal_patterns]
 out_of_memory = ["out of memory"]
 
@@ -84,6 +87,7 @@ def stub_run(
     iters: int = 2,
     seed: int = 7,
     repeats: int = 1,
+    confirmations: int = 0,
     service: str = "",
     client: str = "",
     searched: Iterable[str] = tuple(FIELDS),
@@ -92,7 +96,10 @@ def stub_run(
     top: str = "",
     port: int | None = None,
 ) -> Path:
-    """Writes a configuration of a run on the stub programs. `service` and `client`: their extra arguments."""
+    """Writes a configuration of a run on the stub programs, without a proof of its winner unless `confirmations` are given.
+
+    `service` and `client`: their extra arguments.
+    """
     model = directory / "model"
     model.mkdir(parents=True, exist_ok=True)
     (model / "config.json").write_text("{}")
@@ -101,7 +108,8 @@ def stub_run(
         STUB_RUN.format(
             n_particles=n_particles, iters=iters, seed=seed, repeats=repeats, stub=STUB, model=model,
             service=service, client=client, launch_timeout=launch_timeout, measurement_timeout=measurement_timeout,
-            top=top, port=port or free_port(), fields="\n".join(field(name) for name in searched),
+            top=top, port=port or free_port(), confirmations=confirmations,
+            fields="\n".join(field(name) for name in searched),
         )
     )  # fmt: skip
     return path

@@ -2,6 +2,8 @@
 
     --stub-seconds S         takes S seconds
     --stub-hang              never ends
+    --stub-faster F          everything takes a factor less time
+    --stub-paced             takes as long as its result says, and has the stub engine count its requests meanwhile
     --stub-lie LIE           all-failed, some-failed, nan, none, stale, other, exit-7, half-a-file or zero-latency
     --stub-lies N=LIE,...    another lie for each concurrency
     --stub-when NAME>NUMBER  the above only where this holds of its own arguments (`>`, `<` or `=`)
@@ -29,6 +31,7 @@ PERCENTILES = (50, 90, 95, 99)
 def main(given: list[str]) -> None:
     """Measures once."""
     print(f"stub-client: began {time.time():.6f} age {age():.6f}", flush=True)
+    print("Starting main benchmark run...", flush=True)
     arguments = Arguments(given)
     misbehaves = arguments.misbehaves()
     lie = chosen_lie(arguments) if misbehaves else ""
@@ -44,8 +47,27 @@ def main(given: list[str]) -> None:
     if lie == "exit-7":
         print("stub-client: something went wrong in the client", flush=True)
         leave(7)
-    write(arguments, result(arguments, seqs, tokens, lie), lie)
+    document = result(arguments, seqs, tokens, lie)
+    if arguments.has("stub-paced"):
+        pace(arguments, document)
+    write(arguments, document, lie)
     leave(0)
+
+
+def pace(arguments: Arguments, document: dict[str, Any]) -> None:
+    """The engine sees the connection end when this process does."""
+    load = {
+        "requests": document["num_prompts"],
+        "concurrency": document["max_concurrent_requests"],
+        "ttft": document["mean_ttft_ms"] / 1000.0,
+        "tpot": document["mean_tpot_ms"] / 1000.0,
+        "rate": document["request_throughput"],
+        "length": OUTPUT_LENGTH,
+    }
+    query = "&".join(f"{name}={value}" for name, value in load.items())
+    with socket.create_connection(address_of(arguments), timeout=5.0) as connection:
+        connection.sendall(f"GET /stub/load?{query} HTTP/1.1\r\nHost: stub\r\n\r\n".encode())
+        time.sleep(document["duration"])
 
 
 def chosen_lie(arguments: Arguments) -> str:
@@ -61,14 +83,17 @@ def leave(status: int) -> None:
 
 def parameters_of(arguments: Arguments) -> tuple[float, float]:
     """MAX_NUM_SEQS and MAX_NUM_BATCHED_TOKENS, as the stub engine tells them."""
-    address = (arguments.text("host", "127.0.0.1"), int(arguments.number("port", 8000)))
-    with socket.create_connection(address, timeout=5.0) as connection:
+    with socket.create_connection(address_of(arguments), timeout=5.0) as connection:
         connection.sendall(b"GET /stub/parameters HTTP/1.1\r\nHost: stub\r\nConnection: close\r\n\r\n")
         answer = b""
         while received := connection.recv(4096):
             answer += received
     seqs, tokens = answer.decode().rsplit("\r\n", 1)[1].split()
     return float(seqs), float(tokens)
+
+
+def address_of(arguments: Arguments) -> tuple[str, int]:
+    return arguments.text("host", "127.0.0.1"), int(arguments.number("port", 8000))
 
 
 def result(arguments: Arguments, seqs: float, tokens: float, lie: str) -> dict[str, Any]:
@@ -81,6 +106,8 @@ def result(arguments: Arguments, seqs: float, tokens: float, lie: str) -> dict[s
     ttft = 30.0 + OUTPUT_LENGTH * tpot * max(0.0, concurrency - batch) / batch  # ms
     e2el = ttft + (OUTPUT_LENGTH - 1) * tpot
     rate = batch / (OUTPUT_LENGTH * tpot / 1000.0 + 0.03)  # requests/s
+    faster = arguments.number("stub-faster", 1.0)
+    ttft, tpot, e2el, rate = ttft / faster, tpot / faster, e2el / faster, rate * faster
     completed = {"all-failed": 0, "some-failed": prompts - prompts // 3}.get(lie, prompts)
     times = {"ttft": ttft, "tpot": tpot, "itl": tpot, "e2el": e2el}
     if lie in ("all-failed", "zero-latency"):

@@ -7,6 +7,8 @@
     --stub-grandchild        starts a process that leaves its session and process group
     --stub-ignore-sigterm    goes on after SIGTERM, and the grandchild too
     --stub-hang              is never ready
+    --stub-metrics KIND      what GET /metrics tells of the loads of `stub-client --stub-paced`: "real" or "garbage"
+    --stub-linger S          counts the requests of a client that has gone as running for so long
     --stub-when NAME>NUMBER  the above only where this holds of its own arguments (`>`, `<` or `=`)
     --stub-once FILE         the above only once: the file remembers
 
@@ -15,6 +17,7 @@ Prints when it began and when it was ready (seconds since the epoch), for tests/
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -23,6 +26,7 @@ import sys
 import time
 
 from stub_arguments import Arguments, age
+from stub_load import Loads
 
 CACHE = 'vllm:cache_config_info{block_size="128",engine="0",num_gpu_blocks="256"} 1.0\n'
 
@@ -41,6 +45,7 @@ def main(given: list[str]) -> None:
 
 
 def serve(arguments: Arguments, began: float, *, misbehaves: bool) -> None:
+    loads = Loads(linger=arguments.number("stub-linger", 0.0))
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((arguments.text("host", "127.0.0.1"), int(arguments.number("port", 8000))))
@@ -67,18 +72,23 @@ def serve(arguments: Arguments, began: float, *, misbehaves: bool) -> None:
         due = min(dies_at, logs_at, never if announced else ready_at)
         wait = None if due == never else max(0.0, due - now)
         if select.select([listener], [], [], wait)[0]:
-            answer(listener, arguments, ready=announced)
+            answer(listener, arguments, loads, ready=announced)
 
 
-def answer(listener: socket.socket, arguments: Arguments, *, ready: bool) -> None:
-    connection, _ = listener.accept()
-    with connection:
+def answer(listener: socket.socket, arguments: Arguments, loads: Loads, *, ready: bool) -> None:
+    accepted, _ = listener.accept()
+    with contextlib.ExitStack() as opened:
+        connection = opened.enter_context(accepted)
         connection.settimeout(1.0)
         try:
             request = connection.recv(4096).decode("latin-1").split("\r\n", 1)[0]
+            if request.startswith("GET /stub/load?"):
+                opened.pop_all()  # open for as long as the client lives
+                loads.begin(connection, request.split(" ")[1])
+                return
             if request.startswith(("POST /reset_prefix_cache", "POST /flush_cache")):
                 say("stub-engine: prefix cache reset")
-            body = body_of(request, arguments) if ready else None
+            body = body_of(request, arguments, loads) if ready else None
             status = "503 Service Unavailable" if not ready else "200 OK" if body is not None else "404 Not Found"
             text = body or ""
             connection.sendall(
@@ -88,17 +98,23 @@ def answer(listener: socket.socket, arguments: Arguments, *, ready: bool) -> Non
             return  # the other side gave up: its business
 
 
-def body_of(request: str, arguments: Arguments) -> str | None:
+def body_of(request: str, arguments: Arguments, loads: Loads) -> str | None:
     path = request.split(" ")[1] if request.count(" ") == 2 else ""
     seqs, tokens = arguments.number("max-num-seqs", 256), arguments.number("max-num-batched-tokens", 8192)
     return {
         "/health": "",
         "/reset_prefix_cache": "",
-        "/metrics": CACHE,
+        "/metrics": CACHE + told(arguments.text("stub-metrics"), loads),
         "/flush_cache": "",
         "/get_server_info": '{"max_total_num_tokens": 4096, "page_size": 16}',
         "/stub/parameters": f"{seqs:g} {tokens:g}",
     }.get(path)
+
+
+def told(kind: str, loads: Loads) -> str:
+    if kind == "garbage":
+        return "vllm:num_requests_running{ NaN\nvllm:request_success_total many\n<html>"
+    return loads.told() if kind == "real" else ""
 
 
 def leave_a_grandchild() -> None:

@@ -35,9 +35,13 @@ PHRASES: dict[str, Callable[[Event], str]] = {
         f"particle {e['particle']} is particle {e['same_as_particle']} of run {e['same_as_run']} again"
     ),
     "particle_rejected": lambda e: (
-        f"particle {e['particle']} rejected by {e['rule']}: {e['reason']}" + _predicted(e["predicted"])
+        f"particle {e['particle']} rejected by {e['rule']}{' and measured all the same' if e['audited'] else ''}: "
+        f"{e['reason']}" + _predicted(e["predicted"])
     ),
     "result_imported": lambda e: f"particle {e['particle']} imported from {e['source_file']}:{e['line']}: {_told(e)}",
+    "confirmation_requested": lambda e: (
+        f"particle {e['particle']} is to be confirmed (measurement {e['round']} of it): {e['reason']}"
+    ),
     "service_launching": lambda e: f"{_evaluation(e)} launching for particle {e['particle']}{_log(e)}",
     "service_launched": lambda e: f"{_evaluation(e)} launched (pid {e['pid']})",
     "service_ready": lambda e: f"{_evaluation(e)} ready after {duration(e['waited'])}",
@@ -102,7 +106,8 @@ def _result(event: Event) -> str:
     parts += [f"{name} {latency(metrics[key]['mean'])}" for key, name in _MEANS if "mean" in metrics[key]]
     if metrics["success_rate"] < 1:
         parts.append(f"success rate {percent(metrics['success_rate'])}")
-    return labelled(", ".join(parts), event)
+    remark = f"; {event['remark']}" if event.get("remark") else ""
+    return labelled(", ".join(parts), event) + remark
 
 
 _MEANS = (("ttft", "TTFT"), ("tpot", "TPOT"))

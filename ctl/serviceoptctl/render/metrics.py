@@ -41,7 +41,7 @@ def verdict(particle: Mapping[str, Any]) -> str:
     """Whether the objectives hold, and which do not."""
     if particle["feasible"]:
         return "every SLO met"
-    return "SLO broken: " + "; ".join(particle["violated"]) if particle["violated"] else "not feasible"
+    return "SLO broken: " + "; ".join(particle["violated"]) if particle["violated"] else "not sure to meet every SLO"
 
 
 def in_full(particle: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -63,5 +63,5 @@ def in_full(particle: Mapping[str, Any]) -> list[tuple[str, str]]:
         completed, sent = metrics["completed"], metrics["completed"] + metrics["failed"]
         rate = percent(metrics["success_rate"]) + (f" ({completed} of {sent} requests)" if sent else "")
         lines.append(("success rate", labelled(rate, particle)))
-    lines.append(("SLO", verdict(particle)))
+    lines += [("SLO", verdict(particle)), ("remark", particle.get("remark", ""))]
     return lines

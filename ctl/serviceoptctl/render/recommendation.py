@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from serviceoptctl.render.metrics import in_full, in_short
+from serviceoptctl.render.proof import gain, proof, shortfall
+from serviceoptctl.render.rejections import rejections
 from serviceoptctl.render.text import facts, safe, value_text
-from serviceoptctl.render.units import percent
 
 Document = Mapping[str, Any]
 MASKED = "***"
@@ -23,10 +24,9 @@ def recommendation(document: Document) -> None:
     if document.get("imported"):
         click.secho(safe(f"IMPORTED from {document['imported']}: not measured here."), fg="yellow", bold=True)
     if not document["feasible"]:
-        click.secho("No measured configuration meets every SLO; this one comes closest.", fg="red", bold=True)
+        click.secho(shortfall(document), fg="red", bold=True)
     if not document["final"]:
         click.secho("The run is not over: this is the best so far.", fg="yellow")
-    gain = document["gain"]
     before = document["current_setting"]
     same = before is not None and before["particle"] == document["particle"]
     facts(
@@ -35,8 +35,13 @@ def recommendation(document: Document) -> None:
             ("objective", document["objective"]),
             ("parameters", "\n".join(f"{k} = {value_text(v)}" for k, v in document["configuration"].items())),
             *in_full(document),
-            ("current setting", "this is it: nothing better was found" if same else in_short(before) if before else ""),
-            ("gain", f"{percent(gain, signed=True)} over the current setting" if gain is not None and not same else ""),
+            *proof(document),
+            (
+                "current setting",
+                "this is it: nothing better is known" if same else in_short(before) if before else "",
+            ),
+            ("rejections", rejections(document["rejections"])),
+            ("gain", "" if same else gain(document)),
         ]
     )
     click.echo()

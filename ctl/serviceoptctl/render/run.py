@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from serviceoptctl.render.metrics import in_full, in_short, labelled
+from serviceoptctl.render.rejections import rejections
 from serviceoptctl.render.text import assignments, facts, one_line, table, value_text
-from serviceoptctl.render.units import duration, moment, speed
+from serviceoptctl.render.units import duration, moment, percent, speed
 
 Document = Mapping[str, Any]
 
@@ -45,7 +46,9 @@ def progress(run: Document, *, alive: bool = True) -> list[tuple[str, str]]:
         ("objective", run["objective"]),
         ("progress", counted(run)),
         ("time", f"{used}, about {duration(left)} left" if left else used),
+        ("left", _budget_left(run)),
         ("best", best_line(run)),
+        ("rejections", rejections(run["rejections"])),
     ]
     if now := run["current"]:
         lines += [
@@ -55,6 +58,20 @@ def progress(run: Document, *, alive: bool = True) -> list[tuple[str, str]]:
             ("client log", now["client_log"]),
         ]
     return lines
+
+
+def _budget_left(run: Document) -> str:
+    """What the budgets still allow, and what the models expect of it; empty when the run is over."""
+    if run["finished"] is not None or run.get("imported"):
+        return ""
+    parts = [f"{run['evaluations_left']} configurations", f"{run['confirmations_left']} confirmations at most"]
+    if run["max_hours"] is not None:
+        hours = max(0.0, run["max_hours"] - run["active_seconds"] / 3600)
+        parts.append(f"{hours:.1f} of {run['max_hours']:g} hours")
+    if run["expected_gain"] is not None:
+        target = f" (the search ends below {run['target']:g} %)" if run["target"] is not None else ""
+        parts.append(f"expected gain of the last configuration {percent(run['expected_gain'])}{target}")
+    return ", ".join(parts)
 
 
 def phase(now: Document, seconds: float | None) -> str:
@@ -78,7 +95,7 @@ def engine(run: Document) -> str:
 def counted(run: Document) -> str:
     """How much of the budget is used, and on what."""
     counts = run["counts"]
-    kinds = ("measured", "failed", "rejected", "matched", "finalists")
+    kinds = ("measured", "failed", "rejected", "matched", "finalists", "confirmations")
     others = [f"{counts[kind]} {kind}" for kind in kinds if counts.get(kind)]
     first = f"{run['budget']} rows of {run['imported']}" if run.get("imported") else None
     return ", ".join([first or f"{run['admitted']} of {run['budget']} configurations", *others])
@@ -152,8 +169,10 @@ def particle(document: Document) -> None:
             ("result", _same_as(document)),
             *in_full(document),
             ("measured", f"{document['repeats']} times" if document["repeats"] > 1 else ""),
+            ("confirmed", f"{document['confirmations']} times after the search" if document["confirmations"] else ""),
             ("error", document["error"] if document["metrics"] else ""),
             ("took", duration(document["seconds"])),
+            ("audit", f"measured although rejected: {document['audited']}" if document["audited"] else ""),
         ]
     )
 

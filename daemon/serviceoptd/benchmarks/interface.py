@@ -51,8 +51,10 @@ class MeasurementPlan:
     command: Command | None  # None: in process; then `simulated` or `failure` holds the outcome
     num_prompts: int
     artefacts: Mapping[str, Path] | None = None  # name -> file that the client writes, to be kept with the journal
+    main_run: str = ""  # text of the line of its output after which it sends the measured requests; "": it says nothing
     simulated: Metrics | None = None
     failure: str | None = None
+    remark: str = ""  # simulated clients only: why it should not be believed
 
 
 @dataclass(frozen=True)

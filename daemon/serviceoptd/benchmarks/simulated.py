@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan, UnusableResult
 from serviceoptd.engines.interface import Options, Problem, Workplace
 from serviceoptd.engines.simulated_section import SimulatedSection, setting_of
 from serviceoptd.simulation.queueing import Load, refused_launch
 from serviceoptd.simulation.sampling import sampled_metrics
+from serviceoptd.simulation.timeline import Stuck
 
 
 class SimulatedBenchmark:
-    """`simulation.sampling`, in process, with noise keyed by run seed, particle and measurement."""
+    """In process. Noise is keyed by run seed, particle and measurement, never by attempt."""
 
     name: ClassVar[str] = "simulated"
     section: ClassVar[type[Options]] = SimulatedSection
@@ -28,7 +30,9 @@ class SimulatedBenchmark:
 
     def plan(self, order: MeasurementOrder) -> MeasurementPlan:
         """The outcome itself: metrics, or a failure when no request would have completed."""
-        machine, workload = self.options.model()
+        if self.options.model is not None:
+            return self._on_the_timeline(order)
+        machine, workload = self.options.machine_and_workload()
         if order.sample is not None:
             workload = replace(workload, num_prompts=order.sample)
         setting = setting_of(order.configuration)
@@ -47,6 +51,30 @@ class SimulatedBenchmark:
             return MeasurementPlan(command=None, num_prompts=workload.num_prompts, failure=failure)
         return MeasurementPlan(command=None, num_prompts=workload.num_prompts, simulated=metrics)
 
+    def _on_the_timeline(self, order: MeasurementOrder) -> MeasurementPlan:
+        from serviceoptd.latency_model.prediction import Predictor
+
+        num_prompts = order.sample or self.options.num_prompts
+        try:
+            predictor = Predictor.of(self.options, order.workplace.working_directory)
+            predicted = predictor.predict(
+                predictor.limits(order.configuration, order.fields),
+                concurrency=order.concurrency,
+                request_rate=order.request_rate,
+                num_prompts=num_prompts,
+                slos=order.objective.slos,
+                # arrivals and lengths change with the measurement and not with the configuration, as the client's do
+                seed=order.noise_key[2] if self.options.noise else 0,
+            )
+        except (InvalidConfiguration, Stuck) as refused:
+            return MeasurementPlan(command=None, num_prompts=num_prompts, failure=refused.message)
+        if predicted.metrics.completed == 0:
+            failure = f"none of {num_prompts} requests was accepted: they are longer than the service's limit"
+            return MeasurementPlan(command=None, num_prompts=num_prompts, failure=failure)
+        return MeasurementPlan(
+            command=None, num_prompts=num_prompts, simulated=predicted.metrics, remark=predicted.remark
+        )
+
     def read(self, outcome: ClientOutcome) -> Metrics:
         """The plan's own outcome."""
         if outcome.plan.simulated is None:
@@ -54,7 +82,7 @@ class SimulatedBenchmark:
         return outcome.plan.simulated
 
     def problems(self, workplace: Workplace) -> list[Problem]:
-        """None: it needs nothing."""
+        """None: the engine names those of the table that they share."""
         return []
 
     def identity(self, workplace: Workplace) -> dict[str, str]:

@@ -19,6 +19,7 @@ from serviceoptd.engines.external import refuse_dotted_positions
 from serviceoptd.engines.interface import Options, Problem, ProcessOptions, Workplace, render
 
 RESULT = "result.json"
+MAIN_RUN = "Starting main benchmark run"
 PACKAGES = ("vllm",)
 METRICS = ("ttft", "tpot", "itl", "e2el")
 PERCENTILES = (50.0, 90.0, 95.0, 99.0)
@@ -75,7 +76,8 @@ class VllmBenchmark:
         given, place = self.options.command, order.workplace
         refuse_dotted_positions([field for field in order.fields if field.load], self.name)
         values: dict[str, object] = {**order.configuration, "SEED": order.seed}
-        environment = program.section_environment(self.options, place, values)
+        # unbuffered, so that its output says at once when the measured requests begin
+        environment = {"PYTHONUNBUFFERED": "1", **program.section_environment(self.options, place, values)}
         environment |= arguments.field_environment(order.fields, order.configuration, load=True)
         others = arguments.filled(arguments.split(given.others), values)
         fixed = self._fixed(order)
@@ -98,6 +100,7 @@ class VllmBenchmark:
             command=program.command(argv, self.options, place, environment),
             num_prompts=order.sample or given.num_prompts,
             artefacts={RESULT: place.directory / RESULT},
+            main_run=MAIN_RUN,
         )
 
     def read(self, outcome: ClientOutcome) -> Metrics:

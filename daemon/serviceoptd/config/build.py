@@ -7,28 +7,33 @@ from typing import Any, Literal
 
 from serviceoptd.domain.settings import (
     Budget,
-    FineTuning,
+    Constraint,
+    DeviceFacts,
+    EarlyStopping,
     LogPatterns,
     Measuring,
     Objective,
+    Proving,
     RunSettings,
     Search,
     Slo,
     SoftFormula,
     TimeLimits,
+    default_rules,
 )
 
 from .fields import PlacedField
 from .problems import ConfigProblem
-from .schema import Document, ErrorPatterns
+from .schema import Device, Document, ErrorPatterns
 from .sections import PerformanceConfig, Section
 from .source import Source
 from .values import Limit
 
-LATER = (
-    "service", "slo_coefficient", "use_request_rate_calibration",
-)  # fmt: skip
+LATER = ("service", "use_request_rate_calibration")
 """Top-level keys that are accepted and kept, and take effect in a later release."""
+
+OBSOLETE = ("slo_coefficient", "step_size", "max_fine_tune")
+"""Top-level keys of a fine-tuning that is not needed any more: the search itself finds the load."""
 
 GUIDANCE = ("theory_guided_enable", "scaling_coefficient", "mem_coefficient")
 """For the engine's survey of the machine (`engines/interface.py`), which narrows the search space."""
@@ -57,10 +62,16 @@ def settings(
             coefficients=document.search.coefficients,
             options=document.search.options,
             reuse_measurements=document.search.reuse_measurements,
-            rules=tuple(document.search.rules),
+            warm_start=document.search.warm_start,
+            loads_per_launch=document.search.loads_per_launch,
+            rules=_rules(document),
+            constraints=tuple(Constraint(**each.model_dump()) for each in document.search.constraint),
+            audit_share=document.search.audit_share,
         ),
         budget=Budget(
-            evaluations=document.budget or document.n_particles * document.iters, max_hours=document.max_hours
+            evaluations=document.budget or document.n_particles * document.iters,
+            max_hours=document.max_hours,
+            target=document.target,
         ),
         limits=limits,
         measuring=Measuring(
@@ -70,9 +81,13 @@ def settings(
             sample_size=document.sample_size,
             log_snippet_length=document.health_check.log_snippet_length,
         ),
-        fine_tuning=FineTuning(
-            top_k=document.data_storage.pso_top_k, step_size=document.step_size, most=document.max_fine_tune
+        proof=Proving(
+            finalists=document.data_storage.pso_top_k,
+            measurements=document.proof.measurements,
+            confidence=document.proof.confidence,
         ),
+        early_stopping=EarlyStopping(**document.early_stopping.model_dump()),
+        device_facts=_device(document.device),
         service_errors=_patterns(document.health_check.service_errors),
         benchmark_errors=_patterns(document.health_check.benchmark_errors),
         engine_options=engine.options,
@@ -87,9 +102,23 @@ def settings(
     )
 
 
+def _rules(document: Document) -> tuple[str, ...]:
+    chosen = document.search.rules
+    return default_rules(document.search.strategy) if chosen is None else tuple(chosen)
+
+
+def _device(given: Device) -> DeviceFacts:
+    # GiB, since an upper bound of the memory is wanted whatever the user's GB are
+    return DeviceFacts(
+        memory=given.memory_gb * 2**30 if given.memory_gb else None,
+        bandwidth=given.bandwidth_gb_s * 1e9 if given.bandwidth_gb_s else None,
+        flops=given.tflops * 1e12 if given.tflops else None,
+    )
+
+
 def notes(document: Document, given: Mapping[str, Any]) -> dict[str, Any]:
     """Keys that were given and whose part comes later, or that engines look at, with their values."""
-    return {key: getattr(document, key) for key in (*LATER, *GUIDANCE) if key in given}
+    return {key: getattr(document, key) for key in (*LATER, *OBSOLETE, *GUIDANCE) if key in given}
 
 
 def without_effect(noted: Mapping[str, Any]) -> list[str]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
+
+from serviceoptd.domain.constraints import names_of, spelling
+from serviceoptd.domain.settings import Field
 
 from .explain import did_you_mean
 from .masking import mask
 from .plugins import BrokenPlugin, Plugins
 from .positions import Path, dotted
 from .problems import ConfigProblem
-from .schema import Document
+from .schema import ConstraintTable, Document
 from .sections import Role
 from .source import ENVIRONMENT, Source
 from .values import LOG_LEVELS
@@ -79,6 +82,22 @@ def search_problems(source: Source, available: Plugins) -> list[ConfigProblem]:
     return problems
 
 
+def constraint_problems(
+    source: Source, given: Sequence[ConstraintTable], fields: Iterable[Field]
+) -> list[ConfigProblem]:
+    """Constraints that compare nothing which is searched: most likely a name is misspelt."""
+    known = {name: field.name for field in fields for name in names_of(field)}
+    problems: list[ConfigProblem] = []
+    for index, constraint in enumerate(given):
+        operands = [constraint.left, *([constraint.right] if isinstance(constraint.right, str) else [])]
+        if any(spelling(name) in known for name in operands):
+            continue
+        message = f"{' and '.join(operands)}: no target field is called so{did_you_mean(spelling(operands[0]), known)}"
+        allowed = f"one side at least is one of {', '.join(dict.fromkeys(known.values()))}"
+        problems.append(source.problem(("search", "constraint", index, "left"), message, allowed))
+    return problems
+
+
 def _installed(
     source: Source, path: Path, name: str, names: Collection[str], get: Callable[[str], object]
 ) -> list[ConfigProblem]:
@@ -105,10 +124,6 @@ def environment_values(environment: Mapping[str, str]) -> tuple[dict[str, Any], 
             problems.append(
                 ConfigProblem(ENVIRONMENT, 0, "MODELEVALSTATE_LEVEL", f'"{level}" is no log level', allowed)
             )
-    flags = ("MODEL_EVAL_STATE_ALL", "MODEL_EVAL_STATE_IS_SLEEP_FLAG")
-    if all(environment.get(flag, "").strip().lower() in ("true", "1") for flag in flags):
-        message = "simulation mode comes with a later release (issue: the latency model)"
-        problems.append(ConfigProblem(ENVIRONMENT, 0, " and ".join(flags), message, "unset them to measure for real"))
     return values, problems
 
 

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from serviceoptd.domain.settings import RunSettings
 
-from . import build, plugins
-from .checks import environment_values, no_such_key, search_problems, selected, written_secrets
+from . import build, plugins, simulation_mode
+from .checks import constraint_problems, environment_values, no_such_key, search_problems, selected, written_secrets
 from .explain import findings
 from .fields import PlacedField, combined, space_problems
 from .placeholders import placeholders
@@ -113,7 +113,7 @@ def load_text(
         text: the TOML.
         path: where it came from, for messages.
         engine, benchmark: the command line's choice; they win over the file's.
-        environment: the submitter's; its MODELEVALSTATE_LEVEL sets the log level.
+        environment: the submitter's; its MODELEVALSTATE_LEVEL sets the log level, and two others simulation mode.
         overrides: further top-level keys that win over the file's, tables merged.
         installed: the engines and clients to choose from; None: those of this Python environment.
 
@@ -138,12 +138,19 @@ def load_text(
     problems += wrong
     problems += build.contradictions(document, source)
     problems += search_problems(source, available)
+    problems += constraint_problems(source, document.search.constraint, [placed.field for placed in fields])
+    described, client = replace(sections["engine", tables.section], name=pair[0]), sections["client", pair[1]]
+    in_simulation = simulation_mode.asked_for(environment)
+    if in_simulation and not problems:
+        given = source.document.get(simulation_mode.SIMULATED, {})
+        table = sections.get(("engine", simulation_mode.SIMULATED))
+        described, client, problems = simulation_mode.in_its_place(table, given, described, client)
     if problems:
         raise ConfigurationErrors(problems)
 
-    described = replace(sections["engine", tables.section], name=pair[0])
-    settings = build.settings(document, source.document, described, sections["client", pair[1]], fields)
-    if "stop_timeout" not in source.document and (seconds := tables.stop_limit(described.options)) is not None:
+    settings = build.settings(document, source.document, described, client, fields)
+    real = not in_simulation and "stop_timeout" not in source.document
+    if real and (seconds := tables.stop_limit(described.options)) is not None:
         settings = structs.replace(settings, limits=structs.replace(settings.limits, stop=seconds))
     return Loaded(
         settings=settings,
@@ -151,8 +158,13 @@ def load_text(
         text=text,
         name=document.name,
         seed=document.seed,
-        warnings=(*_warnings(source, available, settings), *written_secrets(source, (tables.section, pair[1]))),
-        placeholders=tuple(placeholders(source, None if assumed else set(pair))),
+        warnings=(
+            *([simulation_mode.told(settings.engine_options["model"])] if in_simulation else ()),
+            *_warnings(source, available, settings),
+            *written_secrets(source, (tables.section, pair[1])),
+        ),
+        # nothing that a placeholder stands for is needed where nothing is started
+        placeholders=() if in_simulation else tuple(placeholders(source, None if assumed else set(pair))),
         assumed=assumed,
         sections=tuple(name for name in source.document if name in known),
     )

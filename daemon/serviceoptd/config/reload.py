@@ -6,14 +6,12 @@ from typing import Any
 
 import msgspec
 
-from serviceoptd.domain.settings import Objective, RunSettings
+from serviceoptd.domain.settings import DeviceFacts, ModelFacts, Objective, RunSettings
 
 KEYS = {
     "measuring.sample_size": "sample_size",
     "backup_limit": "data_storage.backup_limit_gb",
-    "fine_tuning.top_k": "data_storage.pso_top_k",
-    "fine_tuning.step_size": "step_size",
-    "fine_tuning.most": "max_fine_tune",
+    "proof.finalists": "data_storage.pso_top_k",
 }
 """Settings whose key in the configuration has another name."""
 
@@ -47,8 +45,14 @@ def changes(old: RunSettings, new: RunSettings) -> tuple[dict[str, Any], list[st
 
 
 def _as_written(settings: RunSettings) -> RunSettings:
-    """Without what the engine found out about the fields: that is no change of the configuration."""
-    return msgspec.structs.replace(settings, fields=settings.as_written or settings.fields, as_written=())
+    """Without what was found out about fields, model and devices: that is no change of the configuration."""
+    return msgspec.structs.replace(
+        settings,
+        fields=settings.as_written or settings.fields,
+        as_written=(),
+        model_facts=ModelFacts(),
+        device_facts=DeviceFacts(),
+    )
 
 
 def _objective(old: Objective, new: Objective) -> tuple[Objective, list[str]]:

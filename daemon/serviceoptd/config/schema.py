@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from .values import E2eLimit, TpotLimit, TtftLimit, Upper
 
 WEEK = 7 * 24 * 3600
+MetricSeries = Literal["ttft", "tpot", "itl", "e2el", "tokens", "finished", "running", "waiting", "preemptions"]
 
 
 class Table(BaseModel):
@@ -24,7 +25,7 @@ class DataStorage(Table):
     """`[data_storage]`"""
 
     store_dir: str = Field(default="result/store", min_length=1)
-    pso_top_k: int = Field(default=0, ge=0, le=1000)
+    pso_top_k: int = Field(default=3, ge=0, le=1000)
     backup_limit_gb: float = Field(default=10.0, gt=0, le=1_000_000)
 
 
@@ -43,13 +44,29 @@ class HealthCheck(Table):
     benchmark_errors: ErrorPatterns = ErrorPatterns()
 
 
+class ConstraintTable(Table):
+    """`[[search.constraint]]`"""
+
+    left: str = Field(min_length=1)
+    op: Literal["<=", ">=", "<", ">"]
+    right: Annotated[str, Field(min_length=1)] | float
+    factor: float = 1.0
+    when: dict[str, int | float | bool | str] = {}
+    unless: dict[str, int | float | bool | str] = {}
+    source: str = Field(min_length=1)
+
+
 class SearchTable(Table):
     """`[search]`"""
 
     strategy: str = "swarm"
     coefficients: Literal["constriction", "decreasing"] = "constriction"
-    reuse_measurements: bool = False
-    rules: list[str] = []
+    reuse_measurements: bool = True
+    warm_start: bool = True
+    loads_per_launch: int = Field(default=5, ge=1, le=1000)
+    rules: list[str] | None = None
+    constraint: list[ConstraintTable] = []
+    audit_share: float = Field(default=0.05, ge=0, le=1)
     options: dict[str, Any] = {}
 
 
@@ -61,10 +78,36 @@ class MeasurementTable(Table):
     attempts: int = Field(default=3, ge=1, le=10)
 
 
+class ProofTable(Table):
+    """`[proof]`"""
+
+    measurements: int = Field(default=9, ge=0, le=1000)
+    confidence: float = Field(default=0.95, ge=0.5, le=0.999)
+
+
+class EarlyStoppingTable(Table):
+    """`[early_stopping]`"""
+
+    enabled: bool = True
+    interval: float = Field(default=2.0, ge=0.01, le=600)
+    error_rate: float = Field(default=0.05, gt=0, le=0.5)
+    precision: float = Field(default=0.03, gt=0, le=0.5)
+    url: str = Field(default="", pattern=r"^(/.*|http://[^/]+(/.*)?)?$")
+    series: dict[MetricSeries, Annotated[str, Field(min_length=1)]] = {}
+
+
 class Deploy(Table):
     """`[deploy]`"""
 
     path_prefix: str = ""
+
+
+class Device(Table):
+    """`[device]`"""
+
+    memory_gb: float | None = Field(default=None, gt=0, le=1_000_000)
+    bandwidth_gb_s: float | None = Field(default=None, gt=0, le=1_000_000)
+    tflops: float | None = Field(default=None, gt=0, le=1_000_000)
 
 
 class Document(Table):
@@ -102,6 +145,7 @@ class Document(Table):
     per_device: bool = False
     budget: int | None = Field(default=None, ge=1, le=1_000_000)
     max_hours: float | None = Field(default=None, gt=0, le=8760)
+    target: float | None = Field(default=None, gt=0, le=100)
     launch_timeout: float | None = Field(default=None, gt=0, le=WEEK)
     measurement_timeout: float | None = Field(default=None, gt=0, le=WEEK)
     stop_timeout: float = Field(default=60.0, gt=0, le=WEEK)
@@ -114,7 +158,10 @@ class Document(Table):
     health_check: HealthCheck = HealthCheck()
     search: SearchTable = SearchTable()
     measurement: MeasurementTable = MeasurementTable()
+    proof: ProofTable = ProofTable()
+    early_stopping: EarlyStoppingTable = EarlyStoppingTable()
     deploy: Deploy = Deploy()
+    device: Device = Device()
 
 
 def keys(model: type[BaseModel] = Document, table: str = "") -> list[str]:

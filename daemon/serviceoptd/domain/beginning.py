@@ -1,4 +1,4 @@
-"""How a run begins, and how it gets results that were not measured here."""
+"""How runs, particles and launches begin, and how a run gets results that were not measured here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from serviceopt_journal import events as e
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space import Space
-from serviceoptd.domain.state import Imported, Particle, RunState
+from serviceoptd.domain.state import Evaluation, Imported, Particle, RunState
 
 NOT_MEASURED = "predicted: the imported file says that it was not measured"
 
@@ -33,6 +33,51 @@ def born(event: e.RunSubmitted, time: float) -> RunState:
         submitted_through=event.submitted_through,
         submitter_uid=event.submitter_uid,
         submitted=time,
+    )
+
+
+def proposed(event: e.ParticleProposed) -> Particle:
+    """The particle, of which nothing but the proposal is known."""
+    return Particle(
+        number=event.particle,
+        slot=event.slot,
+        iteration=event.iteration,
+        position=event.position,
+        velocity=event.velocity,
+        configuration=event.configuration,
+        strategy=event.strategy,
+        origin=event.origin,
+        predicted=event.predicted,
+        probability_feasible=event.probability_feasible,
+        expected_gain=event.expected_gain,
+    )
+
+
+def launching(event: e.ServiceLaunching, run: RunState, time: float) -> Evaluation:
+    """The launch that was announced at `time` (seconds since the epoch); a repeated one keeps what was measured."""
+    known = run.evaluations.get(event.evaluation)
+    return Evaluation(
+        number=event.evaluation,
+        particle=event.particle,
+        configuration=run.particles[event.particle].configuration,
+        phase="launching",
+        attempt=event.attempt,
+        launch_id=event.launch_id,
+        cgroup=event.cgroup,
+        log=event.log,
+        argv=event.argv,
+        environment=event.environment,
+        stop_argv=event.stop_argv,
+        working_directory=event.working_directory,
+        device_memory=event.device_memory,
+        edited_files=event.edited_files,
+        managed=event.managed,
+        simulated=event.simulated,
+        launching_at=time,
+        particles=known.particles if known else (),
+        measurements=known.measurements if known else 0,
+        client_attempts=known.client_attempts if known else 0,
+        failures=known.failures if known else 0,
     )
 
 

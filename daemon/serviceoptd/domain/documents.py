@@ -6,11 +6,13 @@ daemon is down.
 
 from __future__ import annotations
 
-from statistics import median
+from statistics import fmean
 from typing import Any
 
 import msgspec
 
+from serviceopt_journal.proof import Proof
+from serviceoptd.domain.rejections import rejection_record
 from serviceoptd.domain.settings import Objective
 from serviceoptd.domain.state import BEYOND_THE_SEARCH, Evaluation, Particle, RunState, State
 
@@ -46,7 +48,7 @@ def run_summary(run: RunState) -> Document:
         "admitted": run.admitted,
         "budget": run.settings.budget.evaluations,
         "best_generate_speed": _speed(run, best),
-        "feasible": bool(best and run.judgement(best).feasible),
+        "feasible": bool(best and run.feasible(best)),
         "simulated": any(p.simulated for p in run.particles.values()),
         "imported": run.imported_from,
     }
@@ -72,17 +74,23 @@ def run_document(run: RunState, *, now: float) -> Document:
         "objective": objective_text(run.settings.objective),
         "fields": [msgspec.to_builtins(field) for field in run.settings.fields],
         "max_hours": run.settings.budget.max_hours,
+        "target": run.settings.budget.target,
+        "expected_gain": _expected_gain(settled),
+        "evaluations_left": 0 if run.over else max(0, run.settings.budget.evaluations - run.admitted),
+        "confirmations_left": _confirmations_left(run),
         "active_seconds": run.active_seconds,
         "counts": {
             "proposed": len(run.particles),
             "measured": sum(bool(p.measurements) and not p.error for p in settled),
             "failed": sum(bool(p.error) for p in settled),
             "rejected": sum(bool(p.rejected) for p in settled),
-            "finalists": sum(p.origin in BEYOND_THE_SEARCH for p in settled),
+            "finalists": sum(p.origin in BEYOND_THE_SEARCH or bool(p.confirmations) for p in settled),
             "matched": sum(p.matched is not None for p in settled),
             "evaluations": len(run.evaluations),
             "measurements": sum(len(p.measurements) for p in run.particles.values()),
+            "confirmations": sum(len(p.confirmations) for p in run.particles.values()),
         },
+        "rejections": msgspec.to_builtins(rejection_record(run)),
         "best": particle_document(run, best) if best else None,
         "current": _current(run, run.evaluation, now) if run.evaluation and not run.over else None,
         "seconds_left": seconds_left(run),
@@ -91,24 +99,27 @@ def run_document(run: RunState, *, now: float) -> Document:
 
 def particle_document(run: RunState, particle: Particle) -> Document:
     """A particle with its result and how it stands by the objective."""
-    judgement = run.judgement(particle)
-    metrics = run.result_of(particle) or particle.metrics
+    judgement = run.standing(particle)
+    metrics = run.known_of(particle) or particle.metrics
     return {
         "particle": particle.number,
         "evaluation": particle.evaluation,
         "origin": particle.origin,
         "configuration": particle.configuration,
         "metrics": msgspec.to_builtins(metrics) if metrics else None,
-        "repeats": len(particle.measurements),
-        "feasible": judgement.feasible,
+        "repeats": len(particle.confirmations or particle.measurements),
+        "confirmations": len(particle.confirmations),
+        "feasible": run.feasible(particle),
         "violated": list(judgement.broken) if metrics else [],
         "fitness": judgement.fitness,
-        "error": particle.error,
+        "error": particle.error or particle.unconfirmed,
         "rejected": particle.rejected,
+        "audited": particle.audited,
         "predicted": msgspec.to_builtins(particle.predicted) if particle.predicted else None,
         "matched": list(particle.matched) if particle.matched else None,
         "seconds": particle.seconds,
         "simulated": particle.simulated,
+        "remark": particle.remark,
         "imported": particle.imported.place if particle.imported else "",
     }
 
@@ -118,20 +129,23 @@ def recommendation(run: RunState) -> Document | None:
 
     `deploy` holds what was really run: the service's arguments and what we set in its environment.
     """
-    chosen = run.particles.get(run.recommended) if run.recommended is not None else run.best()
+    chosen = run.best()
     if chosen is None:
         return None
     baseline = next((p for p in run.particles.values() if p.origin == "current-setting"), None)
-    before, after = _value(run, baseline), _value(run, chosen)
+    proof = run.proof if chosen.number == run.recommended else None
     service = run.evaluations.get(chosen.evaluation) if chosen.evaluation is not None else None
     return {
         **particle_document(run, chosen),
         "run": run.number,
         "final": run.over,
         "objective": objective_text(run.settings.objective),
+        "rejections": msgspec.to_builtins(rejection_record(run)),
         "load": {f.name: chosen.configuration[f.name] for f in run.settings.fields if f.load},
         "current_setting": particle_document(run, baseline) if baseline else None,
-        "gain": after / before - 1.0 if before and after and run.judgement(chosen).feasible else None,
+        "gain": _gain(run, chosen, baseline, proof),
+        "unit": "tokens/s" if run.settings.objective.maximise == "generate_speed" else "requests/s",
+        "proof": msgspec.to_builtins(proof) if proof else None,
         "deploy": _deploy(service) if service else None,
     }
 
@@ -165,13 +179,13 @@ def _current(run: RunState, evaluation: Evaluation, now: float) -> Document:
 
 
 def seconds_left(run: RunState) -> float | None:
-    """Estimated seconds to the end of the budget: the median time of a settled particle, times what is left."""
+    """Estimated seconds to the end of both budgets: the mean time of a finished evaluation, times what is left."""
     if run.over:
         return 0.0
     spent = [p.seconds for p in run.particles.values() if p.admitted and p.settled(run.settings.measuring.repeats)]
     if not spent:
         return None
-    left = (run.settings.budget.evaluations - len(spent)) * median(spent)
+    left = (max(0, run.settings.budget.evaluations - len(spent)) + _confirmations_left(run)) * fmean(spent)
     hours = run.settings.budget.max_hours
     return min(left, max(0.0, hours * 3600.0 - run.active_seconds)) if hours is not None else left
 
@@ -198,9 +212,25 @@ def objective_text(objective: Objective) -> str:
 
 
 def _speed(run: RunState, particle: Particle | None) -> float | None:
-    metrics = run.result_of(particle) if particle else None
+    metrics = run.known_of(particle) if particle else None
     return metrics.generate_speed if metrics else None
 
 
-def _value(run: RunState, particle: Particle | None) -> float | None:
-    return run.judgement(particle).objective if particle else None
+def _gain(run: RunState, chosen: Particle, baseline: Particle | None, proof: Proof | None) -> float | None:
+    """As proven; where nothing was confirmed, as the search measured it."""
+    if baseline is None or not run.feasible(chosen):
+        return None
+    if proof is not None and chosen is not baseline:
+        return proof.gain
+    before, after = run.judgement(baseline).objective, run.judgement(chosen).objective
+    return after / before - 1.0 if before and after else None
+
+
+def _expected_gain(settled: list[Particle]) -> float | None:
+    """What the models expected of the last evaluation."""
+    return next((p.expected_gain for p in reversed(settled) if p.admitted), None)
+
+
+def _confirmations_left(run: RunState) -> int:
+    """How many the budget of the proof allows at most."""
+    return 0 if run.over else max(0, run.settings.proof.measurements - run.confirmations_requested)

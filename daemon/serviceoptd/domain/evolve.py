@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
-from serviceoptd.domain.beginning import born, result_of_a_file
+from serviceoptd.domain.beginning import born, launching, proposed, result_of_a_file
+from serviceoptd.domain.censoring import censored
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.state import Evaluation, Measurement, Particle, RunState, State
 
@@ -72,7 +73,10 @@ def _(event: e.RunPaused, run: RunState, time: float) -> RunState:
 @evolve.register
 def _(event: e.RunResumed, run: RunState, time: float) -> RunState:
     if run.over:  # continued with a larger budget
-        run = replace(run, status="running", finished=None, outcome="", reason="", recommended=None)
+        run = replace(
+            run, status="running", finished=None, outcome="", reason="", recommended=None, declared_feasible=False,
+            proof=None, confirmations_requested=0,
+        )  # fmt: skip
     return replace(run, paused="", held=False)
 
 
@@ -93,25 +97,13 @@ def _(event: e.RunReconfigured, run: RunState, time: float) -> RunState:
 def _(event: e.RunFinished, run: RunState, time: float) -> RunState:
     return replace(
         run, status="finished", finished=time, outcome=event.outcome, reason=event.reason,
-        recommended=event.recommended, paused="", held=False,
+        recommended=event.recommended, declared_feasible=event.feasible, proof=event.proof, paused="", held=False,
     )  # fmt: skip
 
 
 @evolve.register
 def _(event: e.ParticleProposed, run: RunState, time: float) -> RunState:
-    return _with_particle(
-        run,
-        Particle(
-            number=event.particle,
-            slot=event.slot,
-            iteration=event.iteration,
-            position=event.position,
-            velocity=event.velocity,
-            configuration=event.configuration,
-            strategy=event.strategy,
-            origin=event.origin,
-        ),
-    )
+    return _with_particle(run, proposed(event))
 
 
 @evolve.register
@@ -121,7 +113,11 @@ def _(event: e.ParticleMatched, run: RunState, time: float) -> RunState:
 
 @evolve.register
 def _(event: e.ParticleRejected, run: RunState, time: float) -> RunState:
-    return _particle(run, event.particle, rejected=f"{event.rule}: {event.reason}", predicted=event.predicted)
+    told = f"{event.rule}: {event.reason}"
+    predicted = event.predicted or run.particles[event.particle].predicted  # else by the models that proposed it
+    if event.audited:
+        return _particle(run, event.particle, audited=told, predicted=predicted)
+    return _particle(run, event.particle, rejected=told, predicted=predicted)
 
 
 @evolve.register
@@ -130,31 +126,14 @@ def _(event: e.ResultImported, run: RunState, time: float) -> RunState:
 
 
 @evolve.register
+def _(event: e.ConfirmationRequested, run: RunState, time: float) -> RunState:
+    run = replace(run, confirmations_requested=run.confirmations_requested + 1)
+    return _particle(run, event.particle, confirmations_requested=event.round)
+
+
+@evolve.register
 def _(event: e.ServiceLaunching, run: RunState, time: float) -> RunState:
-    known = run.evaluations.get(event.evaluation)
-    evaluation = Evaluation(
-        number=event.evaluation,
-        particle=event.particle,
-        configuration=run.particles[event.particle].configuration,
-        phase="launching",
-        attempt=event.attempt,
-        launch_id=event.launch_id,
-        cgroup=event.cgroup,
-        log=event.log,
-        argv=event.argv,
-        environment=event.environment,
-        stop_argv=event.stop_argv,
-        working_directory=event.working_directory,
-        device_memory=event.device_memory,
-        edited_files=event.edited_files,
-        managed=event.managed,
-        simulated=event.simulated,
-        launching_at=time,
-        particles=known.particles if known else (),
-        measurements=known.measurements if known else 0,
-        client_attempts=known.client_attempts if known else 0,
-        failures=known.failures if known else 0,
-    )
+    evaluation = launching(event, run, time)
     run = _particle(run, event.particle, evaluation=event.evaluation, devices=event.devices, simulated=event.simulated)
     return _with_evaluation(replace(run, open_evaluation=event.evaluation), evaluation)
 
@@ -178,7 +157,7 @@ def _(event: e.ServiceFailed, run: RunState, time: float) -> RunState:
     if evaluation.phase in ("launching", "launched"):
         run = _spend(run, failed, time - evaluation.launching_at)
     if not event.will_retry and not run.particles[failed].settled(run.settings.measuring.repeats):
-        run = _particle(run, failed, error=event.reason, evaluation=event.evaluation)
+        run = _failed(_particle(run, failed, evaluation=event.evaluation), failed, event.reason)
     return _evaluation(
         run, event.evaluation, phase="failed", retry=event.will_retry, failure=event.reason, measuring=None,
         failures=evaluation.failures + 1,
@@ -219,8 +198,15 @@ def _(event: e.MeasurementStarted, run: RunState, time: float) -> RunState:
 @evolve.register
 def _(event: e.MeasurementFinished, run: RunState, time: float) -> RunState:
     particle = run.particles[event.particle]
-    run = _particle(run, event.particle, measurements=(*particle.measurements, event.metrics))
+    if particle.confirmation_due:
+        run = _particle(run, event.particle, confirmations=(*particle.confirmations, event.metrics))
+    else:
+        run = _particle(run, event.particle, measurements=(*particle.measurements, event.metrics))
+    if event.remark:
+        run = _particle(run, event.particle, remark=event.remark)
     run = _spend(run, event.particle, event.seconds)
+    if event.served is not None and event.observed_by == "client":
+        run = replace(run, served=(*run.served, (event.metrics, event.served)))
     return _evaluation(
         run, event.evaluation, measuring=None, measurements=event.measurement, client_attempts=0, failures=0
     )
@@ -234,7 +220,7 @@ def _(event: e.MeasurementFailed, run: RunState, time: float) -> RunState:
         # When the service is to blame, ServiceFailed follows and counts.
         failures = evaluation.failures + (event.kind != "service")
         return _evaluation(run, event.evaluation, measuring=None, failures=failures)
-    run = _particle(run, event.particle, error=event.reason)
+    run = _failed(run, event.particle, event.reason)
     return _evaluation(
         run, event.evaluation, measuring=None, measurements=event.measurement, client_attempts=0, failures=0
     )
@@ -242,8 +228,12 @@ def _(event: e.MeasurementFailed, run: RunState, time: float) -> RunState:
 
 @evolve.register
 def _(event: e.MeasurementRejected, run: RunState, time: float) -> RunState:
-    run = _particle(run, event.particle, error=f"{event.rule}: {event.reason}")
-    return _evaluation(run, event.evaluation, measuring=None, measurements=event.measurement)
+    run = _failed(run, event.particle, f"{event.rule}: {event.reason}")
+    run = _particle(run, event.particle, censored=censored(event), censored_by=event.statistic)
+    run = _spend(run, event.particle, event.seconds)
+    return _evaluation(
+        run, event.evaluation, measuring=None, measurements=event.measurement, client_attempts=0, failures=0
+    )
 
 
 @evolve.register
@@ -277,6 +267,13 @@ def _with_evaluation(run: RunState, evaluation: Evaluation) -> RunState:
 
 def _particle(run: RunState, number: int, **changes: Any) -> RunState:
     return _with_particle(run, replace(run.particles[number], **changes))
+
+
+def _failed(run: RunState, number: int, reason: str) -> RunState:
+    # A finalist whose confirmation fails keeps what the search measured of it, and is not recommended.
+    if run.particles[number].confirmation_due:
+        return _particle(run, number, unconfirmed=reason)
+    return _particle(run, number, error=reason)
 
 
 def _spend(run: RunState, number: int, seconds: float) -> RunState:

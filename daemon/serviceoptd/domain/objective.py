@@ -69,7 +69,7 @@ def parse_slo(limit: str | float, metric: Literal["ttft", "tpot", "e2el"]) -> Sl
 
 def missing_statistics(metrics: Metrics, objective: Objective) -> tuple[str, ...]:
     """What the objective needs and the metrics lack: absent, not a finite number, or negative. Empty: all is there."""
-    needed = {f"{slo.statistic} {LATENCY_NAMES[slo.metric]}": _statistic(metrics, slo) for slo in objective.slos}
+    needed = {f"{slo.statistic} {LATENCY_NAMES[slo.metric]}": statistic(metrics, slo) for slo in objective.slos}
     needed[objective.maximise] = getattr(metrics, objective.maximise)
     needed["success_rate"] = metrics.success_rate
     if objective.soft is not None:
@@ -93,7 +93,7 @@ def judge(metrics: Metrics | None, objective: Objective, devices: int = 1) -> Ju
         return Judgement(False, LARGEST_VIOLATION, None, worst, words)
     broken, violation = [], 0.0
     for slo in objective.slos:
-        measured = _statistic(metrics, slo) or 0.0
+        measured = statistic(metrics, slo) or 0.0
         if measured > slo.limit:
             broken.append(f"{slo.statistic} {LATENCY_NAMES[slo.metric]} {_apart(measured, slo.limit, '>')}")
             violation += (measured - slo.limit) / slo.limit
@@ -158,7 +158,8 @@ def aggregate(measurements: Sequence[Metrics]) -> Metrics:
     )
 
 
-def _statistic(metrics: Metrics, slo: Slo) -> float | None:
+def statistic(metrics: Metrics, slo: Slo) -> float | None:
+    """The measured value that an SLO limits, in seconds; None where it was not told."""
     latency: Latency = getattr(metrics, slo.metric)
     # Clients call it either way.
     return latency.get(slo.statistic, latency.get("median") if slo.statistic == "p50" else None)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from serviceoptd.domain.fine_tuning import next_finalist
+from serviceoptd.domain.racing import Confirmation, next_confirmation
 from serviceoptd.domain.state import Evaluation, RunState
 
 SECONDS_PER_HOUR = 3600.0
+UNPROMISING = 3
+"""So many evaluations in a row must have promised less than the target before the search ends."""
 
 
 @dataclass(frozen=True)
@@ -18,13 +20,6 @@ class Wait:
 @dataclass(frozen=True)
 class Propose:
     """The search is to be asked for a particle with this number."""
-
-    particle: int
-
-
-@dataclass(frozen=True)
-class FineTune:
-    """A particle with this number is to be proposed: a finalist, with all of the data set or at another load."""
 
     particle: int
 
@@ -72,7 +67,7 @@ class FinishRun:
     reason: str
 
 
-Action = Wait | Propose | FineTune | Launch | Measure | Stop | FinishEvaluation | FinishRun
+Action = Wait | Propose | Confirmation | Launch | Measure | Stop | FinishEvaluation | FinishRun
 
 
 def next_action(run: RunState, *, active_seconds: float, exhausted: bool = False, draining: bool = False) -> Action:
@@ -87,7 +82,7 @@ def next_action(run: RunState, *, active_seconds: float, exhausted: bool = False
     if run.over or run.status == "queued":
         return Wait()
     ended = "cancelled" if run.cancel_requested else _ended(run, active_seconds, exhausted=exhausted)
-    further = None if draining else _further_particle(run, active_seconds, search_is_over=bool(ended))
+    further = None if draining else _further(run, active_seconds, search_is_over=bool(ended))
     if evaluation := run.evaluation:
         return _go_on(run, evaluation, further)
     if run.cancel_requested:
@@ -102,17 +97,16 @@ def next_action(run: RunState, *, active_seconds: float, exhausted: bool = False
     return further
 
 
-def _further_particle(run: RunState, active_seconds: float, *, search_is_over: bool) -> Propose | FineTune | None:
-    """How the next particle is to be found; None when there shall be none."""
-    number = len(run.particles) + 1
+def _further(run: RunState, active_seconds: float, *, search_is_over: bool) -> Propose | Confirmation | None:
+    """What comes after everything that is due: a particle of the search, then the proof of its winner."""
     if not search_is_over:
-        return Propose(number)
-    if run.cancel_requested or _out_of_time(run, active_seconds) or next_finalist(run) is None:
+        return Propose(len(run.particles) + 1)
+    if run.cancel_requested or _out_of_time(run, active_seconds) or any(run.pending()):
         return None
-    return FineTune(number)
+    return next_confirmation(run)
 
 
-def _go_on(run: RunState, evaluation: Evaluation, further: Propose | FineTune | None) -> Action:
+def _go_on(run: RunState, evaluation: Evaluation, further: Propose | Confirmation | None) -> Action:
     """What is due on a launch that is not finished."""
     resting = evaluation.phase in ("stopped", "interrupted")
     if evaluation.phase not in ("ready", "stopped", "interrupted"):
@@ -130,7 +124,7 @@ def _go_on(run: RunState, evaluation: Evaluation, further: Propose | FineTune | 
             due.number,
             evaluation.measurements + 1,
             attempt=evaluation.client_attempts + 1,
-            repeat=len(due.measurements) + 1,
+            repeat=len(due.measurements) + len(due.confirmations) + 1,
         )
     if resting:
         return FinishEvaluation(evaluation.number)
@@ -147,10 +141,22 @@ def _ended(run: RunState, active_seconds: float, *, exhausted: bool) -> str:
         return f"time budget used ({budget.max_hours:g} hours)"
     if run.admitted >= budget.evaluations:
         return f"budget used ({budget.evaluations} configurations)"
+    if _improvement_is_unlikely(run):
+        return f"target reached: the last {UNPROMISING} evaluations promised less than {budget.target:g} % each"
     if exhausted:
         rejected = any(particle.rejected for particle in run.particles.values())
         return f"search space exhausted: every configuration has been measured{' or rejected' if rejected else ''}"
     return ""
+
+
+def _improvement_is_unlikely(run: RunState) -> bool:
+    """Whether the models expected less of each of the last evaluations than the target of the budget."""
+    target, repeats = run.settings.budget.target, run.settings.measuring.repeats
+    settled = [particle for particle in run.particles.values() if particle.admitted and particle.settled(repeats)]
+    gains = [particle.expected_gain for particle in settled[-UNPROMISING:]]
+    if target is None or len(gains) < UNPROMISING:
+        return False
+    return all(gain is not None and gain < target / 100 for gain in gains)
 
 
 def _out_of_time(run: RunState, active_seconds: float) -> bool:

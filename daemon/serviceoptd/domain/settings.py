@@ -17,6 +17,12 @@ LOAD_NAMES = frozenset({"CONCURRENCY", "MAXCONCURRENCY", "REQUESTRATE"})
 """Fields that only change the client's load: the running service can be measured again without a restart."""
 
 
+def default_rules(strategy: str) -> tuple[str, ...]:
+    """The rejection rules where the configuration chooses none. The guided swarm asks its models by itself."""
+    theory_and_experience = ("declared", "memory", "latency_bound")
+    return (*theory_and_experience, "surrogate") if strategy in ("pso", "random") else theory_and_experience
+
+
 class Field(msgspec.Struct, frozen=True, kw_only=True):
     """One target field of the configuration. Meaning of each dtype: docs/configuration.md."""
 
@@ -58,6 +64,21 @@ class Objective(msgspec.Struct, frozen=True, kw_only=True):
     soft: SoftFormula | None = None
 
 
+class Constraint(msgspec.Struct, frozen=True, kw_only=True):
+    """`left op factor x right`: a rule of experience between parameters (docs/search.md, "Rejection rules").
+
+    Names are those of fields, of command line flags, or the last word of a dotted position, in any spelling.
+    """
+
+    left: str
+    op: Literal["<=", ">=", "<", ">"]
+    right: str | float
+    factor: float = 1.0
+    when: dict[str, Value] = {}  # it counts only where all of these parameters have these values
+    unless: dict[str, Value] = {}  # it does not count where one of these parameters has this value
+    source: str  # who says so
+
+
 class Search(msgspec.Struct, frozen=True, kw_only=True):
     """How the search moves."""
 
@@ -67,7 +88,11 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
     coefficients: Literal["constriction", "decreasing"] = "constriction"
     options: dict[str, Any] = {}  # of a strategy from a plugin; a table in it with a rule's name is that rule's
     reuse_measurements: bool = False  # take results of earlier runs of the same measurement identity
+    warm_start: bool = False  # begin with what did well in a similar run
+    loads_per_launch: int = 5  # measurements in a row on one service, at other loads, before another one is launched
     rules: tuple[str, ...] = ()  # rejection rules that judge every proposal, in this order
+    constraints: tuple[Constraint, ...] = ()  # as configured; the engine's own are in domain/constraints.py
+    audit_share: float = 0.05  # of the rejected particles that are measured all the same, to learn how often it errs
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +100,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 
     evaluations: int  # configurations admitted to evaluation
     max_hours: float | None = None
+    target: float | None = None  # stop when the expected gain of an evaluation is below so many per cent
 
 
 class TimeLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,12 +130,50 @@ class Measuring(msgspec.Struct, frozen=True, kw_only=True):
     log_snippet_length: int = 200  # characters of the log in a failure's reason
 
 
-class FineTuning(msgspec.Struct, frozen=True, kw_only=True):
-    """What happens to the best configurations after the search (domain/fine_tuning.py)."""
+class Proving(msgspec.Struct, frozen=True, kw_only=True):
+    """How the winner is proven after the search (domain/proof.py)."""
 
-    top_k: int = 0  # finalists; 0: no fine-tuning
-    step_size: float = 0.6  # factor by which a load is lowered, and its inverse by which it is raised
-    most: int = 10  # measured loads of one finalist
+    finalists: int = 3  # configurations measured again; 0 and 1: the best one alone
+    measurements: int = 9  # of all finalists together, at most; 0: no proof
+    confidence: float = 0.95
+
+
+class EarlyStopping(msgspec.Struct, frozen=True, kw_only=True):
+    """When a measurement under way is ended (domain/early_stopping.py)."""
+
+    enabled: bool = True
+    interval: float = 2.0  # seconds between two looks at the service's own metrics
+    error_rate: float = 0.05  # probability of a wrong end, over all looks at one measurement
+    precision: float = 0.03  # relative, to which a result has to be known before it counts as one
+    url: str = ""  # where the metrics are; empty: where the engine knows them to be
+    series: dict[str, str] = {}  # what is read -> its name there, where the engine does not know it
+
+
+class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the model asks of the accelerators, read when the run was submitted. None: not known.
+
+    Every number is a lower bound of the truth, so that what follows from it is one too.
+    """
+
+    arguments: dict[str, str] = {}  # the engine's fixed options: `tensor_parallel_size` -> "2"; flags "true" or "false"
+    weights: float | None = None  # bytes in the memory of all devices of one replica together
+    read_each_step: float | None = None  # bytes of weights that each step of the engine reads
+    flops_each_token: float | None = None  # floating point operations of each prompt token, at the pace of FP16
+    cache_numbers: int | None = None  # kept of each token for each KV head, over all layers
+    cache_heads: int = 1
+    cache_bytes: float = 2.0  # of one of these numbers, where no option says otherwise
+    longest: int | None = None  # tokens of the longest sequence, where no option says otherwise
+    experts: bool = False  # which data parallel replicas may share out between them
+    needs_a_whole_sequence: bool = False  # the engine refuses to start where the longest sequence does not fit
+
+
+class DeviceFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The accelerators' limits, read when the run was submitted; of different ones the greatest. None: not known."""
+
+    name: str = ""
+    memory: float | None = None  # bytes of one device
+    bandwidth: float | None = None  # bytes/s of one device's memory
+    flops: float | None = None  # dense FP16 operations/s of one device
 
 
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +187,8 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     budget: Budget
     limits: TimeLimits = TimeLimits()
     measuring: Measuring = Measuring()
-    fine_tuning: FineTuning = FineTuning()
+    proof: Proving = Proving()
+    early_stopping: EarlyStopping = EarlyStopping()
     service_errors: LogPatterns = LogPatterns()
     benchmark_errors: LogPatterns = LogPatterns()
     engine_options: dict[str, Any] = {}  # the engine's section, validated and with its defaults
@@ -134,8 +199,10 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     backup_limit: int = 10_000_000_000  # bytes that --backup may keep of the run
     store_dir: str = "result/store"
     log_level: str = "INFO"
+    model_facts: ModelFacts = ModelFacts()
+    device_facts: DeviceFacts = DeviceFacts()
     as_written: tuple[Field, ...] = ()  # the fields before the engine's survey of this machine; empty: as they are
-    notes: dict[str, Any] = {}  # accepted keys whose part comes later (pso_top_k, sample_size, ...)
+    notes: dict[str, Any] = {}  # accepted keys that have no effect here, or that engines look at
 
     @property
     def num_prompts(self) -> int | None:

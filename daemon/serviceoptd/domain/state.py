@@ -9,14 +9,17 @@ import msgspec
 
 from serviceopt_journal.events import Configuration, EditedFile
 from serviceopt_journal.metrics import Metrics
+from serviceopt_journal.proof import Proof
+from serviceoptd.domain.censoring import judged
 from serviceoptd.domain.objective import Judgement, aggregate, judge, rank
+from serviceoptd.domain.proof import Finalist, Race
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space import Space
 
 FINE_TUNING = "fine-tuning"
 FULL_DATA_SET = "full-data-set"
 BEYOND_THE_SEARCH = frozenset({FINE_TUNING, FULL_DATA_SET})
-"""Origins of particles that are measured after the search, beyond its budget: finalists."""
+"""Origins of finalists in journals from before confirmations: measured after the search, beyond its budget."""
 
 Phase = Literal["launching", "launched", "ready", "failed", "stopping", "stopped", "interrupted", "finished"]
 
@@ -41,14 +44,23 @@ class Particle(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
     evaluation: int | None = None  # the launch on which it was (last) measured
     measurements: tuple[Metrics, ...] = ()
+    confirmations: tuple[Metrics, ...] = ()  # measured again after the search, kept apart (domain/proof.py)
+    confirmations_requested: int = 0
+    unconfirmed: str = ""  # why a confirmation failed: it is not recommended
     error: str = ""  # why it did not run properly
+    censored: Metrics | None = None  # observed until its measurement was ended early, at its bound (censoring.py)
+    censored_by: str = ""  # the statistic that decided: "ttft mean", or the objective
     matched: tuple[int, int] | None = None  # run and particle whose result it took
     rejected: str = ""  # why it was given up before its evaluation
+    audited: str = ""  # why it would have been given up; it is measured all the same
     predicted: Metrics | None = None
+    probability_feasible: float | None = None  # by the models of the search, when it was proposed
+    expected_gain: float | None = None
     seconds: float = 0.0  # spent on it: waiting for its service, and measuring
     devices: int = 1  # accelerators of its service
     num_prompts: int | None = None  # requests of its (last) measurement
     simulated: bool = False
+    remark: str = ""  # why its latest measurement should not be believed, or could not be looked at while it ran
     imported: Imported | None = None  # its result was read from a file
 
     @property
@@ -61,14 +73,26 @@ class Particle(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it counts against the budget of the search."""
         return self.evaluated and self.origin not in BEYOND_THE_SEARCH
 
+    @property
+    def confirmation_due(self) -> bool:
+        """Whether its next measurement is a confirmation."""
+        return self.confirmations_requested > len(self.confirmations) and not self.unconfirmed
+
     def settled(self, repeats: int) -> bool:
         """Whether nothing more is due for it."""
+        if self.confirmation_due:
+            return False
         return not self.evaluated or bool(self.error) or len(self.measurements) >= repeats
 
     @property
     def metrics(self) -> Metrics | None:
-        """Its result: the median over its measurements, or None when it has none that counts."""
-        return aggregate(list(self.measurements)) if self.measurements else None
+        """Its result in the search: the median over its measurements, or None when it has none that counts."""
+        return aggregate(self.measurements) if self.measurements else None
+
+    @property
+    def confirmed(self) -> Metrics | None:
+        """The median over its confirmations, which were measured with all of the data set; None without any."""
+        return aggregate(self.confirmations) if self.confirmations else None
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,6 +174,10 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str = ""
     reason: str = ""
     recommended: int | None = None
+    declared_feasible: bool = False  # the recommended one
+    proof: Proof | None = None  # of the recommended one
+    confirmations_requested: int = 0  # of the proof's budget, since the search went on last
+    served: tuple[tuple[Metrics, Metrics], ...] = ()  # the client's and the service's own numbers, where both are known
     active_seconds: float = 0.0  # spent working on it: neither paused, nor with the daemon down
     particles: dict[int, Particle] = {}
     evaluations: dict[int, Evaluation] = {}
@@ -205,21 +233,51 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
 
     def judgement(self, particle: Particle) -> Judgement:
         """How it stands by the present objective. Failed and unmeasured ones are judged as failed."""
-        measured = self.twin(particle) or particle
-        return judge(self.result_of(particle), self.settings.objective, measured.devices)
+        measured, result = self.twin(particle) or particle, self.result_of(particle)
+        if result is None and measured.censored is not None:
+            return judged(measured.censored, measured.censored_by, self.settings.objective, measured.devices)
+        return judge(result, self.settings.objective, measured.devices)
+
+    def known_of(self, particle: Particle) -> Metrics | None:
+        """The best that is known of it: what its confirmations tell; without any, what the search measured."""
+        return particle.confirmed or self.result_of(particle)
+
+    def standing(self, particle: Particle) -> Judgement:
+        """How it stands by the best that is known of it. The search goes by `judgement`, and never by this."""
+        if particle.confirmed is None:
+            return self.judgement(particle)
+        return judge(particle.confirmed, self.settings.objective, particle.devices)
+
+    def feasible(self, particle: Particle) -> bool:
+        """Whether it counts as feasible: the recommended one as declared at the end, any other as measured."""
+        return self.declared_feasible if particle.number == self.recommended else self.standing(particle).feasible
 
     def best(self) -> Particle | None:
-        """The measured particle that stands best by the present objective, hard; the earlier one of equals.
+        """The recommended particle; while there is none, the best one of the search so far."""
+        if self.recommended is not None:
+            return self.particles.get(self.recommended)
+        return next(iter(self.ranked()), None)
 
-        Where the search used a sample of the data set, finalists that were measured with all of it come first.
+    def ranked(self) -> list[Particle]:
+        """What was measured and can be recommended, best first by the present objective, hard; earlier ones of equals.
+
+        By the search's measurements alone. By rank and not by fitness: also where the soft formula leads the search,
+        who keeps the objectives wins.
         """
-        measured = [p for p in self.particles.values() if p.matched is None and self.result_of(p) is not None]
-        if self.settings.sample is not None:
-            measured = [p for p in measured if p.origin in BEYOND_THE_SEARCH] or measured
-        measured.sort(key=lambda p: p.number)
-        # By rank and not by fitness: also where the soft formula leads the search, who keeps the objectives wins.
-        order = rank([self.judgement(p) for p in measured])
-        return measured[order[0]] if order else None
+        foreign = (p for p in self.particles.values() if p.matched is None or p.matched[0] != self.number)
+        measured = sorted(
+            (p for p in foreign if not p.unconfirmed and self.result_of(p) is not None), key=lambda p: p.number
+        )
+        return [measured[index] for index in rank([self.judgement(p) for p in measured])]
+
+    def race(self) -> Race | None:
+        """Those that were confirmed, best of the search first; None where there is none."""
+        confirmed = [
+            Finalist(particle=p.number, confirmations=p.confirmations, devices=p.devices)
+            for p in self.ranked()
+            if p.confirmations and judge(aggregate(p.confirmations), self.settings.objective).objective is not None
+        ]
+        return Race(confirmed, self.settings.objective, self.settings.proof.confidence) if confirmed else None
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):

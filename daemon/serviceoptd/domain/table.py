@@ -10,7 +10,8 @@ from serviceoptd.domain.state import Particle, RunState
 METRIC_COLUMNS = ("generate_speed", "time_to_first_token", "time_per_output_token", "success_rate", "throughput")
 RECORD_COLUMNS = ("error", "backup", "duration", "real_evaluation", "fitness", "num_prompts")
 OWN_COLUMNS = (
-    "run", "evaluation", "source", "repeats", "particle", "feasible", "violated", "goodput",
+    "run", "evaluation", "source", "repeats", "particle", "feasible", "violated", "goodput", "audited",
+    "confirmations", "remark",
 )  # fmt: skip
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -35,8 +36,8 @@ def rows(run: RunState) -> list[dict[str, Any]]:
 def row(run: RunState, particle: Particle) -> dict[str, Any]:
     """One row as typed values; None where there is nothing to tell."""
     origin = run.twin(particle) or particle
-    metrics = origin.metrics or origin.predicted
-    judgement = run.judgement(particle)
+    metrics = particle.confirmed or origin.metrics or origin.censored or (origin.predicted if origin.rejected else None)
+    judgement = run.standing(particle)
     real = bool(origin.measurements) and not origin.simulated
     failed_real = bool(origin.error) and not origin.simulated
     evaluation = run.evaluations.get(particle.evaluation) if particle.evaluation is not None else None
@@ -47,7 +48,7 @@ def row(run: RunState, particle: Particle) -> dict[str, Any]:
         "success_rate": _told(metrics.success_rate) if metrics else None,
         "throughput": _told(metrics.throughput) if metrics else None,
         **{field.name: particle.configuration.get(field.name) for field in run.settings.fields},
-        "error": particle.error or particle.rejected or _partly_failed(origin.metrics),
+        "error": particle.error or particle.unconfirmed or particle.rejected or _partly_failed(origin.metrics),
         "backup": evaluation.backup if evaluation else origin.imported.backup if origin.imported else "",
         "duration": origin.seconds,
         "real_evaluation": real or failed_real,
@@ -56,11 +57,14 @@ def row(run: RunState, particle: Particle) -> dict[str, Any]:
         "run": run.number,
         "evaluation": particle.evaluation,
         "source": _source(origin, measured=particle.matched is None),
-        "repeats": len(origin.measurements),
+        "repeats": len(particle.confirmations or origin.measurements),
         "particle": particle.number,
-        "feasible": judgement.feasible,
-        "violated": "; ".join(judgement.broken) if origin.metrics else "",
+        "feasible": run.feasible(particle),
+        "violated": "; ".join(judgement.broken) if origin.metrics or origin.censored else "",
         "goodput": metrics.goodput if metrics else None,
+        "audited": particle.audited,
+        "confirmations": len(particle.confirmations),
+        "remark": origin.remark,
     }
     return {name: record[name] for name in columns(run)}
 
@@ -81,7 +85,7 @@ def _source(particle: Particle, *, measured: bool) -> str:
         return "imported"
     if particle.simulated:
         return "simulated"
-    if particle.rejected or (particle.predicted is not None and not particle.measurements):
+    if particle.rejected:
         return "predicted"
     return "measured" if measured else "imported"
 

@@ -94,6 +94,19 @@ def value_of(flag: str, words: Sequence[str], aliases: Mapping[str, str] | None 
     return found
 
 
+def options(words: Sequence[str], aliases: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Every flag with its value: `--tensor-parallel-size 2` as `tensor_parallel_size` -> "2", of several the last.
+
+    A flag without a value is "true", its `--no-` form "false".
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        if flag := flag_of(word, aliases):
+            bare = "false" if word.startswith("--no-") else "true"
+            found[flag.lstrip("-").replace("-", "_")] = value_of(flag, words, aliases) or bare
+    return found
+
+
 def without(flags: Iterable[str], words: Sequence[str]) -> list[str]:
     """The arguments without these flags and the values that follow them."""
     dropped = frozenset(flags)

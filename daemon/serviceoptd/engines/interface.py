@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict
 
 from serviceopt_journal.events import Configuration
-from serviceoptd.domain.settings import Field
+from serviceoptd.domain.settings import Field, ModelFacts
 
 
 class Options(BaseModel):
@@ -77,6 +77,18 @@ Probe = HttpProbe | LogProbe
 
 
 @dataclass(frozen=True)
+class MetricsPage:
+    """Where a service tells, in Prometheus' text format, how it goes, and how it calls what early stopping reads.
+
+    `series`: ttft, tpot, e2el (histograms of requests, s), itl (of tokens), tokens, finished, preemptions (counters),
+    running, waiting (gauges) -> names, of which the first that is there counts.
+    """
+
+    endpoint: HttpProbe
+    series: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ServicePlan:
     """How one configuration is served."""
 
@@ -87,6 +99,7 @@ class ServicePlan:
     edits: Mapping[Path, bytes] = field(default_factory=dict)  # files of the user's: new content while it runs
     reset_cache: HttpProbe | None = None  # forgets cached prefixes between measurements, where the engine offers it
     report: HttpProbe | None = None  # answers with text from which `kv_blocks` is read once, when ready
+    metrics: MetricsPage | None = None  # read while it is measured; None: it tells nothing of that kind
     devices: int | None = None  # accelerators, where only a file that was read tells; None: what `devices` says
     simulated: bool = False
     failure: str | None = None  # simulated engines only: the launch fails with this reason
@@ -177,6 +190,17 @@ class Surveying(Protocol):
 
         Asked when a run is checked or submitted. What cannot be read is passed over: `problems` tells of it.
         `guidance`: the top-level keys `theory_guided_enable`, `mem_coefficient`, `scaling_coefficient`, where given.
+        """
+
+
+@runtime_checkable
+class Describing(Protocol):
+    """An engine whose model and fixed options are known before anything is launched. Optional: rules of theory need it."""
+
+    def model_facts(self, workplace: Workplace) -> ModelFacts:
+        """What the model asks of the accelerators, and the fixed options. Reads, never writes.
+
+        Asked once, when a run is submitted. What is not known, or not for certain, is left out.
         """
 
 

@@ -15,11 +15,12 @@ from typing import Any, ClassVar
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration
 from serviceoptd.config.masking import mask_argv
-from serviceoptd.domain.settings import LOAD_NAMES, Field
+from serviceoptd.domain.settings import LOAD_NAMES, Field, ModelFacts
 from serviceoptd.engines import arguments, endpoint, program, provenance
 from serviceoptd.engines.external import refuse_dotted_positions, refuse_searched_service
 from serviceoptd.engines.interface import (
     HttpProbe,
+    MetricsPage,
     Options,
     Problem,
     ProcessOptions,
@@ -28,6 +29,7 @@ from serviceoptd.engines.interface import (
     Workplace,
     render,
 )
+from serviceoptd.engines.model_facts import model_facts
 
 FLAG_OF = {
     "MAX_NUM_SEQS": "--max-running-requests",
@@ -52,6 +54,19 @@ ALIASES = {
 PARALLEL = ("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size")
 SHARED_DATA_PARALLEL = "--enable-dp-attention"
 """With it the data parallel groups share the devices of the tensor parallel ones."""
+CHANGES_THE_MODEL = frozenset({"config", "json_model_override_args", "cpu_offload_gb", "load_format", "model_impl"})
+"""Options after which the model's directory does not tell what lies in the devices' memory."""
+SERIES = {
+    "ttft": ("sglang:time_to_first_token_seconds",),
+    "itl": ("sglang:inter_token_latency_seconds", "sglang:time_per_output_token_seconds"),
+    "e2el": ("sglang:e2e_request_latency_seconds",),
+    "tokens": ("sglang:generation_tokens_total",),
+    "finished": ("sglang:num_requests_total",),
+    "running": ("sglang:num_running_reqs",),
+    "waiting": ("sglang:num_queue_reqs",),
+}
+"""Of GET /metrics, which is there with --enable-metrics ("Production Metrics" in SGLang's documentation)."""
+METRICS_FLAG = "--enable-metrics"
 PACKAGES = ("sglang", "sgl_kernel", "torch")
 
 _TOKENS = re.compile(r"max_total_num_tokens\W{1,3}(\d+)")
@@ -117,6 +132,7 @@ class SglangEngine:
             stop=program.stop_command(self.options, order.workplace, environment, values),
             reset_cache=HttpProbe(host, port, "/flush_cache", method="POST") if self.options.flush_cache else None,
             report=report,
+            metrics=MetricsPage(HttpProbe(host, port, "/metrics"), SERIES) if METRICS_FLAG in argv else None,
         )
 
     def problems(self, workplace: Workplace, managed: bool = True) -> list[Problem]:
@@ -143,6 +159,15 @@ class SglangEngine:
             "others": " ".join(mask_argv(arguments.split(self.options.command.others))),
             "environment": provenance.relevant_environment(workplace, own),
         }
+
+    def model_facts(self, workplace: Workplace) -> ModelFacts:
+        """Nothing but the options where one of them changes what is loaded. Long sequences need not fit as a whole."""
+        given = arguments.options(arguments.split(self.options.command.others), ALIASES)
+        if CHANGES_THE_MODEL & given.keys():
+            return ModelFacts(arguments=given)
+        directory = workplace.working_directory / program.located(self.options.command.model, workplace)
+        quantised_here = bool({"quantization", "torchao_config"} & given.keys())
+        return model_facts(directory, given, needs_a_whole_sequence=False, quantised_here=quantised_here)
 
     def kv_blocks(self, report: str) -> int | None:
         """Pages of the KV cache: its tokens / tokens of a page (1, where the server does not tell)."""

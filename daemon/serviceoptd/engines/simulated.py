@@ -1,23 +1,32 @@
-"""The embedded engine: a queueing model in place of a service. Everything that it gives is marked as simulated."""
+"""The embedded engine: a model in place of a service. Everything that it gives is marked as simulated.
+
+Without a trained latency model it is a demonstration, a queueing model whose numbers are invented; with `model` the
+configuration is served on the virtual time line (docs/simulation.md).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from serviceopt_journal.errors import InvalidConfiguration, ServiceoptError
 from serviceopt_journal.events import Configuration
 from serviceoptd.domain.settings import Field
 from serviceoptd.engines.external import refuse_searched_service
 from serviceoptd.engines.interface import Options, Problem, ServiceOrder, ServicePlan, Workplace
 from serviceoptd.engines.simulated_section import SimulatedSection, setting_of
+from serviceoptd.simulation.limits import KV_BLOCKS, MissingLimits
 from serviceoptd.simulation.queueing import kv_blocks, refused_launch
 
 MODEL_VERSION = "queueing 1"
-"""To be changed with every change of what the model gives, since it is part of the measurement identity."""
+TIMELINE_VERSION = "virtual time line 1"
+"""To be changed with every change of what they give, since they are part of the measurement identity."""
+
+_OF_THE_TIMELINE = {"model", "scheduler", "limits", "overheads", "range_ratio", "lengths", "burstiness"}
 
 
 class SimulatedEngine:
-    """`simulation.queueing`, in process: ready at once, or refused with the reason that a real log would give."""
+    """In process: ready at once, or refused with the reason that a real log would give."""
 
     name: ClassVar[str] = "simulated"
     section: ClassVar[type[Options]] = SimulatedSection
@@ -40,7 +49,9 @@ class SimulatedEngine:
         """No process; `failure` where the model says that the service would not start."""
         if not order.managed:
             refuse_searched_service(order.fields, self.name)
-        machine, _ = self.options.model()
+        if self.options.model is not None:
+            return self._on_the_timeline(order)
+        machine, _ = self.options.machine_and_workload()
         setting = setting_of(order.configuration)
         failure = refused_launch(machine, setting)
         return ServicePlan(
@@ -51,14 +62,42 @@ class SimulatedEngine:
             kv_blocks=None if failure else kv_blocks(machine, setting),
         )
 
+    def _on_the_timeline(self, order: ServiceOrder) -> ServicePlan:
+        from serviceoptd.latency_model.prediction import Predictor
+
+        predictor = Predictor.of(self.options, order.workplace.working_directory)
+        try:
+            limits = predictor.limits(order.configuration, order.fields)
+        except MissingLimits:
+            raise  # no configuration of this run could be served
+        except InvalidConfiguration as refused:
+            return ServicePlan(command=None, ready=None, simulated=True, failure=refused.message)
+        blocks = getattr(limits, KV_BLOCKS[self.options.scheduler])
+        return ServicePlan(command=None, ready=None, simulated=True, kv_blocks=blocks)
+
     def problems(self, workplace: Workplace, managed: bool = True) -> list[Problem]:
-        """None: it needs nothing."""
+        """Files of the model that cannot be used; the demonstration needs nothing."""
+        if self.options.model is None:
+            return []
+        from serviceoptd.latency_model.prediction import Predictor
+
+        try:
+            Predictor.of(self.options, workplace.working_directory)
+        except ServiceoptError as error:
+            return [Problem(f"{self.name}.model", error.message, error.hint, configuration=True)]
         return []
 
     def identity(self, workplace: Workplace) -> dict[str, str]:
         """The model and its numbers."""
-        numbers = self.options.model_dump(mode="json", exclude={"launch_seconds", "measurement_seconds"})
-        return {"version": MODEL_VERSION, "numbers": str(numbers)}
+        pace = {"launch_seconds", "measurement_seconds"}
+        if self.options.model is None:
+            numbers = self.options.model_dump(mode="json", exclude=pace | _OF_THE_TIMELINE)
+            return {"version": MODEL_VERSION, "numbers": str(numbers)}
+        from serviceoptd.latency_model.prediction import fingerprint
+
+        numbers = self.options.model_dump(mode="json", exclude=pace | {"machine", "model", "lengths"})
+        files = fingerprint(self.options, workplace.working_directory)
+        return {"version": TIMELINE_VERSION, "numbers": str(numbers), **files}
 
     def kv_blocks(self, report: str) -> int | None:
         """None: the plan tells them."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field as Bounded
+from pydantic import field_validator, model_validator
 
 from serviceopt_journal.events import Configuration, Value
 from serviceoptd.engines.interface import Options
+from serviceoptd.simulation.limits import KINDS, names_of
+from serviceoptd.simulation.overheads import Overheads
 from serviceoptd.simulation.queueing import Machine, Setting, Workload
 
 Positive = Annotated[float, Bounded(gt=0, allow_inf_nan=False)]
@@ -39,8 +43,22 @@ class MachineOptions(Options):
     request_timeout_s: Positive = _USUAL.request_timeout_s
 
 
+class OverheadOptions(Options):
+    """`[simulated.overheads]`: meaning and units as in `simulation.overheads.Overheads`."""
+
+    delay: NotNegative = 0.0
+    work_per_request: NotNegative = 0.0
+    work_per_prompt_token: NotNegative = 0.0
+    return_delay: NotNegative = 0.0
+    work_per_token: NotNegative = 0.0
+
+    def overheads(self) -> Overheads:
+        """The same for the simulator."""
+        return Overheads(**self.model_dump())
+
+
 class SimulatedSection(Options):
-    """`[simulated]`."""
+    """`[simulated]`. With a `model` the virtual time line answers, without one the embedded demonstration."""
 
     num_prompts: Prompts = _REQUESTS.num_prompts
     input_tokens: Count = _REQUESTS.input_tokens
@@ -49,9 +67,33 @@ class SimulatedSection(Options):
     launch_seconds: NotNegative = 0.0  # how long a launch is made to take, for demonstrations
     measurement_seconds: NotNegative = 0.0
     machine: MachineOptions = MachineOptions()
+    model: Annotated[str, Bounded(min_length=1)] | None = None  # path of a trained one, relative to the submitter's
+    scheduler: Literal["vllm", "mindie"] = "vllm"
+    limits: Mapping[str, int | float | bool | str] = {}  # of the scheduler, where no target field tells them
+    overheads: OverheadOptions = OverheadOptions()
+    range_ratio: Annotated[float, Bounded(ge=0, lt=1)] = 0.0  # 0.5: lengths from half of the mean to one and a half
+    lengths: str | None = None  # path of a CSV file of lengths, in place of these three
+    burstiness: Positive = 1.0
 
-    def model(self) -> tuple[Machine, Workload]:
-        """The numbers for the queueing model."""
+    @field_validator("limits")
+    @classmethod
+    def _known(cls, limits: Mapping[str, Any]) -> Mapping[str, Any]:
+        known = sorted({name for scheduler in KINDS for name in names_of(scheduler)})
+        if unknown := [name for name in limits if name not in known]:
+            raise ValueError(f"unknown limit {', '.join(unknown)}; one of {', '.join(known)}")
+        return limits
+
+    @model_validator(mode="after")
+    def _one_model(self) -> SimulatedSection:
+        usual = type(self).model_fields
+        of_a_trained_one = ("scheduler", "limits", "overheads", "range_ratio", "lengths", "burstiness")
+        given = [name for name in of_a_trained_one if getattr(self, name) != usual[name].default]
+        if self.model is None and given:
+            raise ValueError(f"{', '.join(given)}: has an effect only with `model`, a trained latency model")
+        return self
+
+    def machine_and_workload(self) -> tuple[Machine, Workload]:
+        """The numbers for the queueing model of the embedded demonstration."""
         workload = Workload(
             input_tokens=self.input_tokens, output_tokens=self.output_tokens, num_prompts=self.num_prompts
         )

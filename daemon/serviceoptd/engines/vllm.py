@@ -11,11 +11,12 @@ from typing import Any, ClassVar
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration
 from serviceoptd.config.masking import mask_argv
-from serviceoptd.domain.settings import LOAD_NAMES, Field
+from serviceoptd.domain.settings import LOAD_NAMES, Field, ModelFacts
 from serviceoptd.engines import arguments, endpoint, program, provenance
 from serviceoptd.engines.external import refuse_dotted_positions, refuse_searched_service
 from serviceoptd.engines.interface import (
     HttpProbe,
+    MetricsPage,
     Options,
     Problem,
     ProcessOptions,
@@ -24,6 +25,7 @@ from serviceoptd.engines.interface import (
     Workplace,
     render,
 )
+from serviceoptd.engines.model_facts import model_facts
 
 BUILT_IN = {"MAX_NUM_BATCHED_TOKENS": "--max-num-batched-tokens", "MAX_NUM_SEQS": "--max-num-seqs"}
 """Fields that become flags though their position is `env`, as in the predecessor."""
@@ -41,6 +43,8 @@ ALIASES = {
     "-pcp": "--prefill-context-parallel-size",
 }
 PARALLEL = ("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size")
+CHANGES_THE_MODEL = frozenset({"config", "hf_overrides", "cpu_offload_gb", "load_format", "model_impl"})
+"""Options after which the model's directory does not tell what lies in the devices' memory."""
 PACKAGES = ("vllm", "torch", "torch_npu")
 
 _BLOCKS = re.compile(r'^vllm:cache_config_info\{.*\bnum_gpu_blocks="(\d+)"|GPU blocks: (\d+)', re.MULTILINE)
@@ -62,6 +66,19 @@ class VllmSection(ProcessOptions):
     command: VllmCommand = VllmCommand()
     reset_prefix_cache: bool = True  # between measurements; needs vLLM's development mode, so only on loopback
 
+
+SERIES = {
+    "ttft": ("vllm:time_to_first_token_seconds",),
+    "tpot": ("vllm:request_time_per_output_token_seconds",),
+    "itl": ("vllm:inter_token_latency_seconds", "vllm:time_per_output_token_seconds"),
+    "e2el": ("vllm:e2e_request_latency_seconds",),
+    "tokens": ("vllm:generation_tokens_total",),
+    "finished": ("vllm:request_success_total",),
+    "running": ("vllm:num_requests_running",),
+    "waiting": ("vllm:num_requests_waiting",),
+    "preemptions": ("vllm:num_preemptions_total",),
+}
+"""Of GET /metrics, in vLLM 0.32.0 and, after the comma, in older ones."""
 
 DEVELOPMENT_MODE = "VLLM_SERVER_DEV_MODE"
 """With it vLLM offers POST /reset_prefix_cache, and other endpoints that no deployment should have."""
@@ -108,6 +125,7 @@ class VllmEngine:
             stop=program.stop_command(self.options, order.workplace, environment, values),
             reset_cache=HttpProbe(host, port, "/reset_prefix_cache", method="POST") if resettable else None,
             report=report,
+            metrics=MetricsPage(report, SERIES),
         )
 
     def problems(self, workplace: Workplace, managed: bool = True) -> list[Problem]:
@@ -134,6 +152,15 @@ class VllmEngine:
             "others": " ".join(mask_argv(arguments.split(self.options.command.others))),
             "environment": provenance.relevant_environment(workplace, own),
         }
+
+    def model_facts(self, workplace: Workplace) -> ModelFacts:
+        """Nothing but the options where one of them changes what is loaded."""
+        given = arguments.options(arguments.split(self.options.command.others), ALIASES)
+        if CHANGES_THE_MODEL & given.keys():
+            return ModelFacts(arguments=given)
+        directory = workplace.working_directory / program.located(self.options.command.model, workplace)
+        quantised_here = "quantization" in given
+        return model_facts(directory, given, needs_a_whole_sequence=True, quantised_here=quantised_here)
 
     def kv_blocks(self, report: str) -> int | None:
         """From /metrics, or from a log line; of several data-parallel engines the first one's."""

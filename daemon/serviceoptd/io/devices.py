@@ -1,4 +1,4 @@
-"""How much memory of the accelerators is in use, as `nvidia-smi` and `npu-smi` tell. It is freed late."""
+"""Memory of the accelerators, as `nvidia-smi` and `npu-smi` tell: how much there is, and is in use. It is freed late."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ TOLERANCE = 256 * MEBIBYTE
 
 _TOOL_LIMIT = 10.0  # seconds; nvidia-smi takes some while nobody keeps the driver loaded
 _PAUSE = 0.05
+_NVIDIA_LIMITS = ("nvidia-smi", "--query-gpu=index,uuid,memory.total,name", "--format=csv,noheader,nounits")
 _NVIDIA_QUERY = ("nvidia-smi", "--query-gpu=index,uuid,memory.used", "--format=csv,noheader,nounits")
 
 
@@ -40,6 +41,24 @@ async def memory_in_use(environment: Mapping[str, str]) -> dict[str, int]:
     )
     found = parse_nvidia(nvidia or "", environment.get("CUDA_VISIBLE_DEVICES"))
     return found | parse_npu(npu or "", environment.get("ASCEND_RT_VISIBLE_DEVICES"))
+
+
+async def nvidia_limits(environment: Mapping[str, str]) -> tuple[str, int] | None:
+    """Name and bytes of memory of the largest device that a child with this environment may use; None: there is none.
+
+    Fails, as `memory_in_use` does, by knowing nothing.
+    """
+    printed = await output_of(_NVIDIA_LIMITS, environment=environment, working_directory=Path("/"), limit=_TOOL_LIMIT)
+    return largest_nvidia(printed or "", environment.get("CUDA_VISIBLE_DEVICES"))
+
+
+def largest_nvidia(text: str, visible: str | None) -> tuple[str, int] | None:
+    """From lines `index, uuid, MiB, name`, as the query of `nvidia_limits` prints them."""
+    rows = [[cell.strip() for cell in line.split(",", 3)] for line in text.splitlines()]
+    names = {f"nvidia:{row[0]}": row[3] for row in rows if len(row) == 4}
+    sizes = parse_nvidia("\n".join(", ".join(row[:3]) for row in rows), visible)
+    largest = max(sizes, key=lambda device: sizes[device], default=None)
+    return (names[largest], sizes[largest]) if largest in names else None
 
 
 async def wait_until_released(

@@ -20,7 +20,8 @@ from serviceoptd.domain.state import RunState, State
 from serviceoptd.io.unix_http import peer_uid
 from serviceoptd.service import control
 from serviceoptd.service.importing import Import, import_results, prepare_import
-from serviceoptd.service.submission import Submission, must_answer, prepare, submit
+from serviceoptd.service.preparing import Submission, must_answer, prepare
+from serviceoptd.service.submission import submit
 
 HEARTBEAT = 10.0  # seconds between comments on a silent event stream, so that a dead client is noticed
 STATUS_BY_CODE = {

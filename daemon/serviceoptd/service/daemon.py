@@ -179,7 +179,7 @@ def progress(state: State) -> str:
     if run.started is None:
         return f"run {run.number} {documents.status_word(run)}: {run.settings.budget.evaluations} configurations"
     best = run.best()
-    metrics = run.result_of(best) if best else None
+    metrics = run.known_of(best) if best else None
     speed = f", best {metrics.generate_speed:.0f} tok/s" if metrics else ""
     return (
         f"run {run.number} {documents.status_word(run)}: "

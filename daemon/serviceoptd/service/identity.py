@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from serviceoptd.domain.settings import RunSettings
+from serviceoptd.domain.settings import RunSettings, default_rules
 
 
 def measurement_parts(settings: RunSettings, engine: Mapping[str, str], benchmark: Mapping[str, str]) -> dict[str, str]:
@@ -48,8 +48,11 @@ def run_identity(measurement: str, settings: RunSettings, seed: int) -> str:
     Budgets and time limits are not part of it: who raises them wants the same run to go on.
     """
     search = msgspec.to_builtins(msgspec.structs.replace(settings.search, iters=0))  # a budget, like the others
-    if not search["rules"]:
-        del search["rules"]  # they came later: runs without any keep their identity
+    # these came later: runs that leave them at their defaults keep their identity
+    came_later = {"rules": default_rules(settings.search.strategy), "constraints": (), "audit_share": 0.05}
+    for name, default in came_later.items():
+        if getattr(settings.search, name) == default:
+            del search[name]
     return _digest(
         {
             "measurement": measurement,

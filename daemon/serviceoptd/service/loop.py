@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ import structlog
 from serviceopt_journal.codec import Recorded
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration, JournalError, JournalFull, ServiceoptError
 from serviceopt_journal.events import (
+    ConfirmationRequested,
     EvaluationInterrupted,
     RunCancelRequested,
     RunFinished,
@@ -19,6 +21,7 @@ from serviceopt_journal.events import (
 )
 from serviceoptd.config import plugins
 from serviceoptd.domain import policy
+from serviceoptd.domain.racing import Confirmation, recommended
 from serviceoptd.domain.state import RunState, State
 from serviceoptd.io.processes import stop
 from serviceoptd.rules.interface import Rule
@@ -26,7 +29,7 @@ from serviceoptd.search.interface import Problem, Strategy
 from serviceoptd.service.context import Context, Interrupted
 from serviceoptd.service.launching import LiveService, launch
 from serviceoptd.service.measuring import measure
-from serviceoptd.service.proposing import fine_tune, propose
+from serviceoptd.service.proposing import prepare, propose
 from serviceoptd.service.rejecting import Rejections
 from serviceoptd.service.stopping import finish_evaluation, interrupt_service, recover, stop_service
 
@@ -152,20 +155,25 @@ class Loop:
             case policy.Propose(particle):
                 search = run.settings.search
                 strategy, rules = self._strategy_class(search.strategy), [self._rule_class(r) for r in search.rules]
-                events = propose(self._state, run, particle, strategy, rules, context.engine(run))
+                # Models take a moment to fit, during which the daemon answers all the same.
+                events = await asyncio.to_thread(
+                    propose, self._state, run, particle, strategy, rules, context.engine(run)
+                )
                 if events is None:
                     self._exhausted.add(run.number)
                 else:
                     await context.ledger.commit(*events)
                     self._rejections.notice(run.number, events)
-            case policy.FineTune(particle):
-                await context.ledger.commit(*fine_tune(run, particle))
+            case Confirmation(particle, number, reason):
+                await context.ledger.commit(
+                    ConfirmationRequested(run=run.number, particle=particle, round=number, reason=reason)
+                )
             case policy.Launch():
                 await launch(context, run, action, self._announce)
             case policy.Measure():
                 if self._live is None:
                     raise RuntimeError("a measurement is due on a service that is not ours")
-                await measure(context, run, self._live, action)
+                await self._measure(run, self._live, action)
             case policy.Stop(_, reason):
                 if self._live is None:
                     await recover(context, run)
@@ -178,6 +186,19 @@ class Loop:
                 await context.ledger.commit(self._finished(run, outcome, reason))
             case policy.Wait():
                 await context.ledger.changed()
+
+    async def _measure(self, run: RunState, live: LiveService, action: policy.Measure) -> None:
+        """Measures, and lets the strategy learn meanwhile from what was measured before."""
+        strategy = self._strategy_class(run.settings.search.strategy)
+        learning = asyncio.ensure_future(
+            asyncio.to_thread(prepare, self._state, run, strategy, self._context.engine(run))
+        )
+        try:
+            await measure(self._context, run, live, action)
+        except BaseException:
+            await asyncio.gather(learning, return_exceptions=True)
+            raise
+        await learning
 
     def _announce(self, live: LiveService) -> None:
         self._live = live
@@ -205,15 +226,16 @@ class Loop:
         await self._context.ledger.commit(RunPaused(run=run.number, reason=reason, held=True))
 
     def _finished(self, run: RunState, outcome: str, reason: str) -> RunFinished:
-        best = run.best()
+        best, feasible, proof = recommended(run)
         return RunFinished(
             run=run.number,
             outcome="cancelled" if outcome == "cancelled" else "completed" if outcome == "completed" else "failed",
             reason=reason,
             recommended=best.number if best else None,
-            feasible=bool(best and run.judgement(best).feasible),
+            feasible=feasible,
             evaluations=len(run.evaluations),
             seconds=max(0.0, self._context.clock.wall() - (run.started or self._context.clock.wall())),
+            proof=proof,
         )
 
     def _next_run(self) -> RunState | None:

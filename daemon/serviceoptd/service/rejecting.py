@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 from serviceopt_journal.errors import InvalidConfiguration
-from serviceopt_journal.events import Event, ParticleRejected
+from serviceopt_journal.events import Event, ParticleMatched, ParticleRejected
 from serviceoptd.config.plugins import blaming
+from serviceoptd.domain.rejections import audited
 from serviceoptd.domain.state import Particle, RunState
 from serviceoptd.rules.interface import Facts, Rejection, Result, Rule
 from serviceoptd.search.interface import Proposal
+from serviceoptd.service.trials import trial
 
 CURRENT_SETTING = "current-setting"
 """Origin of the particle that every strategy proposes first."""
+
+MEASURED_IN_A_ROW = 50
+"""After so many rejections in a row rules that judge from measurements are not asked about the next particle.
+
+They say then that little is left to find, which is no reason to measure nothing.
+"""
 
 REJECTED_IN_A_ROW = 1000
 """After so many rejections without a particle to evaluate the run is held: the rules are likely to be wrong."""
@@ -29,7 +38,10 @@ def rejection(run: RunState, proposal: Proposal, rules: Sequence[type[Rule]]) ->
     if proposal.origin == CURRENT_SETTING or not rules:
         return None
     facts = Facts(space=run.space, settings=run.settings, results=_results(run))
+    convinced = _rejected_last(run) >= MEASURED_IN_A_ROW
     for rule in rules:
+        if convinced and getattr(rule, "kind", "") == "measured":
+            continue
         with blaming("rule", rule.name):
             verdict = rule().judge(dict(proposal.configuration), facts)
             if verdict is not None and not isinstance(verdict, Rejection):
@@ -41,8 +53,16 @@ def rejection(run: RunState, proposal: Proposal, rules: Sequence[type[Rule]]) ->
                 rule=rule.name,
                 reason=verdict.reason,
                 predicted=verdict.predicted,
+                kind=getattr(rule, "kind", ""),
+                audited=audited(run, proposal.particle),
             )
     return None
+
+
+def _rejected_last(run: RunState) -> int:
+    """How many particles were rejected since one was admitted to evaluation."""
+    since = takewhile(lambda particle: not particle.admitted, reversed(run.particles.values()))
+    return sum(bool(particle.rejected) for particle in since)
 
 
 def _results(run: RunState) -> tuple[Result, ...]:
@@ -52,16 +72,17 @@ def _results(run: RunState) -> tuple[Result, ...]:
 
 
 def _result(run: RunState, particle: Particle) -> Result:
-    judgement = run.judgement(particle)
+    known, judgement = trial(run, particle), run.judgement(particle)
     evaluation = run.evaluations.get(particle.evaluation) if particle.evaluation is not None else None
     return Result(
         particle=particle.number,
         configuration=particle.configuration,
-        metrics=run.result_of(particle),
-        error=particle.error,
+        metrics=known.metrics,
+        error=known.failure,
         fitness=judgement.fitness,
         feasible=judgement.feasible,
         kv_blocks=evaluation.kv_blocks if evaluation else None,
+        objective=known.objective,
     )
 
 
@@ -78,8 +99,8 @@ class Rejections:
             InvalidConfiguration: it was the last straw. Who resumes the run gets as many tries again.
         """
         last = events[-1]
-        if not isinstance(last, ParticleRejected):
-            if len(events) == 1:  # neither rejected nor matched: it will be evaluated
+        if not isinstance(last, ParticleRejected) or last.audited:
+            if not isinstance(last, ParticleMatched):  # it will be evaluated
                 self._in_a_row.pop(run, None)
             return
         self._in_a_row[run] = self._in_a_row.get(run, 0) + 1

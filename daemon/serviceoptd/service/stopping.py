@@ -123,7 +123,8 @@ async def finish_evaluation(context: Context, run: RunState, number: int) -> Non
     """Commits that nothing more is due on this launch."""
     evaluation = run.evaluations[number]
     particles = evaluation.particles or (evaluation.particle,)
-    errors = [run.particles[particle].error for particle in particles if run.particles[particle].error]
+    troubles = (run.particles[particle].error or run.particles[particle].unconfirmed for particle in particles)
+    errors = [trouble for trouble in troubles if trouble]
     backup = await asyncio.to_thread(keep_backup, context, run, evaluation)
     await context.ledger.commit(
         EvaluationFinished(

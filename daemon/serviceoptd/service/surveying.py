@@ -1,13 +1,18 @@
-"""What an engine knows about its target fields once it sees this machine, taken into the settings of a run."""
+"""What is known once this machine is seen, taken into the settings of a run: bounds of fields, model, accelerators."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec.structs import replace
 
+from serviceoptd.config.masking import mask
+from serviceoptd.domain.accelerators import peak_of
 from serviceoptd.domain.repaired_space import RepairedSpace
-from serviceoptd.domain.settings import RunSettings
+from serviceoptd.domain.settings import DeviceFacts, ModelFacts, RunSettings
 from serviceoptd.domain.space import Space
-from serviceoptd.engines.interface import Engine, Problem, Repairing, Surveying, Workplace
+from serviceoptd.engines.interface import Describing, Engine, Problem, Repairing, Surveying, Workplace
+from serviceoptd.io.devices import nvidia_limits
 
 
 def surveyed(settings: RunSettings, engine: Engine, workplace: Workplace) -> tuple[RunSettings, tuple[Problem, ...]]:
@@ -21,6 +26,36 @@ def surveyed(settings: RunSettings, engine: Engine, workplace: Workplace) -> tup
     if found.fields == settings.fields:
         return settings, found.remarks
     return replace(settings, fields=found.fields, as_written=settings.fields), found.remarks
+
+
+def with_model_facts(settings: RunSettings, engine: Engine, workplace: Workplace) -> RunSettings:
+    """The settings with what the model asks for, where the engine can tell and starts the service itself."""
+    if not isinstance(engine, Describing) or not settings.manage_lifecycle:
+        return settings
+    facts = engine.model_facts(workplace)
+    arguments = {name: str(mask(name, value)) for name, value in facts.arguments.items()}
+    return replace(settings, model_facts=replace(facts, arguments=arguments))
+
+
+async def with_device_facts(settings: RunSettings, environment: Mapping[str, str]) -> RunSettings:
+    """The settings with the limits of the accelerators; what the configuration says of them counts before the rest.
+
+    No device is asked for where nothing is known of the model: there is nothing to compare with.
+    """
+    if settings.model_facts == ModelFacts():
+        return settings
+    given, found = settings.device_facts, await nvidia_limits(environment)
+    name, memory = found or ("", None)
+    peak = peak_of(name)
+    return replace(
+        settings,
+        device_facts=DeviceFacts(
+            name=name,
+            memory=given.memory or memory,
+            bandwidth=given.bandwidth or (peak.bandwidth if peak else None),
+            flops=given.flops or (peak.flops if peak else None),
+        ),
+    )
 
 
 def search_space(space: Space, engine: object) -> Space:

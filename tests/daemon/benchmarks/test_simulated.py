@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from serviceoptd.benchmarks.simulated import SimulatedBenchmark
 from serviceoptd.contract.benchmark import BenchmarkContract
 from serviceoptd.contract.orders import VLLM_CONFIGURATION, a_measurement_order, a_workplace, an_outcome
 from serviceoptd.domain.settings import Objective, Slo
+from trained_models import LIMITS, a_model_file
 
 
 class TestSimulated(BenchmarkContract):
@@ -62,3 +64,41 @@ def test_its_pace_and_its_prompts_are_the_configured_ones(tmp_path: Path) -> Non
     client = SimulatedBenchmark({"measurement_seconds": 0.2, "num_prompts": 10})
     assert client.pace == 0.2
     assert client.plan(an_order(tmp_path)).num_prompts == 10
+
+
+TRAINED = {"model": "latency_model.json", "limits": LIMITS, "num_prompts": 30, "input_tokens": 100, "output_tokens": 10}
+SMALL = {"MAX_NUM_SEQS": 16, "MAX_NUM_BATCHED_TOKENS": 512, "CONCURRENCY": 8, "REQUESTRATE": 3.0}
+
+
+def test_with_a_trained_model_load_and_lengths_are_those_of_the_order(tmp_path: Path) -> None:
+    order = an_order(tmp_path, configuration=SMALL)
+    a_model_file(order.workplace.working_directory)
+    metrics = SimulatedBenchmark(TRAINED).plan(order).simulated
+    assert metrics is not None
+    assert (metrics.completed, metrics.input_tokens, metrics.output_tokens) == (30, 3000, 300)
+    assert metrics.duration == pytest.approx(30 / 3.0, rel=0.3)  # as long as the requests come
+    sampled = SimulatedBenchmark(TRAINED).plan(replace(order, sample=5))
+    assert sampled.num_prompts == 5
+
+
+def test_with_a_trained_model_noise_is_what_the_client_draws_and_nothing_else(tmp_path: Path) -> None:
+    orders = [an_order(tmp_path, configuration=SMALL, noise_key=key) for key in ((1, 2, 3), (1, 5, 3), (1, 2, 4))]
+    a_model_file(orders[0].workplace.working_directory)
+    first, elsewhere, next_one = (SimulatedBenchmark(TRAINED).plan(order) for order in orders)
+    assert first == elsewhere != next_one
+    quiet = [SimulatedBenchmark(TRAINED | {"noise": False}).plan(order) for order in orders]
+    assert quiet[0] == quiet[1] == quiet[2]
+
+
+def test_a_prediction_outside_of_the_training_data_says_so(tmp_path: Path) -> None:
+    order = an_order(tmp_path, configuration=SMALL)
+    a_model_file(order.workplace.working_directory)
+    plan = SimulatedBenchmark(TRAINED | {"input_tokens": 4, "output_tokens": 500}).plan(order)
+    assert plan.remark.startswith("outside of the latency model's training data for ")
+
+
+def test_requests_that_the_service_would_refuse_are_a_failure(tmp_path: Path) -> None:
+    order = an_order(tmp_path, configuration=SMALL)
+    a_model_file(order.workplace.working_directory)
+    plan = SimulatedBenchmark(TRAINED | {"input_tokens": 5000}).plan(order)
+    assert plan.failure == "none of 30 requests was accepted: they are longer than the service's limit"

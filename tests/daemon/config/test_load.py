@@ -9,7 +9,7 @@ import pytest
 
 from serviceoptd.config.load import discover, load
 from serviceoptd.config.problems import ConfigurationErrors
-from serviceoptd.domain.settings import RunSettings, Slo
+from serviceoptd.domain.settings import Proving, RunSettings, Slo
 
 DEFAULT_FILE = Path(__file__).parent / "msserviceprofiler-default.toml"
 
@@ -169,6 +169,19 @@ def test_the_budget_is_particles_times_iterations_or_what_is_given(load: Any) ->
     assert load("n_particles = 3\nbudget = 7\nmax_hours = 2").settings.budget.evaluations == 7
 
 
+def test_keys_of_the_fine_tuning_are_accepted_and_said_to_have_no_effect(load: Any) -> None:
+    (warning,) = load("slo_coefficient = 0.5\nstep_size = 0.5\nmax_fine_tune = 3\n").warnings
+    assert warning.key == "slo_coefficient, step_size, max_fine_tune"
+    assert "without effect" in str(warning)
+
+
+def test_the_finalists_the_proof_and_the_target_are_read(load: Any) -> None:
+    text = "target = 1.5\n[data_storage]\npso_top_k = 4\n[proof]\nmeasurements = 12\nconfidence = 0.9\n"
+    settings = load(text).settings
+    assert settings.proof == Proving(finalists=4, measurements=12, confidence=0.9)
+    assert settings.budget.target == 1.5
+
+
 def test_code_level_keys_are_kept_and_one_line_tells_that_they_do_nothing_yet(load: Any) -> None:
     loaded = load("slo_coefficient = 0.5\nmem_coefficient = 0.7")
     assert loaded.settings.notes == {"slo_coefficient": 0.5, "mem_coefficient": 0.7}
@@ -188,13 +201,6 @@ def test_the_predecessors_variable_sets_the_log_level(load: Any, refused: Any) -
     assert load('log_level = "error"').settings.log_level == "ERROR"
     (message,) = refused("", environment={"MODELEVALSTATE_LEVEL": "loud"})
     assert message.startswith('environment: MODELEVALSTATE_LEVEL: "loud" is no log level; one of DEBUG')
-
-
-def test_simulation_mode_is_refused_only_where_it_is_really_asked_for(load: Any, refused: Any) -> None:
-    assert load("", environment={"MODEL_EVAL_STATE_ALL": "True"}).settings.engine == "simulated"
-    both = {"MODEL_EVAL_STATE_ALL": "True", "MODEL_EVAL_STATE_IS_SLEEP_FLAG": "True"}
-    (message,) = refused("", environment=both)
-    assert "simulation mode comes with a later release" in message
 
 
 def test_a_secret_in_the_file_is_warned_of_without_showing_it(load: Any) -> None:

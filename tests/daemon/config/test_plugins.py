@@ -6,6 +6,7 @@ import pytest
 
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceoptd.config.plugins import BrokenPlugin, Plugins, blaming
+from serviceoptd.domain.settings import default_rules
 
 
 class Good:
@@ -59,7 +60,8 @@ class Judging:
 def test_rules_are_chosen_by_name_and_each_of_them_once(load: Any, refused: Any, plugins: Plugins) -> None:
     known = Plugins.of([plugins.engine("simulated")], [plugins.benchmark("simulated")], [Judging])
     assert load('[search]\nrules = ["judging"]', installed=known).settings.search.rules == ("judging",)
-    assert load("", installed=known).settings.search.rules == ()
+    assert load("", installed=known).settings.search.rules == default_rules("swarm")
+    assert load("[search]\nrules = []", installed=known).settings.search.rules == ()
     assert refused('[search]\nrules = ["juding"]', installed=known) == [
         'config.toml:2: search.rules[0]: "juding" is not installed, did you mean `judging`?; one of judging'
     ]

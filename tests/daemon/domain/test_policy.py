@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from run_stories import Story, some_metrics, some_settings
 from serviceopt_journal import events as e
 from serviceoptd.domain import policy
-from serviceoptd.domain.settings import Budget, Measuring
+from serviceoptd.domain.settings import Budget, Measuring, Proving
 from serviceoptd.search.interface import Problem
-from serviceoptd.search.swarm import Swarm
+from serviceoptd.search.particle_swarm import ParticleSwarm
 from serviceoptd.service.proposing import propose
 
 MOST_STEPS = 2000
@@ -31,7 +32,7 @@ class World:
         story, run = self.story, self.story.run
         match action:
             case policy.Propose(number):
-                found = propose(story.state, run, number, Swarm)
+                found = propose(story.state, run, number, ParticleSwarm)
                 self.exhausted = found is None
                 story.tell(*(found or ()))
             case policy.Launch(evaluation, particle, attempt):
@@ -68,6 +69,8 @@ class World:
             case policy.FinishEvaluation(evaluation):
                 particles = run.evaluations[evaluation].particles
                 story.tell(e.EvaluationFinished(run=1, evaluation=evaluation, particles=particles))
+            case policy.Confirmation(particle, number, reason):
+                story.tell(e.ConfirmationRequested(run=1, particle=particle, round=number, reason=reason))
             case policy.FinishRun(outcome, reason):
                 story.tell(e.RunFinished(run=1, outcome=outcome, reason=reason))  # type: ignore[arg-type]
             case policy.Wait():
@@ -107,6 +110,8 @@ def test_every_run_ends_within_its_budget_whatever_happens(data: st.DataObject) 
     run = story.run
     assert run.admitted <= run.settings.budget.evaluations
     assert all(len(p.measurements) <= run.settings.measuring.repeats for p in run.particles.values())
+    confirmations = sum(len(p.confirmations) for p in run.particles.values())
+    assert confirmations <= run.confirmations_requested <= run.settings.proof.measurements
     assert all(evaluation.phase == "finished" for evaluation in run.evaluations.values())
     if run.outcome == "completed":
         assert run.admitted == run.settings.budget.evaluations
@@ -119,9 +124,9 @@ def test_nothing_is_tried_more_often_than_configured(data: st.DataObject) -> Non
     story = Story(some_settings(measuring=Measuring(repeats=1, attempts=3), budget=Budget(evaluations=2)))
     world = walk(story, data, disturb=False)
     retries = sum(isinstance(event, e.ServiceFailed) and event.will_retry for event in story.events)
-    assert world.launches <= story.run.admitted + world.interruptions + retries
+    assert world.launches <= story.run.admitted + story.run.confirmations_requested + world.interruptions + retries
     client_retries = sum(isinstance(event, e.MeasurementFailed) and event.will_retry for event in story.events)
-    assert retries + client_retries <= 2 * story.run.admitted
+    assert retries + client_retries <= 2 * (story.run.admitted + story.run.confirmations_requested)
 
 
 def test_a_particle_that_differs_in_its_load_only_is_measured_on_the_running_service() -> None:
@@ -176,6 +181,26 @@ def test_an_exhausted_space_ends_the_run() -> None:
     assert ending == policy.FinishRun("failed", "search space exhausted: every configuration has been measured")
 
 
+def test_it_ends_when_the_models_expected_less_than_the_target_of_each_of_the_last_evaluations() -> None:
+    one = Measuring(repeats=1)
+    story = Story(
+        some_settings(budget=Budget(evaluations=100, target=1.0), measuring=one, proof=Proving(measurements=0))
+    )
+    for number, gain in enumerate((0.005, None, 0.009, 0.02, 0.009, 0.0), 1):
+        service = {"MAX_NUM_SEQS": 63 + number, "MAX_NUM_BATCHED_TOKENS": 8192, "CONCURRENCY": 100}
+        story.tell(replace(a_particle(number, service), expected_gain=gain), *launched(number, number))
+        story.tell(measured(number, number, 1), e.ServiceStopped(run=1, evaluation=number, attempt=1),
+                   e.EvaluationFinished(run=1, evaluation=number, particles=(number,)))  # fmt: skip
+        assert isinstance(policy.next_action(story.run, active_seconds=0.0), policy.Propose)
+    story.tell(replace(a_particle(7, {"MAX_NUM_SEQS": 80, "MAX_NUM_BATCHED_TOKENS": 8192, "CONCURRENCY": 100}),
+                       expected_gain=0.001), *launched(7, 7))  # fmt: skip
+    story.tell(measured(7, 7, 1), e.ServiceStopped(run=1, evaluation=7, attempt=1),
+               e.EvaluationFinished(run=1, evaluation=7, particles=(7,)))  # fmt: skip
+    ending = policy.next_action(story.run, active_seconds=0.0)
+    assert isinstance(ending, policy.FinishRun)
+    assert ending.reason == "target reached: the last 3 evaluations promised less than 1 % each"
+
+
 def a_particle(number: int, configuration: e.Configuration) -> e.ParticleProposed:
     return e.ParticleProposed(run=1, particle=number, slot=0, iteration=0, position=(0.5, 0.5, 0.5),
                               velocity=(0.0, 0.0, 0.0), configuration=configuration, strategy="swarm",
@@ -197,9 +222,9 @@ def measured(evaluation: int, particle: int, measurement: int) -> e.MeasurementF
 def test_the_strategy_gets_the_problem_of_the_run() -> None:
     seen: list[Problem] = []
 
-    def strategy(problem: Problem) -> Swarm:
+    def strategy(problem: Problem) -> ParticleSwarm:
         seen.append(problem)
-        return Swarm(problem)
+        return ParticleSwarm(problem)
 
     story = Story()
     propose(story.state, story.run, 1, strategy)

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serviceoptd.io.devices import MEBIBYTE, Released, memory_in_use, parse_npu, parse_nvidia, wait_until_released
+from serviceoptd.io.devices import (
+    MEBIBYTE,
+    Released,
+    largest_nvidia,
+    memory_in_use,
+    nvidia_limits,
+    parse_npu,
+    parse_nvidia,
+    wait_until_released,
+)
 
 NVIDIA = """\
 0, GPU-1a2b3c4d-0000-0000-0000-000000000000, 5
@@ -119,3 +128,29 @@ def test_the_wait_for_memory_has_a_limit(tmp_path: Path) -> None:
     assert not asyncio.run(wait_until_released({"nvidia:0": 0}, environment, limit=0.05)).free
     assert asyncio.run(wait_until_released({"nvidia:0": 0}, environment, limit=9, tolerance=40000 * MEBIBYTE)).free
     assert not asyncio.run(wait_until_released({"npu:0": 0}, environment, limit=0.05)).free  # not reported any more
+
+
+TWO = "0, GPU-aaaaa, 40960, NVIDIA A100-SXM4-40GB\n1, GPU-bbbbb, 81920, NVIDIA A100-SXM4-80GB\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "visible", "found"),
+    [
+        (TWO, None, ("NVIDIA A100-SXM4-80GB", 81920)),
+        (TWO, "0", ("NVIDIA A100-SXM4-40GB", 40960)),
+        (TWO, "GPU-bbbbb", ("NVIDIA A100-SXM4-80GB", 81920)),
+        (TWO, "7", None),
+        ("0, GPU-aaaaa, [N/A], Orin", None, None),
+        ("No devices were found", None, None),
+        ("", None, None),
+    ],
+)
+def test_the_largest_device_that_may_be_used_is_told(
+    text: str, visible: str | None, found: tuple[str, int] | None
+) -> None:
+    expected = (found[0], found[1] * MEBIBYTE) if found else None
+    assert largest_nvidia(text, visible) == expected
+
+
+def test_without_the_tool_no_device_is_told(tmp_path: Path) -> None:
+    assert asyncio.run(nvidia_limits({"PATH": str(tmp_path)})) is None

@@ -15,7 +15,8 @@ from serviceoptd.domain.state import RunState, State
 from serviceoptd.service.context import Context
 from serviceoptd.service.ledger import Ledger
 from serviceoptd.service.loop import Loop
-from serviceoptd.service.submission import Submission, prepare, submit
+from serviceoptd.service.preparing import Submission, prepare
+from serviceoptd.service.submission import submit
 
 SMALL = """
 engine = "simulated"

@@ -11,7 +11,8 @@ import pytest
 from daemon.service.daemons import SMALL, a_loop, finished, submitted
 from memory_journal import MemoryJournal
 from serviceoptd.config import plugins
-from serviceoptd.service.submission import NO_PREDECESSOR, Prepared, Submission, prepare, submit
+from serviceoptd.service.preparing import Prepared, Submission, prepare
+from serviceoptd.service.submission import NO_PREDECESSOR, submit
 from stubs.scenario import stub_run
 
 
@@ -103,6 +104,28 @@ def test_a_larger_budget_or_another_time_limit_goes_on_with_the_same_run(
     prepared: Callable[..., Prepared], change: tuple[str, str]
 ) -> None:
     assert prepared(change).run_identity == prepared().run_identity
+
+
+CONSTRAINT = '[[search.constraint]]\nleft = "CONCURRENCY"\nop = "<"\nright = 9\nsource = "us"\n'
+
+
+@pytest.mark.parametrize(
+    ("search", "same"),
+    [
+        ('rules = ["declared", "memory", "latency_bound"]\naudit_share = 0.05\n', True),
+        ("rules = []\n", False),
+        ("audit_share = 0\n", False),
+        (CONSTRAINT, False),
+    ],
+    ids=["the defaults", "no rules", "no audit", "a constraint"],
+)
+def test_rejection_at_its_defaults_is_no_part_of_the_identity(search: str, same: bool, tmp_path: Path) -> None:
+    def identity(text: str) -> str:
+        return prepare(
+            Submission(configuration_text=text, working_directory=str(tmp_path)), Installed, tool_prefix=None
+        ).run_identity
+
+    assert (identity(f"{SMALL}[search]\n{search}") == identity(SMALL)) is same
 
 
 @pytest.mark.parametrize(

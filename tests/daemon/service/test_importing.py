@@ -23,7 +23,8 @@ from serviceoptd.domain.evolve import fold
 from serviceoptd.domain.state import RunState, State
 from serviceoptd.service.importing import Import, import_results, prepare_import
 from serviceoptd.service.predecessor_table import Row, read
-from serviceoptd.service.submission import Submission, prepare, submit
+from serviceoptd.service.preparing import Submission, prepare
+from serviceoptd.service.submission import submit
 
 ONE_SECOND = 'engine = "vllm"\nttft_slo = 1.0\n'
 

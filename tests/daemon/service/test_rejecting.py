@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +17,9 @@ from serviceopt_journal import events as e
 from serviceopt_journal.events import Configuration
 from serviceoptd.config import plugins
 from serviceoptd.domain import table
+from serviceoptd.domain.draws import uniform
+from serviceoptd.domain.rejections import rejection_record
+from serviceoptd.domain.settings import default_rules
 from serviceoptd.domain.state import RunState
 from serviceoptd.rules.interface import Facts, Rejection
 from serviceoptd.service import control, rejecting
@@ -232,7 +236,8 @@ class Killed(BaseException):
 def test_killed_at_every_commit_it_rejects_what_it_would_have_rejected(
     tmp_path: Path, install: Callable[..., str]
 ) -> None:
-    text = install(a_rule(lambda c, f: Rejection(f"{len(f.results)} results") if wide(c, f) else None))
+    rule = a_rule(lambda c, f: Rejection(f"{len(f.results)} results") if wide(c, f) else None)
+    text = install(rule, options='strategy = "pso"\n[proof]\nmeasurements = 0\n')
     _, whole = run(tmp_path / "whole", text)
     wanted = decisions(whole)
     assert any(isinstance(event, e.ParticleRejected) for event in wanted)
@@ -254,3 +259,70 @@ def test_killed_at_every_commit_it_rejects_what_it_would_have_rejected(
 def decisions(journal: MemoryJournal) -> list[object]:
     types = e.ParticleProposed | e.ParticleMatched | e.ParticleRejected
     return [record.event for record in journal.records if isinstance(record.event, types)]
+
+
+CONSTRAINED = f"""{SMALL.replace("n_particles = 3", "n_particles = 10").replace("iters = 2", "iters = 4")}
+[search]
+strategy = "random"
+rules = ["declared"]
+audit_share = SHARE
+[[search.constraint]]
+left = "max-num-seqs"
+op = "<="
+right = 256
+source = "more never helped here"
+"""
+
+
+def test_what_a_constraint_rejects_costs_no_launch(tmp_path: Path) -> None:
+    state, journal = run(tmp_path, CONSTRAINED.replace("SHARE", "0"))
+    rejected = {number for number, particle in state.particles.items() if particle.rejected}
+    assert rejected == {n for n, p in state.particles.items() if int(p.configuration["MAX_NUM_SEQS"]) > 256}
+    assert len(rejected) > 5
+    launched = {r.event.particle for r in journal.records if isinstance(r.event, e.ServiceLaunching)}
+    assert not launched & rejected
+    assert state.admitted == 40
+    told = [r.event for r in journal.records if isinstance(r.event, e.ParticleRejected)]
+    assert {(event.kind, event.audited) for event in told} == {("experience", False)}
+    assert all(event.reason.endswith("more never helped here") for event in told)
+
+
+def test_the_audit_measures_its_share_of_what_is_rejected_within_the_budget(tmp_path: Path) -> None:
+    share = 0.1
+    state, journal = run(tmp_path, CONSTRAINED.replace("SHARE", str(share)))
+    told = [r.event for r in journal.records if isinstance(r.event, e.ParticleRejected)]
+    drawn = {event.particle for event in told if uniform(state.seed, "audit", event.particle, 0) < share}
+    checked = {event.particle for event in told if event.audited}
+    assert checked == set(sorted(drawn)[:4])  # a tenth of the budget at most
+    assert checked
+    assert state.admitted == 40
+    for number in checked:
+        particle = state.particles[number]
+        assert particle.audited
+        assert not particle.rejected
+        assert particle.measurements or particle.error
+    record = rejection_record(state)
+    assert (record.audited, record.rejected) == (len(checked), len(told) - len(checked))
+    assert record.false_rate is not None
+    assert record.hours_saved is not None
+
+
+def test_rules_that_judge_from_measurements_are_passed_over_after_many_in_a_row(
+    tmp_path: Path, install: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rejecting, "MEASURED_IN_A_ROW", 4)
+    convinced = a_rule(lambda c, f: Rejection("nothing is better"))
+    convinced.kind = "measured"
+    text = install(convinced).replace("[search]", "[search]\naudit_share = 0")
+    state, _ = run(tmp_path, text)
+    assert state.over
+    assert state.admitted == 6
+    judged = [bool(particle.rejected) for particle in state.particles.values() if particle.matched is None]
+    in_a_row = [len(list(group)) for rejected, group in groupby(judged) if rejected]
+    assert in_a_row == [4] * 5
+
+
+def test_built_in_rules_have_nothing_to_say_of_the_embedded_engine(tmp_path: Path) -> None:
+    state, _ = run(tmp_path, SMALL)
+    assert state.settings.search.rules == default_rules(state.settings.search.strategy)
+    assert not any(particle.rejected or particle.audited for particle in state.particles.values())

@@ -11,7 +11,7 @@ from daemon.service.daemons import a_loop, finished, submitted
 from memory_journal import MemoryJournal
 from run_stories import Story, some_metrics, some_settings
 from serviceopt_journal import events as e
-from serviceoptd.domain import documents
+from serviceoptd.domain import documents, table
 from serviceoptd.domain.settings import Objective, Slo, SoftFormula
 from serviceoptd.domain.state import RunState
 
@@ -53,15 +53,33 @@ def measured(objective: Objective, *results: tuple[float, float]) -> RunState:
     return story.run
 
 
-def test_without_fine_tuning_the_best_measured_wins_and_not_the_setting_that_was_found(tmp_path: Path) -> None:
-    run = tuned(tmp_path, RUN + "ttft_slo = 2.0\n[data_storage]\npso_top_k = 0\n")
+def test_the_best_measured_wins_and_not_the_setting_that_was_found(tmp_path: Path) -> None:
+    run = tuned(tmp_path, RUN + "ttft_slo = 2.0\n[data_storage]\npso_top_k = 0\n[proof]\nmeasurements = 0\n")
     recommended = documents.recommendation(run)
     assert recommended is not None
     assert recommended["feasible"]
+    assert recommended["proof"] is None
     assert recommended["origin"] != "current-setting"
     assert recommended["gain"] > 0
     feasible = [run.judgement(p) for p in run.particles.values() if run.judgement(p).feasible]
     assert run.judgement(run.particles[recommended["particle"]]).objective == max(j.objective or 0 for j in feasible)
+
+
+def test_a_proven_winner_is_recommended_with_what_its_confirmations_tell(tmp_path: Path) -> None:
+    run = tuned(tmp_path, RUN + "ttft_slo = 2.0\n")
+    recommended, best = documents.recommendation(run), run.best()
+    assert recommended is not None
+    assert best is not None
+    proof = recommended["proof"]
+    assert recommended["particle"] == best.number == run.recommended
+    assert recommended["feasible"] == run.declared_feasible
+    assert recommended["confirmations"] == proof["measurements"] == len(best.confirmations) > 1
+    assert proof["interval"][0] < proof["estimate"] < proof["interval"][1]
+    assert proof["estimate"] == pytest.approx(recommended["metrics"]["generate_speed"], rel=0.1)
+    assert recommended["gain"] == proof["gain"]
+    row = next(row for row in table.rows(run) if row["particle"] == best.number)
+    assert row["generate_speed"] == recommended["metrics"]["generate_speed"]
+    assert (row["confirmations"], row["feasible"]) == (proof["measurements"], run.declared_feasible)
 
 
 HARD = Objective(slos=(Slo(metric="ttft", limit=1.0),))
@@ -93,7 +111,8 @@ def test_where_nothing_keeps_the_objectives_the_closest_one_is_shown_and_called_
 
 @pytest.mark.parametrize("formula", ["hard", "soft"])
 def test_both_penalties_may_be_0_and_then_the_fastest_wins(tmp_path: Path, formula: str) -> None:
-    run = tuned(tmp_path, RUN + PENALTIES + f'formula = "{formula}"\nsuccess_rate_slo = 0.5\n')
+    ending = f'formula = "{formula}"\nsuccess_rate_slo = 0.5\n[proof]\nmeasurements = 0\n'
+    run = tuned(tmp_path, RUN + PENALTIES + ending)
     assert run.outcome == "completed"
     assert run.settings.objective.slos == ()
     best = run.best()

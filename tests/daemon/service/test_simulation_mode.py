@@ -1,0 +1,83 @@
+"""A whole search on the virtual time line, and how far it may be trusted."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from daemon.service.daemons import a_loop, finished, submitted
+from memory_journal import MemoryJournal
+from serviceopt_journal import events as e
+from serviceopt_journal.errors import InvalidConfiguration
+from serviceoptd.domain.documents import particle_document
+from serviceoptd.domain.state import RunState
+from serviceoptd.domain.table import rows
+from serviceoptd.latency_model.trust import errors, points, predictor_for
+from trained_models import a_model_file, simulated_toml
+
+TOP = "n_particles = 4\niters = 3\nttft_slo = 2.0\n[measurement]\nrepeats = 2\n"
+BOTH = {"MODEL_EVAL_STATE_ALL": "True", "MODEL_EVAL_STATE_IS_SLEEP_FLAG": "True"}
+
+
+def searched(directory: Path, text: str, **submission: object) -> tuple[RunState, MemoryJournal]:
+    async def search() -> RunState:
+        context, loop = a_loop(directory, journal)
+        return await finished(context, loop, await submitted(context, text, **submission))
+
+    a_model_file(directory)
+    journal = MemoryJournal()
+    return asyncio.run(search()), journal
+
+
+def test_a_search_on_a_trained_model_is_simulated_everywhere(tmp_path: Path) -> None:
+    run, journal = searched(tmp_path, TOP + simulated_toml())
+    assert run.outcome
+    assert len([p for p in run.particles.values() if p.measurements]) > 3
+    table = rows(run)
+    assert {(row["source"], row["real_evaluation"]) for row in table} == {("simulated", False)}
+    done = [record.event for record in journal.records if isinstance(record.event, e.MeasurementFinished)]
+    assert all(event.simulated for event in done)
+    assert all(event.metrics.output_tokens == 40 * 40 for event in done)
+
+
+def test_a_result_outside_of_the_training_data_says_so_in_event_row_and_document(tmp_path: Path) -> None:
+    run, journal = searched(tmp_path, TOP + simulated_toml(input_tokens=4))
+    (first, *_) = [record.event for record in journal.records if isinstance(record.event, e.MeasurementFinished)]
+    assert first.remark.startswith("outside of the latency model's training data for ")
+    particle = run.particles[first.particle]
+    assert particle_document(run, particle)["remark"] == particle.remark != ""
+    assert {row["particle"]: row["remark"] for row in rows(run)}[particle.number] == particle.remark
+
+
+def test_the_two_variables_search_the_space_of_the_real_engine(tmp_path: Path) -> None:
+    table, _, space = simulated_toml().partition("[[simulated.target_field]]")
+    real = ("[[simulated.target_field]]" + space).replace("[[simulated.", "[[vllm.")
+    run, _ = searched(tmp_path, TOP + real + table, engine="vllm", benchmark="vllm_benchmark", environment=dict(BOTH))
+    assert run.settings.engine == "simulated"
+    assert {field.name for field in run.settings.fields} == {"MAX_NUM_BATCHED_TOKENS", "MAX_NUM_SEQS", "CONCURRENCY"}
+    assert all(p.simulated for p in run.particles.values() if p.measurements)
+
+
+def test_a_run_without_a_readable_model_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    journal = MemoryJournal()
+    context, _ = a_loop(tmp_path, journal)
+    with pytest.raises(InvalidConfiguration, match=r"simulated\.model: .*cannot be read"):
+        asyncio.run(submitted(context, TOP + simulated_toml()))
+    assert not journal.records
+
+
+def test_a_run_on_the_simulator_itself_is_predicted_to_the_noise(tmp_path: Path) -> None:
+    run, _ = searched(tmp_path, TOP + simulated_toml(range_ratio=0.5))
+    predictor, told = predictor_for(run, model=None, table=None, directory=tmp_path)
+    assert told
+    assert points(run, predictor, simulated=False, lengths_from_metrics=False) == []
+    compared = points(run, predictor, simulated=True, lengths_from_metrics=False)
+    lines = {line.reading: line for line in errors(compared)}
+    speed = lines["generate_speed"]
+    assert speed.points == len(compared) > 3
+    assert speed.spread is not None
+    assert speed.median <= 2 * speed.spread < 0.1
+    assert speed.rank is not None
+    assert speed.rank > 0.8
