@@ -29,7 +29,7 @@ from serviceoptd.search.interface import Problem, Strategy
 from serviceoptd.service.context import Context, Interrupted
 from serviceoptd.service.launching import LiveService, launch
 from serviceoptd.service.measuring import measure
-from serviceoptd.service.proposing import prepare, propose
+from serviceoptd.service.proposing import propose, think_ahead
 from serviceoptd.service.rejecting import Rejections
 from serviceoptd.service.stopping import finish_evaluation, interrupt_service, recover, stop_service
 
@@ -191,7 +191,7 @@ class Loop:
         """Measures, and lets the strategy learn meanwhile from what was measured before."""
         strategy = self._strategy_class(run.settings.search.strategy)
         learning = asyncio.ensure_future(
-            asyncio.to_thread(prepare, self._state, run, strategy, self._context.engine(run))
+            asyncio.to_thread(think_ahead, self._state, run, strategy, self._context.engine(run))
         )
         try:
             await measure(self._context, run, live, action)

@@ -62,7 +62,7 @@ def propose(
     return events
 
 
-def prepare(state: State, run: RunState, strategy_class: Callable[[Problem], Strategy], engine: object) -> None:
+def think_ahead(state: State, run: RunState, strategy_class: Callable[[Problem], Strategy], engine: object) -> None:
     """Lets the strategy do what it can before the next result is there.
 
     Raises:

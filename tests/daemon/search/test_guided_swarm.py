@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -15,6 +17,7 @@ from serviceoptd.domain.space import Space
 from serviceoptd.search.guided_swarm import FIRST_POINTS, GuidedSwarm
 from serviceoptd.search.interface import Problem, Strategy, Trial
 from serviceoptd.search.random_search import RandomSearch
+from serviceoptd.search.swarm import Swarm
 from serviceoptd.simulation.queueing import Load, Machine, Setting, Workload, refused_launch
 from serviceoptd.simulation.sampling import sampled_metrics
 
@@ -79,7 +82,7 @@ def best(trials: list[Trial]) -> float:
 
 
 class TestGuidedSwarm(StrategyContract):
-    strategy = GuidedSwarm
+    strategy = Swarm
 
 
 @pytest.fixture(scope="module")
@@ -177,3 +180,13 @@ def test_while_nothing_has_started_it_goes_on_looking_elsewhere() -> None:
         trials.append(Trial(proposal=proposal, fitness=1.0, failure="out of memory"))
     seqs = [float(trial.proposal.configuration["MAX_NUM_SEQS"]) for trial in trials]
     assert max(seqs) / min(seqs) > 4
+
+
+def test_listing_the_strategies_and_rules_imports_no_numerical_library() -> None:
+    code = (
+        "import sys; from serviceoptd.config.plugins import installed; found = installed(); "
+        "[found.strategy(n) for n in found.strategy_names if n != 'optuna']; [found.rule(n) for n in found.rule_names]; "
+        "print(sorted({'numpy', 'scipy', 'optuna'} & set(sys.modules)))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"

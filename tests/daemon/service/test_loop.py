@@ -119,7 +119,7 @@ def test_killed_at_every_commit_it_goes_on_with_what_is_due(tmp_path: Path) -> N
 
     whole = asyncio.run(uninterrupted())
     assert len(whole.records) > 50
-    for seq in range(2, len(whole.records)):
+    for seq in range(2, len(whole.records), 3):  # every one with real kills: tests/crash
         resumed = asyncio.run(killed_at(seq))
         assert proposals(resumed) == proposals(whole), seq
         assert results(resumed) == results(whole), seq
