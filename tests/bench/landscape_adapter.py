@@ -11,8 +11,7 @@ from typing import Any, ClassVar
 
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.constraints import BUILT_IN, parameters, violated
-from serviceoptd.domain.objective import FAILED, judge
-from serviceoptd.domain.racing import worth
+from serviceoptd.domain.objective import FAILED, judge, rank
 from serviceoptd.domain.settings import LOAD_NAMES, Constraint, Field, Objective, Search, Slo
 from serviceoptd.domain.space import Space
 from serviceoptd.search.guided_swarm import GuidedSwarm
@@ -21,8 +20,6 @@ from serviceoptd.search.particle_swarm import ParticleSwarm
 from serviceoptd.service.rejecting import REJECTED_IN_A_ROW
 
 REQUESTS = 1000
-CONFIDENCE = 0.5
-"""Of a recommendation that nothing confirms: as likely to keep its SLOs as not, by a single measurement."""
 
 
 class Adapter:
@@ -85,16 +82,12 @@ class Adapter:
         )
 
     def recommend(self) -> dict[str, Any] | None:
-        """What would be confirmed first: the daemon's choice of finalists (domain/racing.py)."""
-        known = [(judge(trial.metrics, self._objective), trial) for trial in self._trials if trial.metrics is not None]
-        feasible = [
-            (worth(trial.metrics, judgement, self._objective, CONFIDENCE), trial.proposal.configuration)
-            for judgement, trial in known
-            if judgement.feasible and trial.metrics is not None
-        ]
-        if not feasible:
+        """What the tool reports while the run goes on: the best by the hard rank, if it keeps its objectives."""
+        order = rank([judge(trial.metrics, self._objective) for trial in self._trials])
+        best = self._trials[order[0]] if order else None
+        if best is None or not judge(best.metrics, self._objective).feasible:
             return None
-        return dict(max(feasible, key=lambda pair: pair[0])[1])
+        return dict(best.proposal.configuration)
 
 
 class PlainSwarm(Adapter):

@@ -39,9 +39,9 @@ BOUNDS = {"MAX_NUM_SEQS": (2, 64), "MAX_NUM_BATCHED_TOKENS": (256, 2048), "CONCU
 LOADS = (8, 16, 32, 64)
 GRID: tuple[Configuration, ...] = tuple(
     {"MAX_NUM_SEQS": seqs, "MAX_NUM_BATCHED_TOKENS": tokens, "CONCURRENCY": load}
-    for load, seqs, tokens in product(LOADS, (16, 64), (512, 2048))
+    for tokens, load, seqs in product((2048, 512), LOADS, (16, 64))
 )
-"""What an operator would try. Neighbours differ in the service, so each evaluation launches one."""
+"""What an operator would try, the usual first. Neighbours differ in the service, so each evaluation launches one."""
 
 RUN = """
 name = "{name}"
@@ -279,9 +279,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--engine", choices=("vllm", "simulated"), default="vllm")
-    parser.add_argument("--evaluations", type=int, default=12, choices=range(1, len(GRID) + 1), metavar="N")
+    parser.add_argument("--evaluations", type=int, default=8, choices=range(1, len(GRID) + 1), metavar="N")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each winner")
-    parser.add_argument("--prompts", type=int, default=96, help="requests of each measurement")
+    parser.add_argument("--prompts", type=int, default=80, help="requests of each measurement")
     parser.add_argument("--proof", type=int, default=0, help="confirmations at the end of our run, beyond N")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
