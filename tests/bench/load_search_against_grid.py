@@ -5,6 +5,7 @@ Run: PYTHONPATH=tests python tests/bench/load_search_against_grid.py DIRECTORY
 Both tune the same space for the same objectives with the same number of evaluations, by the daemon's own code; in the
 grid each evaluation is a launch of its own. Then both winners are launched and measured in turn. DIRECTORY is new and
 short: the journals stay in it, and their events are also written to it as `ours`, `grid` and `winners.events.jsonl.gz`.
+The machine must do nothing else: limits are taken from it at the beginning, and minutes and winners depend on it.
 """
 
 from __future__ import annotations
@@ -90,10 +91,7 @@ dataset_name = "random"
 num_prompts = {prompts}
 others = "--random-input-len 64 --random-output-len 32 --ignore-eos{client}"
 """
-SIMULATED = """
-[simulated]
-num_prompts = {prompts}
-"""
+SIMULATED = "\n[simulated]\nnum_prompts = {prompts}\n"
 
 
 class Grid:
@@ -164,6 +162,7 @@ class Bench:
             "working_directory": str(self.directory),
             "environment": {"PATH": os.defpath, "HOME": str(self.directory), **QUIET},
         }
+        print(f"{name}: begins at a load average of {os.getloadavg()[0]:.1f}", flush=True)
         run, _ = bootstrap.standalone(submission, places=Places(state, state / "s"))
         if not run.over:
             raise SystemExit(f"the run {name} is not over: {run.paused or 'interrupted'}")
@@ -212,7 +211,7 @@ def summary(recorded: list[Recorded]) -> str:
     known = sum(bool(event.stopped_early) for event in of_type(recorded, e.MeasurementFinished))
     return (
         f"{minutes(recorded):5.1f} minutes, {launches} launches, {finished} measurements ({known} of them known early), "
-        f"{ended} ended as hopeless"
+        f"{ended} ended as hopeless or beaten"
     )
 
 
@@ -268,12 +267,6 @@ def row(one: Metrics) -> str:
     return f"{one.generate_speed:8.1f} tokens/s, TTFT {ttft:7.1f} ms, TPOT {tpot:6.1f} ms"
 
 
-def engines() -> Path:
-    """Where install_real_engines.sh has put them."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return Path(os.environ.get("SERVICEOPT_REAL_ENGINES") or caches / "serviceopt/real-engines")
-
-
 def main() -> None:
     """Tunes twice, measures both winners in turn, and tells."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -287,7 +280,9 @@ def main() -> None:
     asked = parser.parse_args()
     directory = asked.directory.absolute()
     directory.mkdir(parents=True)
-    (directory / "engines").symlink_to(engines())
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    engines = os.environ.get("SERVICEOPT_REAL_ENGINES") or caches / "serviceopt/real-engines"
+    (directory / "engines").symlink_to(engines)
     install_grid(directory)
     ttft, tpot = limits(asked.engine, directory)
     bench = Bench(directory, asked.engine, asked.prompts, asked.seed, ttft, tpot)
