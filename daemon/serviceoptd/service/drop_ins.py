@@ -40,7 +40,7 @@ def merged(texts: Iterable[str]) -> str:
     """Several of `as_text` in one: each file once, with every setting."""
     proposed: list[Proposal] = []
     name = ""
-    for line in (line for text in texts for line in text.splitlines()):
+    for line in (line for text in texts for line in text.split("\n")):
         if line.startswith("# "):
             name = Path(line.removeprefix("# ")).stem
         elif "=" in line:

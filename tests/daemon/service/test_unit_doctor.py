@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serviceoptd.domain.settings import Budget, Objective, RunSettings, Search
@@ -132,6 +132,7 @@ names = st.text(st.characters(codec="utf-8", exclude_characters="\n\r\x00/"), mi
 
 
 @given(st.lists(names, min_size=1, max_size=4))
+@example(["/srv/\x1e", "/srv/\x0c", "/srv/\u2028"])
 def test_merging_drop_ins_loses_no_path_whatever_it_is_called(paths: list[str]) -> None:
     merged = drop_ins.merged(drop_ins.as_text(drop_ins.proposals("read", path)) for path in paths)
     lines = [line for line in merged.split("\n") if line.startswith("BindReadOnlyPaths=")]
