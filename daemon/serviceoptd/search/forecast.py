@@ -33,5 +33,4 @@ class Forecast:
     objective_deviation: Array
     ceiling: Array  # the objective cannot be higher: nobody serves more than what is asked for; infinity: not limited
     latencies: Array  # (SLOs, m)
-    latency_deviations: Array
     log_kept: Array  # logarithm of the probability that every objective is kept and the launch succeeds

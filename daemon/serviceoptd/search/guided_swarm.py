@@ -98,11 +98,8 @@ class GuidedSwarm:
     def _points(self) -> list[Point]:
         """What the models learn from: everything, or where there is too much the best of it and the latest."""
         told = [*self._problem.history, *self._trials.values()]
-        known = [
-            trial
-            for trial in told
-            if (trial.metrics is not None or trial.failure) and not (trial.matched and self._problem.history)
-        ]
+        # A matched one holds a result that is among them already, and would make the models too sure of it.
+        known = [trial for trial in told if (trial.metrics is not None or trial.failure) and not trial.matched]
         if len(known) > MOST_POINTS:
             latest = len(known) - MOST_POINTS // 2
             best = sorted(range(latest), key=lambda index: known[index].fitness or 0.0)[: MOST_POINTS // 2]

@@ -1,6 +1,7 @@
 """What operators usually set: where a search begins when it is told no current setting.
 
-Defaults of vLLM (its documentation, "Engine Arguments") and of MindIE (its manual, ScheduleConfig).
+After the defaults of vLLM (its documentation, "Engine Arguments") and of MindIE (its manual, ScheduleConfig); vLLM's
+sequences and batched tokens have no default that holds for every device, and stand here with middling values.
 """
 
 from __future__ import annotations

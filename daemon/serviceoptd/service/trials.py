@@ -94,14 +94,15 @@ def _running(run: RunState) -> Configuration | None:
 
 
 def _history(state: State, run: RunState, space: Space) -> Iterator[Trial]:
-    """What earlier runs measured under the same measurement identity, at positions of this run's space."""
+    """What became of the configurations of earlier runs of the same measurement identity; failures teach as well."""
     if not run.settings.search.reuse_measurements:
         return
     for other in state.runs.values():
         if other.number == run.number or other.measurement_identity != run.measurement_identity:
             continue
         for particle in other.particles.values():
-            if particle.matched is None and particle.metrics and not particle.error:
+            whole = particle.evaluated and particle.censored is None and (particle.metrics or particle.error)
+            if whole:
                 yield _moved(run, space, other, particle)
 
 
@@ -122,6 +123,7 @@ def _moved(run: RunState, space: Space, other: RunState, particle: Particle) -> 
         fitness=judgement.fitness,
         metrics=known.metrics,
         objective=judgement.objective,
+        failure=known.failure,
     )
 
 

@@ -32,7 +32,6 @@ def forecast(objective: list[float], deviation: float = 0.05, kept: float = 0.9,
         objective_deviation=np.full(size, deviation),
         ceiling=np.full(size, ceiling),
         latencies=np.empty((0, size)),
-        latency_deviations=np.empty((0, size)),
         log_kept=np.full(size, math.log(kept)),
     )
 
