@@ -47,7 +47,10 @@ class Sandbox:
     def must(self, *command: str, **options: Any) -> str:
         """The same, and its output; a failure fails the test with all that it said."""
         done = self.run(*command, **options)
-        assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.log()}"
+        if done.returncode != 0:  # the end of a report is what is always shown
+            pytest.fail(
+                f"{self.log()}\n{done.stdout[-2000:]}\n{command}: exit {done.returncode}: {done.stderr[-2000:]}"
+            )
         return done.stdout
 
     def write(self, path: str, text: str, *, mode: str = "0644") -> None:
@@ -73,12 +76,12 @@ class Sandbox:
         """The unit's log, for the message of a failure."""
         return self.run("journalctl", "-u", UNIT, "--no-pager", "-n", "60").stdout
 
-    def until(self, holds: Callable[[], Any], what: str, *, limit: float = 30.0) -> Any:
-        """Waits until something holds; the poll is short, since a booted systemd shares this machine."""
+    def until(self, holds: Callable[[], Any], what: str, *, limit: float = 30.0, poll: float = 0.05) -> Any:
+        """Waits until something holds, looking each `poll` seconds."""
         end = time.monotonic() + limit
         while not (value := holds()):
             assert time.monotonic() < end, f"{what}: not within {limit} s\n{self.log()}"
-            time.sleep(0.05)
+            time.sleep(poll)
         return value
 
     def processes_with_a_launch_id(self) -> list[str]:

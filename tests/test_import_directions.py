@@ -18,6 +18,7 @@ CLIENT_MAY_KNOW = (
     "serviceoptd.engines.interface",
     "serviceoptd.io.children_environment",
     "serviceoptd.latency_model",
+    "serviceoptd.profiling",
     "serviceoptd.service.checking",
     "serviceoptd.service.doctor",
     "serviceoptd.service.drop_ins",

@@ -31,6 +31,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "watch": Entry("watch", "Follow a run until it is over."),
         "check": Entry("check", "Validate a configuration; --dry-run shows what would be started."),
         "doctor": Entry("doctor", "Look whether this machine has what a configuration needs."),
+        "profile": Entry("profile", "Record a vLLM's steps under load, as training data for `train`."),
     },
     "Look": {
         "status": Entry("status", "Show the daemon, the run that is worked on and the queue."),

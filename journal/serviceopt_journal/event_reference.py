@@ -37,6 +37,7 @@ def reference() -> str:
         title = f"### `{tag_of(event_type)}`, version {version_of(event_type)}"
         parts.append(_described(events, event_type.__name__, title))
     parts.append(_section(metrics, "Metrics", "Metrics"))
+    parts.append(_section(metrics, "Tail", "Tail of metrics"))
     parts.append(_section(proof, "Proof", "Proof"))
     parts.append(_section(proof, "SloProof", "SLO of a proof"))
     return "\n".join(parts)

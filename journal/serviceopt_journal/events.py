@@ -186,14 +186,15 @@ class ParticleRejected(Event, frozen=True, kw_only=True, tag="particle_rejected"
     `audited`: it is measured all the same, to learn how often the rules are wrong.
     """
 
-    v: int = 2
+    v: int = 3
     run: int
     particle: int
     rule: str
     reason: str
     predicted: Metrics | None = None
-    kind: Literal["theory", "experience", "measured", ""] = ""  # what the rule judges from; "": it does not say
+    kind: Literal["theory", "experience", "measured", "simulated", ""] = ""  # what it judges from; "": it does not say
     audited: bool = False
+    remark: str = ""  # why the prediction should be believed less than usual
 
 
 class ResultImported(Event, frozen=True, kw_only=True, tag="result_imported"):
@@ -352,7 +353,9 @@ class MeasurementRejected(Event, frozen=True, kw_only=True, tag="measurement_rej
     rule: str
     reason: str
     observed: Metrics | None = None  # by the service's own metrics, until then
-    statistic: str = ""  # "ttft mean", "tpot p99"...: at least `bound` seconds; or the objective: at most `bound`
+    statistic: str = (
+        ""  # "ttft mean", "tpot p99"...: at least `bound` seconds; "success_rate" or the objective: at most
+    )
     bound: float | None = None
     seconds: float = 0.0  # of the client's process
     artefacts: dict[str, str] = {}  # name -> SHA-256, as in MeasurementFinished

@@ -11,6 +11,17 @@ NOT_TOLD = -1.0
 """The throughput and the success rate of a result from a file that does not tell them; every objective misses them."""
 
 
+class Tail(msgspec.Struct, frozen=True, kw_only=True):
+    """What the single requests of a measurement tell of one percentile (domain/order_statistics.py)."""
+
+    requests: int  # whose latency is known
+    limit: float  # seconds: of the SLO when it was measured
+    above: int  # requests that took longer than that
+    low: float  # seconds: the percentile's distribution-free 95 % interval
+    high: float | None  # None: too few requests for an upper end
+    dependence: float = 1.0  # neighbouring requests that tell as much as one would by itself
+
+
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     """The result of one benchmark at one load, in the project's units."""
 
@@ -27,3 +38,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     goodput: float | None = None  # requests/s that met every SLO; None where the client does not tell
     input_tokens: int | None = None
     output_tokens: int | None = None
+    tails: dict[
+        str, Tail
+    ] = {}  # of each percentile that an SLO limits, such as `ttft p99`; empty: no single requests known
+    preemptions: int | None = None  # in the service meanwhile; None: it does not tell, or was not asked

@@ -15,6 +15,8 @@ class SloProof(msgspec.Struct, frozen=True, kw_only=True):
     limit: float  # seconds
     estimate: float  # seconds
     probability: float  # that the true value is within the limit, 0..1
+    requests: int | None = None  # of a percentile: single ones of its confirmations; None: they are not known
+    above: int = 0  # how many of these were above the limit
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):

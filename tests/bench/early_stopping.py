@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from random import Random
 
 from bench.simulated_measurements import SCENARIOS, Measurement, Scenario, measured
 from serviceopt_journal.metrics import Metrics
@@ -68,6 +71,17 @@ class Observed:
         self.final = self.measurement.final()
         self.looks = self.measurement.looks(INTERVAL)
 
+    def failing(self) -> Observed:
+        """The same with a twentieth of the requests failed, in bursts of ten on average."""
+        chance, failed, begun = Random(self.final.duration), False, []
+        for _ in range(self.measurement.scenario.requests):
+            failed = chance.random() < (0.9 if failed else 0.1 / 19)
+            begun.append(failed)
+        counts = [0, *accumulate(begun)]
+        found = copy(self)
+        found.looks = [replace(look, failed=counts[round(look.finished)]) for look in self.looks]
+        return found
+
     def ended(self, stakes: Stakes) -> tuple[Verdict, float] | None:
         """The first verdict, and the share of the time that it saves."""
         for seen in range(2, len(self.looks)):
@@ -103,6 +117,12 @@ def questions(seen: Observed, setting: Setting) -> Iterator[tuple[str, Tally]]:
             yield kind, asked(seen, seen.stakes(setting, *slos, best=0.0), misses=factor < 1.0)
         best = seen.final.generate_speed / factor
         yield "beaten", asked(seen, seen.stakes(setting, ttft, tpot, best=best), misses=factor < 1.0)
+        failing = seen.failing()
+        if lost := failing.looks[-1].failed:
+            required = 1.0 - factor * lost / seen.measurement.scenario.requests
+            stakes = seen.stakes(setting, ttft, tpot, best=0.0)
+            stakes = replace(stakes, objective=Objective(slos=stakes.objective.slos, success_rate=required))
+            yield "hopeless, success rate", asked(failing, stakes, misses=factor < 1.0)
     yield "converged", converged(seen, replace(seen.stakes(setting, ttft, tpot), best=None))
 
 

@@ -52,6 +52,13 @@ def test_best_says_how_sure_it_is(invoke: Invoke, state: Path) -> None:
     assert "1300 tok/s" not in shown  # what the search measured is too good to be true
 
 
+def test_best_says_how_many_requests_were_above_the_limit_of_a_percentile(invoke: Invoke, state: Path) -> None:
+    slo = SloProof(slo="p99 TTFT <= 1 s", limit=1.0, estimate=0.82, probability=0.98, requests=3000, above=7)
+    a_journal(state, confirmed(msgspec.structs.replace(PROOF, slos=(slo,))))
+    shown = " ".join(invoke("best").stdout.split())
+    assert "p99 TTFT <= 1 s holds with probability 98 %: 820 ms, 7 of 3000 requests above the limit" in shown
+
+
 def test_where_none_is_sure_it_names_the_condition_that_binds(invoke: Invoke, state: Path) -> None:
     unsure = msgspec.structs.replace(PROOF, binding="mean TTFT <= 1 s", told_apart=False)
     a_journal(state, confirmed(unsure, feasible=False))

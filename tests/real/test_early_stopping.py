@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from real.tuning import QUIET
 from serviceopt_journal import events as e
+from serviceoptd.domain.engine_windows import ARTEFACT
+from serviceoptd.latency_model.model_file import load
 from stubs.scenario import assert_sound, client, free_port, of_type, places, records, rows
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(3600)]
@@ -104,3 +107,14 @@ def test_loads_that_miss_the_limit_by_more_than_the_best_are_ended_early(real_en
     partial = [row for row in listed if "ended early" in row["error"]]
     assert len(partial) == len(rejected)
     assert all(row["real_evaluation"] == "true" and row["feasible"] == "false" for row in partial)
+
+    assert all(ARTEFACT in event.artefacts for event in finished), "a measurement left no windows of its steps"
+    trained = client("train", "--journal", "-o", str(tmp_path / "model"), "--json", environment=environment)
+    assert trained.returncode == 0, trained.stderr
+    card = json.loads(trained.stdout)["card"]
+    print(card["windows"], card["windowed"])
+    # one configuration alone, so other loads are asked about; the model is not meant to be good, but to be one
+    assert card["split"] == "run"
+    assert len(card["windowed"]) >= len(finished)
+    assert card["windows"]["median"] < 0.5
+    assert load(tmp_path / "model/latency_model.json").model.step_seconds(0, 0, 0, 8, 640) > 0

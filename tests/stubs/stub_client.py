@@ -139,6 +139,15 @@ def result(arguments: Arguments, seqs: float, tokens: float, lie: str) -> dict[s
     for name, value in times.items():
         document |= {f"mean_{name}_ms": value, f"median_{name}_ms": value, f"std_{name}_ms": 0.0}
         document |= {f"p{percentile}_{name}_ms": value for percentile in percentiles(arguments)}
+    if arguments.has("save-detailed"):
+        document |= {
+            "start_times": [float(number) for number in range(completed)],
+            "output_lens": [OUTPUT_LENGTH] * completed,
+            "ttfts": [ttft / 1000.0] * completed,
+            "itls": [[tpot / 1000.0] * (OUTPUT_LENGTH - 1)] * completed,
+            "generated_texts": ["word"] * completed,
+            "errors": [""] * completed,
+        }
     if lie == "nan":
         document |= {"mean_ttft_ms": float("nan"), "output_throughput": float("nan")}
     return document

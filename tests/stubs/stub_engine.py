@@ -7,7 +7,8 @@
     --stub-grandchild        starts a process that leaves its session and process group
     --stub-ignore-sigterm    goes on after SIGTERM, and the grandchild too
     --stub-hang              is never ready
-    --stub-metrics KIND      what GET /metrics tells of the loads of `stub-client --stub-paced`: "real" or "garbage"
+    --stub-metrics KIND      what GET /metrics tells of the loads of `stub-client --stub-paced`: "real", "steps"
+                             (and what the engine counts of its own) or "garbage"
     --stub-linger S          counts the requests of a client that has gone as running for so long
     --stub-when NAME>NUMBER  the above only where this holds of its own arguments (`>`, `<` or `=`)
     --stub-once FILE         the above only once: the file remembers
@@ -114,7 +115,7 @@ def body_of(request: str, arguments: Arguments, loads: Loads) -> str | None:
 def told(kind: str, loads: Loads) -> str:
     if kind == "garbage":
         return "vllm:num_requests_running{ NaN\nvllm:request_success_total many\n<html>"
-    return loads.told() if kind == "real" else ""
+    return loads.told(steps=kind == "steps") if kind in ("real", "steps") else ""
 
 
 def leave_a_grandchild() -> None:

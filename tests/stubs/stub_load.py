@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 
+PROMPT = 128  # tokens of each request, as the stub client says
 EDGES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, float("inf"))
 
 
@@ -16,7 +17,7 @@ class Loads:
         self.connection: socket.socket | None = None
         self.load: dict[str, float] = {}
         self.begun = self.gone = 0.0
-        self.counts = {"first": 0.0, "finished": 0.0, "ttft": 0.0, "tpot": 0.0, "tokens": 0.0}
+        self.counts = {"first": 0.0, "finished": 0.0, "ttft": 0.0, "tpot": 0.0, "tokens": 0.0, "steps": 0.0}
         self.buckets = {"ttft": dict.fromkeys(EDGES, 0.0), "tpot": dict.fromkeys(EDGES, 0.0)}
 
     def begin(self, connection: socket.socket, path: str) -> None:
@@ -24,8 +25,8 @@ class Loads:
         self.connection, self.begun = connection, time.time()
         connection.setblocking(False)
 
-    def told(self) -> str:
-        """The text of /metrics."""
+    def told(self, *, steps: bool) -> str:
+        """The text of /metrics; with `steps` also what an engine counts of its own."""
         now = time.time()
         if self.connection is not None and closed(self.connection):
             self.counts, self.buckets = self.added(now)
@@ -47,6 +48,19 @@ class Loads:
             for edge, value in buckets[name].items():
                 shown = "+Inf" if edge == float("inf") else str(edge)
                 lines.append(f'vllm:{series}_bucket{{le="{shown}"}} {value}')
+        if steps:
+            lines += [
+                f'vllm:iteration_tokens_total_bucket{{le="{edge}"}} {counts["steps"] * (running <= edge)}'
+                for edge in (1.0, 8.0, 16.0, 32.0, 64.0)
+            ]
+            lines += [
+                f'vllm:iteration_tokens_total_bucket{{le="+Inf"}} {counts["steps"]}',
+                f"vllm:iteration_tokens_total_count {counts['steps']}",
+                f"vllm:iteration_tokens_total_sum {counts['tokens']}",
+                f"vllm:prompt_tokens_total {PROMPT * counts['first']}",
+                f"vllm:request_prompt_tokens_sum {PROMPT * counts['finished']}",
+                f"vllm:request_generation_tokens_sum {counts['finished'] * self.load.get('length', 0.0)}",
+            ]
         return "\n".join(lines) + "\n"
 
     def added(self, now: float) -> tuple[dict[str, float], dict[str, dict[float, float]]]:
@@ -59,6 +73,7 @@ class Loads:
             "ttft": first * load["ttft"],
             "tpot": finished * load["tpot"],
             "tokens": min(load["requests"], (now - self.begun) * load["rate"]) * load["length"],
+            "steps": float(int(min(load["requests"] / load["rate"], now - self.begun) / load["tpot"])),
         }
         of = {"ttft": first, "tpot": finished}
         buckets = {

@@ -36,7 +36,7 @@ PHRASES: dict[str, Callable[[Event], str]] = {
     ),
     "particle_rejected": lambda e: (
         f"particle {e['particle']} rejected by {e['rule']}{' and measured all the same' if e['audited'] else ''}: "
-        f"{e['reason']}" + _predicted(e["predicted"])
+        f"{e['reason']}" + _predicted(e["predicted"], "simulated" if e["kind"] == "simulated" else "predicted")
     ),
     "result_imported": lambda e: f"particle {e['particle']} imported from {e['source_file']}:{e['line']}: {_told(e)}",
     "confirmation_requested": lambda e: (
@@ -113,8 +113,8 @@ def _result(event: Event) -> str:
 _MEANS = (("ttft", "TTFT"), ("tpot", "TPOT"))
 
 
-def _predicted(metrics: Event | None) -> str:
-    return f" ({speed(metrics['generate_speed'])} predicted)" if metrics else ""
+def _predicted(metrics: Event | None, word: str) -> str:
+    return f" ({speed(metrics['generate_speed'])} {word})" if metrics else ""
 
 
 def _told(event: Event) -> str:

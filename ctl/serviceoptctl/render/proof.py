@@ -56,7 +56,10 @@ def _estimate(document: Document, found: Document) -> str:
 
 
 def _slo(slo: Document) -> str:
-    return f"{slo['slo']} holds with probability {percent(slo['probability'])}: {latency(slo['estimate'])}"
+    text = f"{slo['slo']} holds with probability {percent(slo['probability'])}: {latency(slo['estimate'])}"
+    if slo.get("requests"):
+        text += f", {slo['above']} of {slo['requests']} requests above the limit"
+    return text
 
 
 def _rivals(found: Document) -> str:

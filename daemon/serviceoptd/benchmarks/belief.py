@@ -92,6 +92,8 @@ def telling_line(output: Path) -> str:
 def _numbers(metrics: Metrics) -> Iterator[tuple[str, float]]:
     for name in metrics.__struct_fields__:
         value = getattr(metrics, name)
+        if name == "tails":
+            continue  # computed here, not told by a client
         if isinstance(value, dict):
             yield from ((f"{statistic} {name}", number) for statistic, number in value.items())
         elif value is not None:

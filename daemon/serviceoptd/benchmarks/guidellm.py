@@ -75,6 +75,7 @@ class GuidellmBenchmark:
     name: ClassVar[str] = "guidellm"
     section: ClassVar[type[Options]] = GuidellmSection
     defaults: ClassVar[Mapping[str, Any]] = {}
+    tells_single_requests: ClassVar[bool] = True
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = GuidellmSection.model_validate(options)

@@ -25,6 +25,7 @@ from serviceopt_journal.metrics import Latency, Metrics
 from serviceoptd.benchmarks.belief import believe, ended_well, written_in_time
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, UnusableResult
 from serviceoptd.benchmarks.vllm_result import parsed
+from serviceoptd.domain.order_statistics import tails
 from serviceoptd.domain.settings import Objective
 from serviceoptd.engines.arguments import value_of
 
@@ -98,10 +99,10 @@ def _metrics(measured: Sequence[tuple[str, Request]], order: MeasurementOrder) -
         )
     duration = _duration([request for _, request in measured])
     tokens = sum(_number(request, "output_tokens", 0.0) for request in good)
-    latencies = {
-        metric: _statistics([seconds for request in good if (seconds := _seconds(request, metric)) is not None], order)
-        for metric in FIELDS
+    values = {
+        metric: [seconds for request in good if (seconds := _seconds(request, metric)) is not None] for metric in FIELDS
     }
+    latencies = {metric: _statistics(found, order) for metric, found in values.items()}
     return Metrics(
         generate_speed=tokens / duration,
         throughput=len(good) / duration,
@@ -116,6 +117,7 @@ def _metrics(measured: Sequence[tuple[str, Request]], order: MeasurementOrder) -
         goodput=_goodput(good, order.objective, duration),
         input_tokens=round(sum(_number(request, "prompt_tokens", 0.0) for request in good)),
         output_tokens=round(tokens),
+        tails=tails(values, order.objective.slos),
     )
 
 
@@ -142,7 +144,7 @@ def _goodput(good: Sequence[Request], objective: Objective, duration: float) -> 
 def _statistics(values: list[float], order: MeasurementOrder) -> Latency:
     if not values:
         return {}
-    values.sort()
+    values = sorted(values)
     asked = {slo.statistic for slo in order.objective.slos if slo.statistic.startswith("p")}
     percentiles = sorted({*PERCENTILES, *(float(statistic[1:]) for statistic in asked)})
     return {

@@ -41,6 +41,7 @@ class MeasurementOrder:
     objective: Objective  # tells which percentiles and whether goodput are needed
     workplace: Workplace
     sample: int | None = None  # requests to send, of those that the client's section tells; None: all
+    details: bool = False  # single requests are wanted where the objective is about percentiles (`Metrics.tails`)
     noise_key: tuple[int, int, int] = (0, 0, 0)  # run seed, particle, measurement: simulated clients only
 
 

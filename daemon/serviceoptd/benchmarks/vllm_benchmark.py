@@ -13,6 +13,7 @@ from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
 from serviceoptd.benchmarks.vllm_result import SEED_KEY, read_result
 from serviceoptd.config.masking import mask_argv
+from serviceoptd.domain.order_statistics import about_a_percentile
 from serviceoptd.domain.settings import Objective
 from serviceoptd.engines import arguments, endpoint, program, provenance
 from serviceoptd.engines.external import refuse_dotted_positions
@@ -63,6 +64,7 @@ class VllmBenchmark:
     name: ClassVar[str] = "vllm_benchmark"
     section: ClassVar[type[Options]] = VllmBenchmarkSection
     defaults: ClassVar[Mapping[str, Any]] = {}
+    tells_single_requests: ClassVar[bool] = True
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = VllmBenchmarkSection.model_validate(options)
@@ -176,6 +178,8 @@ def _own(order: MeasurementOrder, num_prompts: int) -> dict[str, list[str]]:
         own["--num-warmups"] = [str(warm_up)]
     if limits := _goodput(order.objective):
         own["--goodput"] = limits
+    if order.details and any(about_a_percentile(slo) for slo in order.objective.slos):
+        own["--save-detailed"] = []
     return own
 
 

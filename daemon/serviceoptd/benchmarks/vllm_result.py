@@ -13,9 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from serviceopt_journal.metrics import Latency, Metrics
 from serviceoptd.benchmarks.belief import believe, ended_well, written_in_time
 from serviceoptd.benchmarks.interface import ClientOutcome, UnusableResult
+from serviceoptd.domain.order_statistics import tails
 from serviceoptd.engines.arguments import value_of
 
 SEED_KEY = "serviceopt_seed"
@@ -36,7 +39,12 @@ def read_result(outcome: ClientOutcome, path: Path) -> Metrics:
     document = parsed(path.read_bytes(), path.name)
     argv = outcome.plan.command.argv if outcome.plan.command else ()
     _same_measurement(document, argv, outcome)
-    return believe(metrics_of(document), outcome.order.objective)
+    metrics = believe(metrics_of(document), outcome.order.objective)
+    if "itls" not in document:
+        return metrics
+    if outcome.order.details:
+        keep_small(document, path)
+    return replace(metrics, tails=tails(latencies_of(document), outcome.order.objective.slos))
 
 
 def parsed(content: bytes, name: str) -> Mapping[str, Any]:
@@ -91,6 +99,41 @@ def metrics_of(document: Mapping[str, Any]) -> Metrics:
         input_tokens=count(document, "total_input_tokens") if "total_input_tokens" in document else None,
         output_tokens=count(document, "total_output_tokens") if "total_output_tokens" in document else None,
     )
+
+
+def latencies_of(document: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Seconds of each completed request, in the order of sending, from what `--save-detailed` adds.
+
+    As the client computes its percentiles: a request of a single token has no TPOT.
+
+    Raises:
+        UnusableResult: a list is missing, of another length than the others, or not of numbers.
+    """
+    found: dict[str, list[float]] = {"ttft": [], "tpot": [], "e2el": []}
+    try:
+        lists = [document[key] for key in ("output_lens", "ttfts", "itls", "errors")]
+        sent = document.get(
+            "start_times", range(len(lists[0]))
+        )  # older versions list them in the order of sending only
+        for _, tokens, first, gaps, error in sorted(
+            zip(sent, *lists, strict=True), key=lambda request: float(request[0])
+        ):
+            if error or not tokens:
+                continue
+            decoding = math.fsum(gaps)
+            found["ttft"].append(float(first))
+            found["e2el"].append(first + decoding)
+            if tokens > 1:
+                found["tpot"].append(decoding / (tokens - 1))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnusableResult(f"the single requests cannot be read: {error!r}") from error
+    return found
+
+
+def keep_small(document: Mapping[str, Any], path: Path) -> None:
+    """Writes the result anew, with the decoding time of each request in place of every gap and without the texts."""
+    small = {key: value for key, value in document.items() if key not in ("itls", "generated_texts")}
+    path.write_text(json.dumps({**small, "decoding_times": [math.fsum(gaps) for gaps in document["itls"]]}))
 
 
 def number(document: Mapping[str, Any], key: str) -> float:

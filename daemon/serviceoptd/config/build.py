@@ -87,6 +87,7 @@ def settings(
             confidence=document.proof.confidence,
         ),
         early_stopping=EarlyStopping(**document.early_stopping.model_dump()),
+        store_profile=document.profile.store,
         device_facts=_device(document.device),
         service_errors=_patterns(document.health_check.service_errors),
         benchmark_errors=_patterns(document.health_check.benchmark_errors),

@@ -152,6 +152,9 @@ def load_text(
     real = not in_simulation and "stop_timeout" not in source.document
     if real and (seconds := tables.stop_limit(described.options)) is not None:
         settings = structs.replace(settings, limits=structs.replace(settings.limits, stop=seconds))
+    if document.search.simulation and not in_simulation:
+        table = sections.get(("engine", simulation_mode.SIMULATED))
+        settings = simulation_mode.advising(settings, source, table, described, client)
     return Loaded(
         settings=settings,
         path=path,

@@ -45,13 +45,14 @@ def changes(old: RunSettings, new: RunSettings) -> tuple[dict[str, Any], list[st
 
 
 def _as_written(settings: RunSettings) -> RunSettings:
-    """Without what was found out about fields, model and devices: that is no change of the configuration."""
+    """Without what was found out about fields, files and devices: that is no change of the configuration."""
     return msgspec.structs.replace(
         settings,
         fields=settings.as_written or settings.fields,
         as_written=(),
         model_facts=ModelFacts(),
         device_facts=DeviceFacts(),
+        simulation_files={},
     )
 
 

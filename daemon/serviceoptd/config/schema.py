@@ -67,6 +67,7 @@ class SearchTable(Table):
     rules: list[str] | None = None
     constraint: list[ConstraintTable] = []
     audit_share: float = Field(default=0.05, ge=0, le=1)
+    simulation: bool = False
     options: dict[str, Any] = {}
 
 
@@ -94,6 +95,12 @@ class EarlyStoppingTable(Table):
     precision: float = Field(default=0.03, gt=0, le=0.5)
     url: str = Field(default="", pattern=r"^(/.*|http://[^/]+(/.*)?)?$")
     series: dict[MetricSeries, Annotated[str, Field(min_length=1)]] = {}
+
+
+class ProfileTable(Table):
+    """`[profile]`"""
+
+    store: bool = True
 
 
 class Deploy(Table):
@@ -160,6 +167,7 @@ class Document(Table):
     measurement: MeasurementTable = MeasurementTable()
     proof: ProofTable = ProofTable()
     early_stopping: EarlyStoppingTable = EarlyStoppingTable()
+    profile: ProfileTable = ProfileTable()
     deploy: Deploy = Deploy()
     device: Device = Device()
 

@@ -1,7 +1,7 @@
 """Simulation mode: the fields and the load of the chosen engine and client, answered by `[simulated]` and its model.
 
 The predecessor's two variables ask for it. Everything else of the configuration is read and checked as for real
-measurements; only who answers is another.
+measurements; only who answers is another. With `[search] simulation` the same table advises a search that measures.
 """
 
 from __future__ import annotations
@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .problems import ConfigProblem
+from msgspec.structs import replace
+
+from serviceoptd.domain.settings import RunSettings
+
+from .problems import ConfigProblem, ConfigurationErrors
 from .sections import Section
-from .source import ENVIRONMENT
+from .source import ENVIRONMENT, Source
 
 FLAGS = ("MODEL_EVAL_STATE_ALL", "MODEL_EVAL_STATE_IS_SLEEP_FLAG")
 SIMULATED = "simulated"
@@ -38,7 +42,7 @@ def in_its_place(
         given: the same as it was written.
         engine, client: the chosen ones. They decide the scheduler and the number of prompts where `given` does not.
     """
-    options = dict(table.options) if table is not None else {}
+    options = _options(table, given, engine, client)
     if not options.get("model"):
         message = "ask for simulation mode, which needs a trained latency model"
         what_to_do = (
@@ -46,9 +50,39 @@ def in_its_place(
             "or unset them to measure for real"
         )
         return engine, client, [ConfigProblem(ENVIRONMENT, 0, " and ".join(FLAGS), message, what_to_do)]
+    return Section(SIMULATED, options), Section(SIMULATED, options, performance=client.performance), []
+
+
+def advising(
+    settings: RunSettings, source: Source, table: Section | None, engine: Section, client: Section
+) -> RunSettings:
+    """The settings of a run that the simulator advises, with its rule unless the rules were chosen.
+
+    Raises:
+        ConfigurationErrors: it cannot advise this run.
+    """
+    given = source.document.get(SIMULATED, {})
+    options = _options(table, given, engine, client)
+    wrong = ""
+    if engine.name == SIMULATED:
+        wrong, allowed = "the engine is the simulated one already", "only with an engine that is measured"
+    elif not options.get("model"):
+        wrong, allowed = "needs a trained latency model", "`[simulated]` with `model`; `serviceoptctl train` makes one"
+    elif settings.objective.per_device:
+        wrong, allowed = "the simulator does not know what other numbers of devices change", "not with per_device"
+    if wrong:
+        raise ConfigurationErrors([source.problem(("search", "simulation"), wrong, allowed)])
+    search = source.document.get("search", {})
+    rules = settings.search.rules if "rules" in search else (*settings.search.rules, SIMULATED)
+    return replace(settings, search=replace(settings.search, simulation=options, rules=rules))
+
+
+def _options(table: Section | None, given: Mapping[str, Any], engine: Section, client: Section) -> dict[str, Any]:
+    """`[simulated]` with what the chosen engine and client decide where it is not `given`."""
+    options = dict(table.options) if table is not None else {}
     if "scheduler" not in given and engine.name != SIMULATED:
         options["scheduler"] = "mindie" if engine.name.startswith("mindie") else "vllm"
     prompts = client.options.get("num_prompts") or (client.options.get("command") or {}).get("num_prompts")
     if "num_prompts" not in given and prompts:
         options["num_prompts"] = int(prompts)
-    return Section(SIMULATED, options), Section(SIMULATED, options, performance=client.performance), []
+    return options

@@ -78,6 +78,7 @@ def a_measurement_order(
     objective: Objective | None = None,
     seed: int = 7,
     warm_up_requests: int = 0,
+    details: bool = False,
     noise_key: tuple[int, int, int] = (1, 1, 1),
 ) -> MeasurementOrder:
     """What the client is asked to measure; the load is the configuration's."""
@@ -92,6 +93,7 @@ def a_measurement_order(
         warm_up_requests=warm_up_requests,
         objective=objective or Objective(),
         workplace=workplace,
+        details=details,
         noise_key=noise_key,
     )
 

@@ -28,6 +28,10 @@ class Agreement:
         both = [(getattr(c, metric).get("mean"), getattr(s, metric).get("mean")) for c, s in self.pairs]
         return Ratios([theirs / own for theirs, own in both if theirs is not None and own])
 
+    def failures(self) -> Ratios:
+        """Of the failed requests. A client that sends them again reports fewer."""
+        return Ratios([client.failed / service.failed for client, service in self.pairs if service.failed])
+
     def rate(self, name: RateName) -> Ratios:
         """Of a throughput."""
         return Ratios([getattr(c, name) / getattr(s, name) for c, s in self.pairs if getattr(s, name)])

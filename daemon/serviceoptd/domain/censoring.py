@@ -9,9 +9,12 @@ from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.objective import Judgement, judge
 from serviceoptd.domain.settings import Objective
 
+RATES = ("generate_speed", "throughput", "goodput")
+"""Statistics of which a bound says nothing about the limits."""
+
 
 def censored(event: MeasurementRejected) -> Metrics | None:
-    """What was observed, with the statistic that decided at its bound: a latency at least, the objective at most that."""
+    """What was observed, with the statistic that decided at its bound: a latency at least, anything else at most that."""
     metrics, (name, _, statistic) = event.observed, event.statistic.partition(" ")
     if metrics is None or event.bound is None:
         return metrics
@@ -25,4 +28,4 @@ def judged(metrics: Metrics, statistic: str, objective: Objective, devices: int)
     """How it stands at best. One that was to miss a limit is never feasible, also where the limit was raised since:
     what it would have ended with nobody knows then."""
     judgement = judge(metrics, objective, devices)
-    return judge(None, objective) if judgement.feasible and " " in statistic else judgement
+    return judge(None, objective) if judgement.feasible and statistic not in RATES else judgement

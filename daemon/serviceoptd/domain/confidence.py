@@ -86,7 +86,7 @@ def t_probability(value: float, freedom: float) -> float:
 
     By the regularised incomplete beta function: M. Abramowitz, I. Stegun, *Handbook of Mathematical Functions*, 26.7.1.
     """
-    tail = _incomplete_beta(freedom / 2, 0.5, freedom / (freedom + value * value)) / 2
+    tail = incomplete_beta(freedom / 2, 0.5, freedom / (freedom + value * value)) / 2
     return 1 - tail if value > 0 else tail
 
 
@@ -105,12 +105,12 @@ def t_quantile(probability: float, freedom: float) -> float:
     return (low + high) / 2
 
 
-def _incomplete_beta(a: float, b: float, x: float) -> float:
-    """I_x(a, b). Continued fraction 26.5.8 of the Handbook, in the form of I. Thompson and A. Barnett (1986)."""
+def incomplete_beta(a: float, b: float, x: float) -> float:
+    """I_x(a, b), regularised; continued fraction 26.5.8 of the Handbook (I. Thompson, A. Barnett, 1986)."""
     if x <= 0 or x >= 1:
         return min(max(x, 0.0), 1.0)
     if x > (a + 1) / (a + b + 2):  # where it converges slowly: the other tail
-        return 1 - _incomplete_beta(b, a, 1 - x)
+        return 1 - incomplete_beta(b, a, 1 - x)
     log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
     numerator, denominator, fraction = 1.0, 1 / (1 - (a + b) * x / (a + 1)), 1 / (1 - (a + b) * x / (a + 1))
     for m in range(1, TERMS):

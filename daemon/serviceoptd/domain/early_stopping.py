@@ -1,9 +1,10 @@
 """Whether a measurement under way may be ended: it can no longer be the run's best, or its result is known already.
 
 The error rate holds over all looks together: a statistical test is made only when another tenth of the requests has
-finished, and each of these tests, of each limit and of the objective, gets an equal part of it (Bonferroni: an
-alpha-spending function as in K. K. G. Lan and D. L. DeMets, *Discrete sequential boundaries for clinical trials*,
-Biometrika 70(3), 1983, linear in the share that has finished). Certain bounds are looked at every time and cost nothing.
+finished, and each of these tests, of each limit, the success rate and the objective, gets an equal part of it
+(Bonferroni: an alpha-spending function as in K. K. G. Lan and D. L. DeMets, *Discrete sequential boundaries for
+clinical trials*, Biometrika 70(3), 1983, linear in the share that has finished). Certain bounds are
+looked at every time and cost nothing.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class Stakes:
 
     @property
     def error(self) -> float:
-        """Of one statistical test."""
-        return self.error_rate / (TESTS * (len(self.objective.slos) + 1))
+        """Of one statistical test: of each limit, of the success rate, and of the objective."""
+        return self.error_rate / (TESTS * (len(self.objective.slos) + 2))
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class Verdict:
     kind: Literal["hopeless", "beaten", "converged"]
     reason: str
     metrics: Metrics
-    statistic: str = ""  # such as "ttft mean", or the objective's name
-    bound: float | None = None  # of its final value: at least, for a latency; at most, for the objective
+    statistic: str = ""  # such as "ttft mean", "success_rate", or the objective's name
+    bound: float | None = None  # of its final value: at least, for a latency; at most, for any other
 
 
 def verdict(looks: Sequence[Counters], stakes: Stakes) -> Verdict | None:
@@ -71,6 +72,8 @@ def verdict(looks: Sequence[Counters], stakes: Stakes) -> Verdict | None:
     for slo in stakes.objective.slos:
         if found := _hopeless(forecast, slo, stakes, statistical=due):
             return found
+    if failing := _failing(forecast, stakes, statistical=due):
+        return failing
     if not due:
         return None
     return _beaten(forecast, stakes) or _converged(forecast, stakes)
@@ -103,6 +106,23 @@ def _hopeless(forecast: Forecast, slo: Slo, stakes: Stakes, *, statistical: bool
         reason += f" (the best so far misses its limits by {best.violation:.2g} of them)"
     metrics = observed(forecast.last, stakes.objective)
     return Verdict("hopeless", reason, metrics, f"{slo.metric} {slo.statistic}", bound)
+
+
+def _failing(forecast: Forecast, stakes: Stakes, *, statistical: bool) -> Verdict | None:
+    """The success rate will be missed, and by more than the best misses its limits in all."""
+    best, required = stakes.best, stakes.objective.success_rate
+    if best is None or best.objective is None:
+        return None
+    failures = stakes.agreement.failures()
+    factor = failures.least if failures.values else 1.0  # none ever failed: what the service says is believed
+    bound = 1.0 - forecast.least_failed(statistical=statistical) * factor / stakes.requests
+    if bound >= required * (1.0 - best.violation):
+        return None
+    reason = (
+        f"{_so_far(forecast)}: {forecast.last.failed:.0f} of them failed, the success rate will be below {bound:.3g}, "
+        f"and at least {required:g} is required"
+    )
+    return Verdict("hopeless", reason, observed(forecast.last, stakes.objective), "success_rate", bound)
 
 
 def _beaten(forecast: Forecast, stakes: Stakes) -> Verdict | None:
@@ -157,6 +177,7 @@ def _converged(forecast: Forecast, stakes: Stakes) -> Verdict | None:
         tpot=_mean("tpot", means["tpot"], agreement),
         e2el=_mean("e2el", means["e2el"], agreement),
         output_tokens=plain.output_tokens,
+        preemptions=plain.preemptions,
     )
     return Verdict("converged", f"{_so_far(forecast)}: known to within {width:.1%}", metrics)
 
@@ -175,4 +196,7 @@ def _mean(metric: MetricName, value: Interval | None, agreement: Agreement) -> d
 
 
 def _so_far(forecast: Forecast) -> str:
-    return f"after {forecast.last.time:.0f} s and {forecast.last.finished:.0f} of {forecast.requests} requests"
+    """Preemptions are told, and decide nothing: what they cost is in the latencies and in the throughput already."""
+    last = forecast.last
+    preempted = f" ({last.preemptions:.0f} preemptions)" if last.preemptions else ""
+    return f"after {last.time:.0f} s and {last.finished:.0f} of {forecast.requests} requests{preempted}"

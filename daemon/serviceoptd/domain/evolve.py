@@ -117,7 +117,7 @@ def _(event: e.ParticleRejected, run: RunState, time: float) -> RunState:
     predicted = event.predicted or run.particles[event.particle].predicted  # else by the models that proposed it
     if event.audited:
         return _particle(run, event.particle, audited=told, predicted=predicted)
-    return _particle(run, event.particle, rejected=told, predicted=predicted)
+    return _particle(run, event.particle, rejected=told, predicted=predicted, remark=event.remark)
 
 
 @evolve.register

@@ -73,6 +73,15 @@ class Forecast:
         above = self._least_total(name, lambda look: look.latencies[name].above(limit), statistical=statistical)
         return above >= self.requests - rank
 
+    def least_failed(self, *, statistical: bool) -> float:
+        """How many of the requests will at least have failed."""
+        last = self.last
+        ahead = self.requests - last.finished - self.wave
+        if not statistical or ahead <= 0:
+            return last.failed
+        found = steady([(look.finished, look.failed) for look in self.counted if look.finished >= self.wave])
+        return last.failed + (ahead * max(0.0, found.low(ahead, self.error)) if found is not None else 0.0)
+
     def mean(self, metric: MetricName) -> Interval | None:
         """The mean over all requests, in seconds; None: too little is known."""
         name = self.series(metric, "mean")

@@ -155,6 +155,7 @@ def aggregate(measurements: Sequence[Metrics]) -> Metrics:
         goodput=_median_present([m.goodput for m in measurements]),
         input_tokens=_median_count(m.input_tokens for m in measurements),
         output_tokens=_median_count(m.output_tokens for m in measurements),
+        preemptions=_median_count(m.preemptions for m in measurements),
     )
 
 

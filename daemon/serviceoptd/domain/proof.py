@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
-from serviceopt_journal.metrics import Metrics
+from serviceopt_journal.metrics import Metrics, Tail
 from serviceopt_journal.proof import Interval, Proof, SloProof
 from serviceoptd.domain.confidence import Mean, Noise, interval, pooled, probability_below, t_probability
 from serviceoptd.domain.objective import LATENCY_NAMES, aggregate, judge, rank, statistic
+from serviceoptd.domain.order_statistics import deviation, needed, probability_within, tail_name
 from serviceoptd.domain.settings import Objective, Slo
 
 ASSUMED_SPEED, ASSUMED_TAIL = 0.03, 0.14
@@ -50,7 +51,7 @@ class Race:
         self._noise = pooled(self._logs.values(), assumed=ASSUMED_SPEED)
         self._slo_logs = [{f.particle: _logs(_latencies(f, slo)) for f in finalists} for slo in objective.slos]
         self._slo_noise = [
-            pooled(logs.values(), assumed=assumed_noise(slo))
+            pooled(logs.values(), assumed=_assumed(slo, finalists))
             for slo, logs in zip(objective.slos, self._slo_logs, strict=True)
         ]
 
@@ -59,11 +60,17 @@ class Race:
         return Mean.of(self._logs[finalist.particle])
 
     def probabilities(self, finalist: Finalist) -> list[float]:
-        """That it truly keeps each SLO, in their order."""
-        return [
-            probability_below(Mean.of(logs[finalist.particle]), math.log(slo.limit), noise)
-            for slo, logs, noise in zip(self.objective.slos, self._slo_logs, self._slo_noise, strict=True)
-        ]
+        """That it truly keeps each SLO, in their order.
+
+        Of a percentile whose single requests are known it is the smaller of two: by how the measurements differ from
+        each other, and by how many requests of all of them were above the limit.
+        """
+        found = []
+        for slo, logs, noise in zip(self.objective.slos, self._slo_logs, self._slo_noise, strict=True):
+            between = probability_below(Mean.of(logs[finalist.particle]), math.log(slo.limit), noise)
+            tails = _tails(finalist, slo)
+            found.append(min(between, probability_within(tails, slo)) if tails else between)
+        return found
 
     def risk(self, finalist: Finalist) -> float:
         """A bound of the probability that it breaks any: the sum over the SLOs (Bonferroni).
@@ -76,7 +83,12 @@ class Race:
 
     def safe(self, finalist: Finalist) -> bool:
         """Whether it is declared feasible. The error is shared among the finalists: one of several passes more easily."""
-        return self.risk(finalist) <= (1 - self.confidence) / len(self.finalists)
+        return self.risk(finalist) <= self._error
+
+    @property
+    def _error(self) -> float:
+        """That a finalist may be declared feasible wrongly."""
+        return (1 - self.confidence) / len(self.finalists)
 
     def behind(self, finalist: Finalist, leader: Finalist) -> bool:
         """Whether it is told from the leader: slower, by a one-sided test that shares its error among all rivals."""
@@ -125,7 +137,12 @@ class Race:
             noise=measured.deviation if measured.freedom else None,
             slos=tuple(
                 SloProof(
-                    slo=_words(slo), limit=slo.limit, estimate=math.exp(fmean(logs[winner.particle])), probability=p
+                    slo=_words(slo),
+                    limit=slo.limit,
+                    estimate=math.exp(fmean(logs[winner.particle])),
+                    probability=p,
+                    requests=sum(tail.requests for tail in _tails(winner, slo)) or None,
+                    above=sum(tail.above for tail in _tails(winner, slo)),
                 )
                 for slo, logs, p in zip(self.objective.slos, self._slo_logs, self.probabilities(winner), strict=True)
             ),
@@ -152,7 +169,12 @@ class Race:
         if _success_rate(finalist) < self.objective.success_rate:
             return f"success rate >= {self.objective.success_rate:g}"
         probabilities = self.probabilities(finalist)
-        return _words(self.objective.slos[probabilities.index(min(probabilities))])
+        slo = self.objective.slos[probabilities.index(min(probabilities))]
+        tails = _tails(finalist, slo)
+        requests, least = sum(tail.requests for tail in tails), needed(slo, self._error) if tails else 0
+        if requests < least:
+            return f"{_words(slo)}, which {requests} requests are too few to show: at least {least} are needed"
+        return _words(slo)
 
 
 def _values(finalist: Finalist, objective: Objective) -> list[float]:
@@ -176,8 +198,24 @@ def _success_rate(finalist: Finalist) -> float:
 
 
 def assumed_noise(slo: Slo) -> float:
-    """A percentile varies more than a mean. Only repeated percentiles tell how much: clients report no single requests."""
+    """A percentile varies more than a mean."""
     return ASSUMED_MEAN[slo.metric] if slo.statistic == "mean" else ASSUMED_TAIL
+
+
+def _assumed(slo: Slo, finalists: Sequence[Finalist]) -> float:
+    """As above; what comes of the number of requests is computed where single requests are known, not assumed."""
+    within = [deviation(tail) for finalist in finalists for tail in _tails(finalist, slo)]
+    known = [value for value in within if value is not None]
+    if not known or len(known) < len(within):
+        return assumed_noise(slo)
+    return math.hypot(ASSUMED_MEAN[slo.metric], math.sqrt(fmean(value**2 for value in known)))
+
+
+def _tails(finalist: Finalist, slo: Slo) -> list[Tail]:
+    """Of all its confirmations; empty where one lacks it, or counted against another limit."""
+    found = [metrics.tails.get(tail_name(slo)) for metrics in finalist.confirmations]
+    known = [tail for tail in found if tail is not None and tail.limit == slo.limit]
+    return known if len(known) == len(found) else []
 
 
 def _words(slo: Slo) -> str:

@@ -42,6 +42,21 @@ class Distribution:
 
 
 @dataclass(frozen=True)
+class EngineCounters:
+    """What one engine counts of its steps and tokens."""
+
+    steps: Distribution  # those that gave a token, by the number of tokens that each completed
+    prompt_tokens: float  # of all prompts whose answer has begun
+    cached_tokens: float  # of these, what the prefix cache had
+    ended_tokens: float  # prompts and answers of the requests that have ended
+
+    @property
+    def in_use(self) -> float:
+        """With the generated tokens: those of requests that decode, and of all that were ever aborted."""
+        return self.prompt_tokens - self.ended_tokens
+
+
+@dataclass(frozen=True)
 class Counters:
     """All of it at one time. Latencies go by the names of `Metrics`: ttft, tpot, itl, e2el."""
 
@@ -51,10 +66,12 @@ class Counters:
     finished: float  # requests, those that failed included
     in_flight: float  # requests that run or wait now
     failed: float = 0.0  # of the finished ones
-    preemptions: float = 0.0
+    preemptions: float | None = None  # None: not told
+    running: float = 0.0  # of those in flight
+    engine: EngineCounters | None = None  # None: not told, or by several engines together
 
     def since(self, start: Counters) -> Counters:
-        """What was added since `start`; `time` is the seconds between, `in_flight` stays as it is."""
+        """What was added since `start`, but for `engine`; `time` is the seconds between, gauges stay as they are."""
         return Counters(
             time=self.time - start.time,
             latencies={
@@ -66,7 +83,12 @@ class Counters:
             finished=self.finished - start.finished,
             in_flight=self.in_flight,
             failed=self.failed - start.failed,
-            preemptions=self.preemptions - start.preemptions,
+            preemptions=(
+                self.preemptions - start.preemptions
+                if self.preemptions is not None and start.preemptions is not None
+                else None
+            ),
+            running=self.running,
         )
 
     def restarted_since(self, earlier: Counters) -> bool:
@@ -92,6 +114,7 @@ def observed(counted: Counters, objective: Objective) -> Metrics:
         e2el=_latency(counted, ("e2el",), "e2el", objective),
         itl=_latency(counted, (BETWEEN_TOKENS,), "itl", objective),
         output_tokens=round(counted.tokens),
+        preemptions=None if counted.preemptions is None else round(counted.preemptions),
     )
 
 

@@ -93,6 +93,7 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[str, ...] = ()  # rejection rules that judge every proposal, in this order
     constraints: tuple[Constraint, ...] = ()  # as configured; the engine's own are in domain/constraints.py
     audit_share: float = 0.05  # of the rejected particles that are measured all the same, to learn how often it errs
+    simulation: dict[str, Any] = {}  # [simulated] of the simulator that advises; empty: none does
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,6 +190,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     measuring: Measuring = Measuring()
     proof: Proving = Proving()
     early_stopping: EarlyStopping = EarlyStopping()
+    store_profile: bool = True  # keep what the service tells of its engine's steps while it is measured
     service_errors: LogPatterns = LogPatterns()
     benchmark_errors: LogPatterns = LogPatterns()
     engine_options: dict[str, Any] = {}  # the engine's section, validated and with its defaults
@@ -201,6 +203,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "INFO"
     model_facts: ModelFacts = ModelFacts()
     device_facts: DeviceFacts = DeviceFacts()
+    simulation_files: dict[str, str] = {}  # SHA-256 of what `search.simulation` names, when the run was submitted
     as_written: tuple[Field, ...] = ()  # the fields before the engine's survey of this machine; empty: as they are
     notes: dict[str, Any] = {}  # accepted keys that have no effect here, or that engines look at
 

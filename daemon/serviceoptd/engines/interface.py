@@ -78,10 +78,12 @@ Probe = HttpProbe | LogProbe
 
 @dataclass(frozen=True)
 class MetricsPage:
-    """Where a service tells, in Prometheus' text format, how it goes, and how it calls what early stopping reads.
+    """Where a service tells, in Prometheus' text format, how it goes, and how it calls what is read there.
 
-    `series`: ttft, tpot, e2el (histograms of requests, s), itl (of tokens), tokens, finished, preemptions (counters),
-    running, waiting (gauges) -> names, of which the first that is there counts.
+    `series` -> names, of which the first that is there counts. For early stopping: ttft, tpot, e2el (histograms of
+    requests, s), itl (of tokens), tokens, finished, preemptions (counters), running, waiting (gauges). For the profile
+    store, besides: steps (histogram of tokens), prompt_tokens, cached_tokens (counters), ended_prompt_tokens,
+    ended_output_tokens (histograms of requests, tokens).
     """
 
     endpoint: HttpProbe

@@ -70,7 +70,7 @@ class SimulatedSection(Options):
     model: Annotated[str, Bounded(min_length=1)] | None = None  # path of a trained one, relative to the submitter's
     scheduler: Literal["vllm", "mindie"] = "vllm"
     limits: Mapping[str, int | float | bool | str] = {}  # of the scheduler, where no target field tells them
-    overheads: OverheadOptions = OverheadOptions()
+    overheads: OverheadOptions | None = None  # None: those that were fitted with the model, if any
     range_ratio: Annotated[float, Bounded(ge=0, lt=1)] = 0.0  # 0.5: lengths from half of the mean to one and a half
     lengths: str | None = None  # path of a CSV file of lengths, in place of these three
     burstiness: Positive = 1.0

@@ -77,6 +77,11 @@ SERIES = {
     "running": ("vllm:num_requests_running",),
     "waiting": ("vllm:num_requests_waiting",),
     "preemptions": ("vllm:num_preemptions_total",),
+    "steps": ("vllm:iteration_tokens_total",),
+    "prompt_tokens": ("vllm:prompt_tokens_total",),
+    "cached_tokens": ("vllm:prompt_tokens_cached_total", "vllm:prefix_cache_hits_total"),
+    "ended_prompt_tokens": ("vllm:request_prompt_tokens",),
+    "ended_output_tokens": ("vllm:request_generation_tokens",),
 }
 """Of GET /metrics, in vLLM 0.32.0 and, after the comma, in older ones."""
 

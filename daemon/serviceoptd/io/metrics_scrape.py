@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from serviceopt_journal.errors import ServiceoptError
-from serviceoptd.domain.service_counters import Counters, Distribution
+from serviceoptd.domain.service_counters import Counters, Distribution, EngineCounters
 from serviceoptd.engines.interface import HttpProbe
 from serviceoptd.io.http_probe import probe
 
@@ -87,11 +87,21 @@ def counters(found: Sequence[Sample], series: Mapping[str, Sequence[str]], now: 
     if missing := [key for key in NEEDED if not chosen(key)]:
         names = ", ".join("/".join(series.get(key, ())) or key for key in missing)
         raise UnusableMetrics(f"{names} not found", hint="name the service's series in [early_stopping.series]")
-    latencies = {
-        key: Distribution(_sum(chosen(key, "_count")), _sum(chosen(key, "_sum")), _buckets(chosen(key, "_bucket")))
-        for key in LATENCIES
-        if chosen(key, "_count") and chosen(key, "_sum")
-    }
+
+    def distribution(key: str) -> Distribution:
+        return Distribution(_sum(chosen(key, "_count")), _sum(chosen(key, "_sum")), _buckets(chosen(key, "_bucket")))
+
+    latencies = {key: distribution(key) for key in LATENCIES if chosen(key, "_count") and chosen(key, "_sum")}
+    ended = chosen("ended_prompt_tokens", "_sum"), chosen("ended_output_tokens", "_sum")
+    engine = None
+    # the steps of several engines run at the same time: their sum says nothing of how long one takes
+    if len(chosen("steps", "_count")) == 1 and chosen("prompt_tokens") and all(ended) and "ttft" in latencies:
+        engine = EngineCounters(
+            steps=distribution("steps"),
+            prompt_tokens=_sum(chosen("prompt_tokens")),
+            cached_tokens=_sum(chosen("cached_tokens")),
+            ended_tokens=sum(map(_sum, ended)),
+        )
     return Counters(
         time=now,
         latencies=latencies,
@@ -99,7 +109,9 @@ def counters(found: Sequence[Sample], series: Mapping[str, Sequence[str]], now: 
         finished=_sum(chosen("finished")),
         in_flight=_sum(chosen("running")) + _sum(chosen("waiting")),
         failed=_sum([sample for sample in chosen("finished") if FAILED.search(sample.labels)]),
-        preemptions=_sum(chosen("preemptions")),
+        preemptions=_sum(chosen("preemptions")) if chosen("preemptions") else None,
+        running=_sum(chosen("running")),
+        engine=engine,
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 
 import msgspec
 import numpy as np
 
 from serviceoptd.latency_model.profile_data import Column
 from serviceoptd.latency_model.validity import STAGES, WORDS, Validity, stages
+from serviceoptd.simulation.overheads import Overheads
 
 SPLITS = {
     "configuration": "configurations that it was not trained on",
@@ -37,7 +39,25 @@ class Recording(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     left_out: int
 
 
-class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class WindowedRecording(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One measurement whose steps were not seen one by one: busy windows of it, and the steps that they hold."""
+
+    name: str
+    configuration: str
+    windows: int
+    steps: int
+
+
+class BenchmarkErrors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Errors of one reading of whole benchmarks that were held out; shares of what the client measured."""
+
+    benchmarks: int
+    median: float  # of |predicted / measured - 1|
+    p90: float
+    bias: float  # median of predicted / measured - 1
+
+
+class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Everything that one should know before one believes a model."""
 
     recordings: tuple[Recording, ...]
@@ -51,6 +71,9 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     by_size: dict[str, ErrorLine]
     table_deviation: float  # largest relative difference between the tables and the trees that they replace
     xgboost: str  # the version that trained it
+    benchmarks: dict[str, BenchmarkErrors] = {}  # by reading; empty: nothing was held out, or no client measured
+    windowed: tuple[WindowedRecording, ...] = ()
+    windows: ErrorLine | None = None  # of the seconds of whole windows; its `batches` are windows
 
 
 def error_line(predicted: Column, measured: Column) -> ErrorLine:
@@ -85,17 +108,18 @@ def by_size(composition: Column, predicted: Column, measured: Column) -> dict[st
     return lines
 
 
-def as_markdown(card: ModelCard, validity: Validity) -> str:
+def as_markdown(card: ModelCard, validity: Validity, overheads: Overheads | None = None) -> str:
     """The card as a page to read."""
     left_out = sum(recording.left_out for recording in card.recordings)
     lines = [
         "# Latency model",
         "",
-        f"Trained by `serviceoptctl train` on {card.batches} batches.",
+        f"Trained by `serviceoptctl train` on {trained_on(card)}.",
         f"Seed {card.seed}, XGBoost {card.xgboost}. Left out, for the unknown length of a request: {left_out} batches.",
         "",
         *_table(("recording", "configuration", "framework", "batches", "left out"), map(_cells, card.recordings)),
         "",
+        *_windowed(card),
         f"## Errors on {SPLITS[card.split]}",
         "",
         f"{card.folds} parts, each predicted by a model that was trained on the others.",
@@ -110,6 +134,7 @@ def as_markdown(card: ModelCard, validity: Validity) -> str:
         "",
         f"The tables differ from the trees that they replace by {card.table_deviation:.1e} at most.",
         "",
+        *_around_the_engine(card, overheads),
         "## Range of validity",
         "",
         "| stage | measure | from | to |",
@@ -123,16 +148,54 @@ def as_markdown(card: ModelCard, validity: Validity) -> str:
     return "\n".join(lines) + "\n"
 
 
-def error_table(title: str, lines: dict[str, ErrorLine]) -> list[str]:
+def trained_on(card: ModelCard) -> str:
+    """How much data there was, in words."""
+    if not card.windowed:
+        return f"{card.batches} batches"
+    windows, steps = (sum(getattr(each, name) for each in card.windowed) for name in ("windows", "steps"))
+    told = f"{windows} windows with {steps} steps of {len(card.windowed)} measurements"
+    return f"{card.batches} batches and {told}" if card.batches else told
+
+
+def _windowed(card: ModelCard) -> list[str]:
+    if card.windows is None:
+        return []
+    lines = ["Of these measurements only sums over windows are known; they teach the physical terms alone.", ""]
+    lines += _table(("measurement", "configuration", "windows", "steps"), map(_cells, card.windowed))
+    title = f"Errors of whole windows on {SPLITS[card.split]}:"
+    return [*lines, "", title, "", *error_table("data", {"windows": card.windows}, "windows"), ""]
+
+
+def _around_the_engine(card: ModelCard, overheads: Overheads | None) -> list[str]:
+    if overheads is None:
+        return []
+    lines = ["## Around the engine", "", "Fitted to what the client measured while the steps were recorded.", ""]
+    lines += _table(("overhead", "ms"), ((name, f"{1000 * each:.4f}") for name, each in asdict(overheads).items()))
+    if card.benchmarks:
+        lines += ["", f"Errors of whole benchmarks on {SPLITS[card.split]}:", "", *benchmark_table(card.benchmarks)]
+    else:
+        lines += ["", "No benchmark was held out: how far off others are is not known."]
+    return [*lines, ""]
+
+
+def benchmark_table(errors: dict[str, BenchmarkErrors]) -> list[str]:
+    """A Markdown table of the errors of benchmarks."""
+    rows = (
+        (name, str(e.benchmarks), f"{e.median:.1%}", f"{e.p90:.1%}", f"{e.bias:+.1%}") for name, e in errors.items()
+    )
+    return _table(("reading", "benchmarks", "median", "p90", "bias"), rows)
+
+
+def error_table(title: str, lines: dict[str, ErrorLine], counted: str = "batches") -> list[str]:
     """A Markdown table of errors."""
     rows = (
         (name, str(e.batches), *(f"{x:.1%}" for x in (e.mape, e.median, e.p90)), f"{e.bias:+.1%}")
         for name, e in lines.items()
     )
-    return _table((title, "batches", "MAPE", "median", "p90", "total time"), rows)
+    return _table((title, counted, "MAPE", "median", "p90", "total time"), rows)
 
 
-def _cells(recording: Recording) -> tuple[str, ...]:
+def _cells(recording: Recording | WindowedRecording) -> tuple[str, ...]:
     return tuple(str(value) for value in msgspec.structs.astuple(recording))
 
 

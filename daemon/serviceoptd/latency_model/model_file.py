@@ -11,18 +11,20 @@ from serviceopt_journal.errors import ExitCode, ServiceoptError
 from serviceoptd.latency_model.latency_model import LatencyModel
 from serviceoptd.latency_model.model_card import ModelCard, as_markdown
 from serviceoptd.latency_model.validity import Validity
+from serviceoptd.simulation.overheads import Overheads
 
 MODEL_FILE = "latency_model.json"
 CARD_FILE = "latency_model.md"
 VERSION = 1
 
 
-class TrainedModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TrainedModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A model, where it may be believed, and what is known of its errors."""
 
     model: LatencyModel
     validity: Validity
     card: ModelCard
+    overheads: Overheads | None = None  # around the engine; None: no client's results were there to fit them to
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,7 +53,7 @@ def save(trained: TrainedModel, directory: Path) -> Path:
     """
     directory.mkdir(parents=True, exist_ok=True)
     document = msgspec.json.encode(_Document(VERSION, trained), order="deterministic")
-    _write(directory / CARD_FILE, as_markdown(trained.card, trained.validity).encode())
+    _write(directory / CARD_FILE, as_markdown(trained.card, trained.validity, trained.overheads).encode())
     _write(directory / MODEL_FILE, document + b"\n")
     return directory / MODEL_FILE
 

@@ -26,16 +26,21 @@ def terms(composition: Column) -> Column:
 
 
 def fit_physics(composition: Column, seconds: Column) -> Column:
-    """Seconds for each of TERMS, none below 0.
+    """Seconds for each of TERMS, none below 0. See `fit_terms`."""
+    return fit_terms(terms(composition), seconds)
+
+
+def fit_terms(columns: Column, seconds: Column, steps: Column | None = None) -> Column:
+    """The same from rows of TERMS. `steps`: of how many each row is the mean; None: each is one step.
 
     Least squares of errors relative to the prediction, solved again with the weights of the solution before it: the gamma
     regression with identity link (McCullagh and Nelder, 1989), with the constraint of Lawson and Hanson (1974). Errors
     relative to the measured value would prefer too short times wherever times scatter.
     """
-    columns = terms(composition)
+    weights = np.ones(len(seconds)) if steps is None else np.sqrt(steps)
     expected = seconds
     for _ in range(REWEIGHTINGS):
-        coefficients = _relative_least_squares(columns, seconds, expected)
+        coefficients = _relative_least_squares(columns, seconds, expected / weights)
         expected = np.maximum(columns @ coefficients, seconds.min())
     return coefficients
 

@@ -20,6 +20,7 @@ from serviceoptd.engines.simulated_section import SimulatedSection
 from serviceoptd.latency_model.model_file import ModelRejected, TrainedModel, load
 from serviceoptd.simulation.lengths import RandomLengths
 from serviceoptd.simulation.limits import Limits, limits, searched
+from serviceoptd.simulation.overheads import Overheads
 from serviceoptd.simulation.virtual_benchmark import Recorder, Traffic, run_benchmark
 
 LENGTH_COLUMNS = ("input_tokens", "output_tokens")
@@ -31,6 +32,7 @@ class Prediction:
 
     metrics: Metrics
     remark: str
+    beyond: float = 0.0  # share of the engine's time there
 
 
 @dataclass(frozen=True)
@@ -86,22 +88,24 @@ class Predictor:
             burstiness=self.options.burstiness,
         )
         recorder = Recorder(self.trained.model)
-        overheads = self.options.overheads.overheads()
+        own = self.options.overheads
+        overheads = own.overheads() if own is not None else self.trained.overheads or Overheads()
         metrics = run_benchmark(traffic, limits, recorder, overheads=overheads, slos=slos, seed=seed)
-        return Prediction(metrics, self._remark(recorder))
+        return Prediction(metrics, *self._beyond(recorder))
 
-    def _remark(self, recorder: Recorder) -> str:
-        """The share of the engine's time in batches beyond the training data, and the longest of them."""
+    def _beyond(self, recorder: Recorder) -> tuple[str, float]:
+        """The remark, with the longest of the batches beyond the training data, and their share of the engine's time."""
         if not recorder.steps:
-            return ""
+            return "", 0.0
         seconds = np.array(recorder.seconds)
         beyond = self.trained.validity.beyond(np.array(recorder.steps, dtype=float))
         if not beyond.any():
-            return ""
+            return "", 0.0
         share = float(seconds[beyond].sum() / seconds.sum())
         longest = recorder.steps[int(np.argmax(np.where(beyond, seconds, -1.0)))]
         reasons = "; ".join(self.trained.validity.outside(*longest))
-        return f"outside of the latency model's training data for {_percent(share)} of the engine's time: {reasons}"
+        told = f"outside of the latency model's training data for {_percent(share)} of the engine's time: {reasons}"
+        return told, share
 
 
 def trained_model(options: SimulatedSection, directory: Path) -> TrainedModel:

@@ -6,11 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serviceopt_journal.errors import ExitCode, ServiceoptError
+
+if TYPE_CHECKING:
+    from serviceoptd.latency_model.recorded_load import RecordedLoad
+    from serviceoptd.latency_model.windows import WindowedRun
 
 Column = NDArray[np.float64]
 
@@ -54,20 +59,29 @@ class Run:
 
 @dataclass(frozen=True)
 class Profile:
-    """All runs, one after the other."""
+    """All runs, one after the other, and what the client measured in some of them; then the windows of others.
+
+    A row is a batch or, behind all of these, a window.
+    """
 
     runs: tuple[Run, ...]
+    loads: tuple[RecordedLoad, ...] = ()
+    windowed: tuple[WindowedRun, ...] = ()
 
     @property
     def composition(self) -> Column:
-        return np.concatenate([run.composition for run in self.runs])
+        return np.concatenate([np.zeros((0, len(COMPOSITION))), *(run.composition for run in self.runs)])
 
     @property
     def seconds(self) -> Column:
-        return np.concatenate([run.seconds for run in self.runs])
+        return np.concatenate([np.zeros(0), *(run.seconds for run in self.runs)])
+
+    @property
+    def lengths(self) -> list[int]:
+        """Rows of each run, windowed ones last."""
+        return [len(run.seconds) for run in self.runs] + [len(run.windows.seconds) for run in self.windowed]
 
     def labels(self, names: Sequence[str]) -> NDArray[np.int64]:
-        """The number of each batch's run among the distinct `names`, one name a run."""
+        """The number of each row's run among the distinct `names`, one name a run."""
         numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        lengths = [len(run.seconds) for run in self.runs]
-        return np.repeat(np.array([numbers[name] for name in names], dtype=np.int64), lengths)
+        return np.repeat(np.array([numbers[name] for name in names], dtype=np.int64), self.lengths)

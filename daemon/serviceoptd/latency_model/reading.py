@@ -7,6 +7,7 @@ from pathlib import Path
 
 from serviceoptd.latency_model.predecessor_profile import is_profile, read_predecessor_profile
 from serviceoptd.latency_model.profile_data import Profile, ProfileRejected, Run
+from serviceoptd.latency_model.recorded_load import RecordedLoad, read_load
 from serviceoptd.latency_model.recorded_steps import is_recording, read_recording
 
 Progress = Callable[[str, float], None]
@@ -18,6 +19,7 @@ def read_profile(directory: Path, *, framework: str, progress: Progress = lambda
 
     A directory with `profiler.db` or `batch.csv` is one profile, and one configuration. A recording is one run; all
     recordings in one directory below the input are of one configuration, those in the input itself are each their own.
+    Beside `configuration.json` each has what the client measured, too.
 
     Raises:
         ProfileRejected: there is nothing to learn from, or something is wrong with one of the files; names the place.
@@ -34,6 +36,7 @@ def read_profile(directory: Path, *, framework: str, progress: Progress = lambda
             hint="a parsed profile has profiler.db (or batch.csv) and request.csv; a recording is a CSV file of steps",
         )
     runs: list[Run] = []
+    loads: list[RecordedLoad] = []
     for path in (*profiles, *recordings):
         name = str(path.relative_to(directory)) if path != directory else path.resolve().name
         progress(f"reading {name}", len(runs) / (len(profiles) + len(recordings)))
@@ -42,4 +45,6 @@ def read_profile(directory: Path, *, framework: str, progress: Progress = lambda
         else:
             configuration = name if path.parent == directory else str(path.parent.relative_to(directory))
             runs.append(read_recording(path, name=name, configuration=configuration))
-    return Profile(tuple(runs))
+            if (load := read_load(path, run=name)) is not None:
+                loads.append(load)
+    return Profile(tuple(runs), tuple(loads))

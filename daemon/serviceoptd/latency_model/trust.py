@@ -13,6 +13,7 @@ from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.load import load_of
+from serviceoptd.domain.settings import ModelFacts
 from serviceoptd.domain.state import Particle, RunState
 from serviceoptd.engines.simulated_section import SimulatedSection
 from serviceoptd.latency_model.prediction import Predictor
@@ -172,7 +173,8 @@ def _point(run: RunState, particle: Particle, predictor: Predictor, lengths_from
     predictor = replace(predictor, lengths=_lengths_of(median)) if lengths_from_metrics else predictor
     point = Point(particle.number, particle.configuration, particle.measurements, median, predicted=None)
     try:
-        limits = predictor.limits(particle.configuration, run.settings.fields, _told(run, particle, predictor))
+        told = told_limits(run.settings.model_facts, _kv_blocks(run, particle), predictor)
+        limits = predictor.limits(particle.configuration, run.settings.fields, told)
     except MissingLimits:
         raise
     except InvalidConfiguration as refused:
@@ -189,18 +191,23 @@ def _point(run: RunState, particle: Particle, predictor: Predictor, lengths_from
     return replace(point, predicted=prediction.metrics, remark=prediction.remark)
 
 
-def _told(run: RunState, particle: Particle, predictor: Predictor) -> Mapping[str, Any]:
-    """What the journal knows of the service's limits: fixed options, and the KV blocks that it reported."""
-    options, facts = predictor.options, run.settings.model_facts
-    evaluation = run.evaluations.get(particle.evaluation) if particle.evaluation is not None else None
+def told_limits(facts: ModelFacts, kv_blocks: int | None, predictor: Predictor) -> Mapping[str, Any]:
+    """What a run knows of its service's limits: fixed options, and the KV blocks that it reported (None: it did not)."""
+    options = predictor.options
     told: dict[str, Any] = {name: value for name, value in facts.arguments.items() if name not in options.limits}
-    if evaluation is not None and evaluation.kv_blocks is not None:
-        told[KV_BLOCKS[options.scheduler]] = evaluation.kv_blocks
+    if kv_blocks is not None:
+        told[KV_BLOCKS[options.scheduler]] = kv_blocks
     if options.scheduler == "vllm" and not {"max_model_len"} & {*told, *options.limits}:
         size = int({**told, **options.limits}.get("block_size", 16))
         # told nowhere: whatever the KV cache can hold, since the requests that were served did fit
-        told["max_model_len"] = facts.longest or (told.get("kv_blocks", 1) - 1) * size
+        blocks = int({**options.limits, **told}.get("kv_blocks", 1))
+        told["max_model_len"] = facts.longest or (blocks - 1) * size
     return told
+
+
+def _kv_blocks(run: RunState, particle: Particle) -> int | None:
+    evaluation = run.evaluations.get(particle.evaluation) if particle.evaluation is not None else None
+    return evaluation.kv_blocks if evaluation is not None else None
 
 
 def _lengths_of(metrics: Metrics) -> RandomLengths:

@@ -14,9 +14,10 @@ from serviceopt_journal.events import Configuration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space import Space
+from serviceoptd.simulation.simulator import Simulator
 
-Kind = Literal["theory", "experience", "measured"]
-"""What a rule judges from: arithmetic of model and machine, what people know, or the measurements of the run."""
+Kind = Literal["theory", "experience", "measured", "simulated"]
+"""What a rule judges from: arithmetic of model and machine, what people know, the results of the run, or a simulator."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Facts:
         RunSettings  # the objective, and the sections of engine and client as `engine_options`, `benchmark_options`
     )
     results: tuple[Result, ...]  # in the order of the particles' numbers
+    simulator: Simulator | None = None  # that advises this run
 
     def options(self, rule: str) -> dict[str, object]:
         """`[search.options.<rule>]` of the configuration: a rule's own keys."""
@@ -55,6 +57,7 @@ class Rejection:
 
     reason: str  # one sentence with the numbers that it rests on
     predicted: Metrics | None = None  # what it would have given; shown in the CSV as a prediction
+    remark: str = ""  # why that should be believed less than usual
 
 
 class Rule(Protocol):

@@ -14,11 +14,11 @@ import msgspec
 import numpy as np
 from scipy.special import log_ndtr
 
-from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration
 from serviceoptd.domain.settings import Field, Objective
 from serviceoptd.domain.space import Space
 from serviceoptd.rules.interface import Facts, Rejection
+from serviceoptd.rules.threshold import threshold
 from serviceoptd.search.acquisition import incumbent
 from serviceoptd.search.encoding import Encoding
 from serviceoptd.search.forecast import Point
@@ -39,7 +39,7 @@ def verdict(configuration: Configuration, facts: Facts, options: Mapping[str, ob
     Raises:
         InvalidConfiguration: the threshold is no probability.
     """
-    threshold = _threshold(options)
+    least = threshold(options, "surrogate", THRESHOLD)
     space, objective = facts.space, facts.settings.objective
     measured = sum(result.objective is not None and result.objective > 0 for result in facts.results)
     if measured < max(LEAST, EACH_DIMENSION * len(space.dimensions)):
@@ -55,22 +55,12 @@ def verdict(configuration: Configuration, facts: Facts, options: Mapping[str, ob
     log_better = float(predicted.log_kept[0])
     if best is not None:
         log_better += float(log_ndtr((predicted.objective[0] - best) / predicted.objective_deviation[0]))
-    if log_better >= np.log(threshold):
+    if log_better >= np.log(least):
         return None
     wanted = "feasible and better than the best" if best is not None else "feasible"
     probability = max(float(np.exp(log_better)), LEAST_TOLD)
-    reason = f"{wanted} with a probability of {probability:.2g} at most, below {threshold:g}, by {len(points)} results"
+    reason = f"{wanted} with a probability of {probability:.2g} at most, below {least:g}, by {len(points)} results"
     return Rejection(reason, surrogate.expectation(position[0], best).metrics)
-
-
-def _threshold(options: Mapping[str, object]) -> float:
-    given = options.get("threshold", THRESHOLD)
-    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1:
-        raise InvalidConfiguration(
-            f"threshold {given!r} of the rule surrogate is no probability",
-            hint="give [search.options.surrogate] threshold a number above 0 and below 1, such as 0.01",
-        )
-    return float(given)
 
 
 @lru_cache(maxsize=1)

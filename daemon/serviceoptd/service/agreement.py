@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from serviceoptd.config import plugins
 from serviceoptd.config.placeholders import PLACEHOLDERS
+from serviceoptd.domain.order_statistics import about_a_percentile, needed
+from serviceoptd.domain.racing import PATIENCE
 from serviceoptd.domain.settings import Field, RunSettings
 from serviceoptd.domain.space import Space
 
@@ -39,7 +42,14 @@ def disagreements(settings: RunSettings, space: Space) -> tuple[Disagreement, ..
 
 def remarks(settings: RunSettings, space: Space) -> tuple[Disagreement, ...]:
     """What is legal and probably not meant: such a run may start."""
-    return (*_tokenizer(settings), *_batch(space), *_load(settings, space), *_budget(settings, space), *_first(space))
+    return (
+        *_tokenizer(settings),
+        *_batch(space),
+        *_load(settings, space),
+        *_percentiles(settings),
+        *_budget(settings, space),
+        *_first(space),
+    )
 
 
 def _machines(settings: RunSettings) -> Iterator[Disagreement]:
@@ -202,6 +212,26 @@ def _load(settings: RunSettings, space: Space) -> Iterator[Disagreement]:
             f"{settings.benchmark}.{table}.num_prompts",
             f"{prompts} prompts never reach a concurrency of {_greatest(concurrency):g} ({concurrency.name}'s max)",
         )
+
+
+def _percentiles(settings: RunSettings) -> Iterator[Disagreement]:
+    """Where single requests are known, a percentile is only declared to be kept on so many of them."""
+    proof, prompts = settings.proof, settings.num_prompts
+    try:
+        told = getattr(plugins.benchmark_class(settings.benchmark), "tells_single_requests", False)
+    except (KeyError, plugins.BrokenPlugin):
+        return  # told where the configuration is loaded
+    if not told or not proof.measurements or not prompts:
+        return
+    error = (1 - proof.confidence) / (max(proof.finalists, 1) + 1)
+    for slo in filter(about_a_percentile, settings.objective.slos):
+        least = math.ceil(needed(slo, error) / PATIENCE)
+        if prompts < least:
+            yield Disagreement(
+                f"{settings.benchmark}.{_addressed(settings.benchmark_options, 'client')[0]}.num_prompts",
+                f"{PATIENCE} confirmations of {prompts} requests cannot show that {slo.statistic} of {slo.metric} is kept",
+                f"at least {least}, better four times as many",
+            )
 
 
 def _budget(settings: RunSettings, space: Space) -> Iterator[Disagreement]:

@@ -20,10 +20,10 @@ RULE = "early-stopping"
 def stakes_of(run: RunState, particle: Particle, started: MeasurementStarted) -> Stakes | None:
     """None: this measurement runs to its end. The current setting's does, which everything is compared with, and so
     do repetitions and confirmations, which are there to know more precisely."""
-    if particle.origin == CURRENT_SETTING or particle.measurements or particle.confirmation_due:
+    early = run.settings.early_stopping
+    if not early.enabled or particle.origin == CURRENT_SETTING or particle.measurements or particle.confirmation_due:
         return None
     best = run.best()
-    early = run.settings.early_stopping
     return Stakes(
         objective=run.settings.objective,
         requests=started.num_prompts,

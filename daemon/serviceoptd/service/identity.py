@@ -49,7 +49,12 @@ def run_identity(measurement: str, settings: RunSettings, seed: int) -> str:
     """
     search = msgspec.to_builtins(msgspec.structs.replace(settings.search, iters=0))  # a budget, like the others
     # these came later: runs that leave them at their defaults keep their identity
-    came_later = {"rules": default_rules(settings.search.strategy), "constraints": (), "audit_share": 0.05}
+    came_later = {
+        "rules": default_rules(settings.search.strategy),
+        "constraints": (),
+        "audit_share": 0.05,
+        "simulation": {},
+    }
     for name, default in came_later.items():
         if getattr(settings.search, name) == default:
             del search[name]
@@ -58,7 +63,7 @@ def run_identity(measurement: str, settings: RunSettings, seed: int) -> str:
             "measurement": measurement,
             "fields": msgspec.to_builtins(settings.fields),
             "objective": msgspec.to_builtins(settings.objective),
-            "search": search,
+            "search": search | ({"files": settings.simulation_files} if settings.simulation_files else {}),
             "repeats": settings.measuring.repeats,
             "seed": seed,
         }

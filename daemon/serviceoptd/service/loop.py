@@ -26,6 +26,7 @@ from serviceoptd.domain.state import RunState, State
 from serviceoptd.io.processes import stop
 from serviceoptd.rules.interface import Rule
 from serviceoptd.search.interface import Problem, Strategy
+from serviceoptd.service.advising import Advisors
 from serviceoptd.service.context import Context, Interrupted
 from serviceoptd.service.launching import LiveService, launch
 from serviceoptd.service.measuring import measure
@@ -50,6 +51,7 @@ class Loop:
         self._strategy_class = strategy_class
         self._rule_class = rule_class
         self._rejections = Rejections()
+        self._advisors = Advisors()
         self._live: LiveService | None = None
         self._exhausted: set[int] = set()
         self._stuck: set[int] = set()  # runs whose launch could not be closed: until somebody resumes or cancels them
@@ -157,7 +159,7 @@ class Loop:
                 strategy, rules = self._strategy_class(search.strategy), [self._rule_class(r) for r in search.rules]
                 # Models take a moment to fit, during which the daemon answers all the same.
                 events = await asyncio.to_thread(
-                    propose, self._state, run, particle, strategy, rules, context.engine(run)
+                    propose, self._state, run, particle, strategy, rules, context.engine(run), self._advisors
                 )
                 if events is None:
                     self._exhausted.add(run.number)
@@ -190,12 +192,22 @@ class Loop:
     async def _measure(self, run: RunState, live: LiveService, action: policy.Measure) -> None:
         """Measures, and lets the strategy learn meanwhile from what was measured before."""
         strategy = self._strategy_class(run.settings.search.strategy)
+        measuring = True
         learning = asyncio.ensure_future(
-            asyncio.to_thread(think_ahead, self._state, run, strategy, self._context.engine(run))
+            asyncio.to_thread(
+                think_ahead,
+                self._state,
+                run,
+                strategy,
+                self._context.engine(run),
+                self._advisors,
+                lambda: measuring,
+            )
         )
         try:
             await measure(self._context, run, live, action)
         except BaseException:
+            measuring = False
             await asyncio.gather(learning, return_exceptions=True)
             raise
         await learning

@@ -23,6 +23,7 @@ from serviceoptd.service.context import Context
 from serviceoptd.service.ending_early import early_end, stakes_of
 from serviceoptd.service.launching import LiveService
 from serviceoptd.service.observing import Observer, metrics_page
+from serviceoptd.service.profile_store import keep_windows
 from serviceoptd.service.watching_client import Failure, Kind, watch_client, watch_service
 
 DYING = 2.0  # seconds in which a service whose client failed may turn out to have ended
@@ -55,6 +56,7 @@ async def measure(context: Context, run: RunState, live: LiveService, action: Me
         objective=run.settings.objective,
         workplace=workplace,
         sample=None if particle.confirmation_due else run.settings.sample,
+        details=particle.confirmation_due,
         noise_key=(run.seed, action.particle, action.repeat),
     )
     plan = benchmark.plan(order)
@@ -83,7 +85,8 @@ async def measure(context: Context, run: RunState, live: LiveService, action: Me
     )
     await context.ledger.commit(started)
     before = context.clock.monotonic()
-    page = metrics_page(live.plan, run.settings.early_stopping) if live.child is not None else None
+    early, profile = run.settings.early_stopping, run.settings.store_profile
+    page = metrics_page(live.plan, early, profile=profile) if live.child is not None else None
     observer = Observer(page, run.settings, plan.main_run, order.warm_up_requests, output) if page is not None else None
     if plan.command is None:
         await context.unless_interrupted(asyncio.sleep(getattr(benchmark, "pace", 0.0)))
@@ -95,6 +98,8 @@ async def measure(context: Context, run: RunState, live: LiveService, action: Me
         outcome = await _run_client(context, run, live, benchmark, order, plan, launch_id, output, observer, stakes)
     seconds = context.clock.monotonic() - before
     artefacts = _keep(context, plan.artefacts or {}, output) if plan.command else {}
+    if not isinstance(outcome, Failure):
+        artefacts |= keep_windows(context, run, started, observer)
     if isinstance(outcome, Verdict) and observer is not None:
         drained = await context.unless_interrupted(observer.idle(run.settings.limits.stop))
         ended = early_end(
@@ -102,7 +107,8 @@ async def measure(context: Context, run: RunState, live: LiveService, action: Me
         )
         await context.ledger.commit(*ended)
     elif not isinstance(outcome, Verdict):
-        await context.ledger.commit(*_events(run, started, outcome, seconds, artefacts, observer, plan.remark))
+        told = observer if early.enabled else None
+        await context.ledger.commit(*_events(run, started, outcome, seconds, artefacts, told, plan.remark))
 
 
 async def _forget_cached_prefixes(live: LiveService, timeout: float) -> bool:

@@ -21,8 +21,8 @@ from serviceoptd.io.metrics_scrape import UnusableMetrics, scrape
 EAGER = 0.2  # seconds between two looks for the first request, and for the last one of a client that was ended
 
 
-def metrics_page(plan: ServicePlan, early: EarlyStopping) -> MetricsPage | None:
-    """Where the service tells how it goes; None: it does not, or nobody wants to know."""
+def metrics_page(plan: ServicePlan, early: EarlyStopping, *, profile: bool = False) -> MetricsPage | None:
+    """Where the service tells how it goes; None: it does not, or neither early stopping nor the `profile` store asks."""
     page = plan.metrics
     if early.url:
         parts = urlsplit(early.url)
@@ -30,7 +30,7 @@ def metrics_page(plan: ServicePlan, early: EarlyStopping) -> MetricsPage | None:
         path = (parts.path or "/metrics") + (f"?{parts.query}" if parts.query else "")
         there = HttpProbe(parts.hostname or host, (parts.port or 80) if parts.hostname else port, path)
         page = MetricsPage(there, page.series if page else {})
-    if page is None or not early.enabled:
+    if page is None or not (early.enabled or profile):
         return None
     series: Mapping[str, Sequence[str]] = {**page.series, **{key: (name,) for key, name in early.series.items()}}
     return MetricsPage(page.endpoint, series)
@@ -43,6 +43,7 @@ class Observer:
         """`main_run`: text of the line of the client's `output` after which the measured requests are sent; without
         one they are taken to begin when `warm_up` requests have finished."""
         self.looks: list[Counters] = []  # since the first measured request was seen
+        self.at_rest: Counters | None = None  # the first look at which no request was in flight
         self.remark = ""  # why nothing could be seen
         self._page, self._interval, self._http_limit = page, settings.early_stopping.interval, settings.limits.http
         self._log, self._main_run, self._warm_up = LogFollower(output), main_run, warm_up
@@ -102,6 +103,7 @@ class Observer:
 
     async def _begin(self) -> None:
         """The first look is one at which a measured request runs or has been answered."""
+        await self._scrape()  # while the client starts: the service is at rest
         while self._main_run and not any(self._main_run in line for line in self._log.lines()):
             await asyncio.sleep(min(EAGER, self._interval))
         before = await self._scrape()
@@ -115,4 +117,7 @@ class Observer:
             await asyncio.sleep(min(EAGER, self._interval))
 
     async def _scrape(self) -> Counters:
-        return await scrape(self._page.endpoint, self._page.series, self._http_limit)
+        found = await scrape(self._page.endpoint, self._page.series, self._http_limit)
+        if self.at_rest is None and not found.in_flight:
+            self.at_rest = found
+        return found

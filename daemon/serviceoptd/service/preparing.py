@@ -22,7 +22,7 @@ from serviceoptd.io.http_probe import probe
 from serviceoptd.io.ports import ensure_free
 from serviceoptd.service.checking import examine
 from serviceoptd.service.identity import measurement_identity, measurement_parts, run_identity
-from serviceoptd.service.surveying import search_space, surveyed, with_model_facts
+from serviceoptd.service.surveying import search_space, surveyed, with_model_facts, with_simulation_files
 
 SEPARATED_MINDIE = "mindie_kubernetes"
 
@@ -119,6 +119,7 @@ def prepare(
         settings, surveyed_remarks = surveyed(settings, engine, workplace)
         settings = with_model_facts(settings, engine, workplace)
         space = search_space(Space.of(settings.fields), engine)
+        settings = with_simulation_files(settings, space, workplace)
         first_plan = _first_plan(settings, space, engine, workplace, port_is_ours=port_is_ours)
         identity = engine.identity(workplace)
     with blaming("benchmark", settings.benchmark):

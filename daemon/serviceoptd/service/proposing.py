@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from serviceopt_journal.events import Event, ParticleMatched, ParticleProposed
 from serviceoptd.config.plugins import blaming
+from serviceoptd.domain.space import Position
 from serviceoptd.domain.state import Particle, RunState, State
 from serviceoptd.rules.interface import Rule
-from serviceoptd.search.interface import Preparing, Problem, Proposal, Strategy
+from serviceoptd.search.interface import Prediction, Preparing, Problem, Proposal, Strategy
+from serviceoptd.service.advising import ORIGIN, Advisors, advised, simulate_ahead
 from serviceoptd.service.rejecting import rejection
 from serviceoptd.service.surveying import search_space
 from serviceoptd.service.trials import problem, trials
+
+ADVISED = "warm-start"
+"""Origin that a strategy gives to a particle which it was advised to measure first."""
 
 
 def propose(
@@ -21,6 +27,7 @@ def propose(
     strategy_class: Callable[[Problem], Strategy],
     rules: Sequence[type[Rule]] = (),
     engine: object = None,
+    advisors: Advisors | None = None,
 ) -> list[Event] | None:
     """The events that record the next particle; None when the space holds nothing new.
 
@@ -28,11 +35,18 @@ def propose(
 
     Raises:
         BrokenPlugin: the strategy or a rule fails.
+        EnvironmentLacks: the files of the simulator that advises the run cannot be read any more, or have changed.
     """
+    simulator = advisors.of(run) if advisors is not None else None
+    advice = advised(run, search_space(run.space, engine), simulator) if simulator is not None else None
     with blaming("strategy", run.settings.search.strategy):
-        proposal = _told(state, run, strategy_class, engine).ask(number)
+        strategy = _told(state, run, strategy_class, engine, [advice.position] if advice is not None else ())
+        proposal = strategy.ask(number)
     if proposal is None:
         return None
+    if advice is not None and proposal.origin == ADVISED and proposal.position == advice.position:
+        told = Prediction(advice.expected, advice.probability_feasible, expected_gain=None)
+        proposal = replace(proposal, origin=ORIGIN, predicted=told)
     predicted = proposal.predicted
     events: list[Event] = [
         ParticleProposed(
@@ -57,25 +71,41 @@ def propose(
                 run=run.number, particle=number, same_as_run=source.number, same_as_particle=particle.number
             )
         )
-    elif rejected := rejection(run, proposal, rules):
+    elif rejected := rejection(run, proposal, rules, simulator):
         events.append(rejected)
     return events
 
 
-def think_ahead(state: State, run: RunState, strategy_class: Callable[[Problem], Strategy], engine: object) -> None:
-    """Lets the strategy do what it can before the next result is there.
+def think_ahead(
+    state: State,
+    run: RunState,
+    strategy_class: Callable[[Problem], Strategy],
+    engine: object,
+    advisors: Advisors,
+    wanted: Callable[[], bool],
+) -> None:
+    """Lets the strategy and the simulator do what they can before the next result is there, while it is `wanted`.
 
     Raises:
         BrokenPlugin: the strategy fails.
+        EnvironmentLacks: the files of the simulator that advises the run cannot be read any more, or have changed.
     """
+    if (simulator := advisors.of(run)) is not None:
+        simulate_ahead(run, search_space(run.space, engine), simulator, wanted)
     with blaming("strategy", run.settings.search.strategy):
         strategy = _told(state, run, strategy_class, engine)
         if isinstance(strategy, Preparing):
             strategy.prepare()
 
 
-def _told(state: State, run: RunState, strategy_class: Callable[[Problem], Strategy], engine: object) -> Strategy:
-    strategy = strategy_class(problem(state, run, search_space(run.space, engine)))
+def _told(
+    state: State,
+    run: RunState,
+    strategy_class: Callable[[Problem], Strategy],
+    engine: object,
+    simulated: Sequence[Position] = (),
+) -> Strategy:
+    strategy = strategy_class(problem(state, run, search_space(run.space, engine), simulated))
     for trial in trials(run):
         strategy.tell(trial)
     return strategy

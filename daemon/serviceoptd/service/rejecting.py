@@ -13,34 +13,41 @@ from serviceoptd.domain.state import Particle, RunState
 from serviceoptd.rules.interface import Facts, Rejection, Result, Rule
 from serviceoptd.search.interface import Proposal
 from serviceoptd.service.trials import trial
+from serviceoptd.simulation.simulator import Simulator
 
 CURRENT_SETTING = "current-setting"
 """Origin of the particle that every strategy proposes first."""
 
 MEASURED_IN_A_ROW = 50
-"""After so many rejections in a row rules that judge from measurements are not asked about the next particle.
+"""After so many rejections in a row rules of FROM_MEASUREMENTS are not asked about the next particle.
 
 They say then that little is left to find, which is no reason to measure nothing.
 """
+
+FROM_MEASUREMENTS = ("measured", "simulated")
+"""Kinds of rules that judge from the results of the run."""
 
 REJECTED_IN_A_ROW = 1000
 """After so many rejections without a particle to evaluate the run is held: the rules are likely to be wrong."""
 
 
-def rejection(run: RunState, proposal: Proposal, rules: Sequence[type[Rule]]) -> ParticleRejected | None:
+def rejection(
+    run: RunState, proposal: Proposal, rules: Sequence[type[Rule]], simulator: Simulator | None = None
+) -> ParticleRejected | None:
     """The verdict of the first rule that is against it, in the order of the configuration.
 
     The current setting is never rejected: everything is compared with it, and it shows how far a rule is wrong.
+    `simulator`: the one that advises this run.
 
     Raises:
         BrokenPlugin: a rule fails, or answers with something that is no rejection.
     """
     if proposal.origin == CURRENT_SETTING or not rules:
         return None
-    facts = Facts(space=run.space, settings=run.settings, results=_results(run))
+    facts = facts_of(run, simulator)
     convinced = _rejected_last(run) >= MEASURED_IN_A_ROW
     for rule in rules:
-        if convinced and getattr(rule, "kind", "") == "measured":
+        if convinced and getattr(rule, "kind", "") in FROM_MEASUREMENTS:
             continue
         with blaming("rule", rule.name):
             verdict = rule().judge(dict(proposal.configuration), facts)
@@ -54,6 +61,7 @@ def rejection(run: RunState, proposal: Proposal, rules: Sequence[type[Rule]]) ->
                 reason=verdict.reason,
                 predicted=verdict.predicted,
                 kind=getattr(rule, "kind", ""),
+                remark=verdict.remark,
                 audited=audited(run, proposal.particle),
             )
     return None
@@ -63,6 +71,11 @@ def _rejected_last(run: RunState) -> int:
     """How many particles were rejected since one was admitted to evaluation."""
     since = takewhile(lambda particle: not particle.admitted, reversed(run.particles.values()))
     return sum(bool(particle.rejected) for particle in since)
+
+
+def facts_of(run: RunState, simulator: Simulator | None) -> Facts:
+    """What rules may know of a run."""
+    return Facts(space=run.space, settings=run.settings, results=_results(run), simulator=simulator)
 
 
 def _results(run: RunState) -> tuple[Result, ...]:

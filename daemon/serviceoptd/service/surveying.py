@@ -37,6 +37,21 @@ def with_model_facts(settings: RunSettings, engine: Engine, workplace: Workplace
     return replace(settings, model_facts=replace(facts, arguments=arguments))
 
 
+def with_simulation_files(settings: RunSettings, space: Space, workplace: Workplace) -> RunSettings:
+    """The settings with the hashes of the files of the simulator that advises the search, where one does.
+
+    Raises:
+        EnvironmentLacks: one cannot be read, or is no latency model.
+        InvalidConfiguration: a limit of the scheduler is told nowhere.
+    """
+    if not settings.search.simulation:
+        return settings
+    from serviceoptd.latency_model.advisor import files_of
+
+    configuration = space.current() or space.decode([0.5] * len(space.dimensions))
+    return replace(settings, simulation_files=files_of(settings, workplace.working_directory, configuration))
+
+
 async def with_device_facts(settings: RunSettings, environment: Mapping[str, str]) -> RunSettings:
     """The settings with the limits of the accelerators; what the configuration says of them counts before the rest.
 

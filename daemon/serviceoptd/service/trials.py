@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from statistics import mean
 
 from serviceopt_journal.events import Configuration
@@ -16,8 +16,11 @@ SIMILAR_FIRST = 3
 """So many of the best configurations of a similar run are measured first."""
 
 
-def problem(state: State, run: RunState, space: Space) -> Problem:
-    """What the strategy of this run searches, and what is known before its first measurement."""
+def problem(state: State, run: RunState, space: Space, simulated: Iterable[tuple[float, ...]] = ()) -> Problem:
+    """What the strategy of this run searches, and what is known before its first measurement.
+
+    `simulated`: positions that a simulator advises to measure first, after those of similar runs.
+    """
     current = space.current()
     return Problem(
         space=space,
@@ -26,7 +29,7 @@ def problem(state: State, run: RunState, space: Space) -> Problem:
         current=space.encode(current) if current is not None else None,
         objective=run.settings.objective,
         history=tuple(_history(state, run, space)),
-        advised=tuple(_advised(state, run, space)),
+        advised=(*_advised(state, run, space), *simulated),
         costs=costs(run),
         running=_running(run),
     )

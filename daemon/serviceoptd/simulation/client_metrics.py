@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from serviceopt_journal.metrics import Latency, Metrics
+from serviceoptd.domain.order_statistics import tails
 from serviceoptd.domain.settings import Slo
 from serviceoptd.simulation.interface import Request
 from serviceoptd.simulation.timeline import NEVER, Timeline
@@ -50,6 +51,7 @@ def client_metrics(requests: Sequence[Request], timeline: Timeline, slos: Sequen
         goodput=good / duration,
         input_tokens=sum(requests[number].prompt_tokens for number in served),
         output_tokens=sum(lengths),
+        tails=tails({"ttft": first, "tpot": several, "e2el": whole}, slos),
     )
 
 

@@ -317,3 +317,12 @@ def test_any_requests_give_metrics_that_survive_the_journal(
     assert metrics.output_tokens == sum(tokens for _, _, tokens, _ in requests)
     assert metrics.e2el["mean"] == pytest.approx(fmean(latency for _, latency, _, _ in requests))
     assert metrics.ttft["min"] <= metrics.ttft["p50"] <= metrics.ttft["p99"] <= metrics.ttft["max"]
+
+
+def test_single_requests_tell_how_many_were_above_a_limit_of_a_percentile(tmp_path: Path) -> None:
+    requests = [a_request(number, time_to_first_token_ms=100.0 * (number + 1)) for number in range(10)]
+    limited = Objective(slos=(Slo(metric="ttft", statistic="p50", limit=0.75), Slo(metric="tpot", limit=1.0)))
+    tails = read(tmp_path, a_document(requests), objective=limited).tails
+    assert set(tails) == {"ttft p50"}
+    assert (tails["ttft p50"].requests, tails["ttft p50"].above, tails["ttft p50"].low) == (10, 3, 0.2)
+    assert tails["ttft p50"].high == pytest.approx(0.9)

@@ -65,6 +65,18 @@ def test_never_more_warm_up_than_there_are_prompts(tmp_path: Path) -> None:
     assert "--num-warmups" not in argv_of(a_client(), an_order(tmp_path, warm_up_requests=0))
 
 
+def test_single_requests_are_asked_for_where_a_percentile_is_to_be_proven(tmp_path: Path) -> None:
+    percentile, mean = (Objective(slos=(Slo(metric="ttft", statistic=s, limit=1.0),)) for s in ("p99", "mean"))
+    asked = {
+        (name, details): "--save-detailed" in argv_of(a_client(), an_order(tmp_path, objective=it, details=details))
+        for name, it in (("percentile", percentile), ("mean", mean))
+        for details in (False, True)
+    }
+    assert [key for key, is_asked in asked.items() if is_asked] == [("percentile", True)]
+    twice = argv_of(a_client("--save-detailed"), an_order(tmp_path, objective=percentile, details=True))
+    assert twice.count("--save-detailed") == 1
+
+
 def test_the_percentiles_of_the_objective_and_of_the_user_are_asked_for(tmp_path: Path) -> None:
     slos = (Slo(metric="ttft", statistic="p99.9", limit=1), Slo(metric="e2el", statistic="max", limit=9))
     argv = argv_of(

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from contract.vllm import ALL_FAILED, REAL, SOME_FAILED, a_client, an_order, read
 from serviceoptd.benchmarks.belief import TIME_STAMP_TOLERANCE
 from serviceoptd.benchmarks.interface import UnusableResult
-from serviceoptd.benchmarks.vllm_result import metrics_of
+from serviceoptd.benchmarks.vllm_benchmark import RESULT
+from serviceoptd.benchmarks.vllm_result import latencies_of, metrics_of
 from serviceoptd.contract.orders import (
     an_outcome,
 )
@@ -98,6 +99,61 @@ def test_a_statistic_that_the_objective_needs_must_be_there(tmp_path: Path) -> N
 def test_what_is_no_json_object_is_a_failure(tmp_path: Path, text: str) -> None:
     with pytest.raises(UnusableResult):
         read(tmp_path, text)
+
+
+P90 = Objective(
+    slos=(Slo(metric="ttft", statistic="p90", limit=0.305), Slo(metric="tpot", statistic="p50", limit=0.01))
+)
+
+
+def detailed(**changes: object) -> dict[str, Any]:
+    """Of 48 requests with 3 tokens, one of a single token, and one that failed; listed out of order."""
+    order = [*range(1, 50, 2), *range(0, 50, 2)]
+    tokens = [3] * 48 + [1, 0]
+    lists = {
+        "start_times": [float(number) for number in order],
+        "input_lens": [64] * 50,
+        "output_lens": [tokens[number] for number in order],
+        "ttfts": [0.0 if number == 49 else 0.1 + number / 100 for number in order],
+        "itls": [[0.01, 0.03] if tokens[number] == 3 else [] for number in order],
+        "generated_texts": ["word " * 3 for _ in order],
+        "errors": ["Internal Server Error" if number == 49 else "" for number in order],
+    }
+    return REAL | {"completed": 49, "failed": 1} | lists | changes
+
+
+def test_single_requests_are_read_in_the_order_of_sending(tmp_path: Path) -> None:
+    found = latencies_of(detailed())
+    assert found["ttft"] == pytest.approx([0.1 + number / 100 for number in range(49)])
+    assert found["tpot"] == pytest.approx([0.02] * 48)
+    assert found["e2el"] == pytest.approx([0.14 + number / 100 for number in range(48)] + [0.58])
+    older = detailed()
+    del older["start_times"]
+    assert sorted(latencies_of(older)["ttft"]) == pytest.approx(found["ttft"])
+
+
+def test_single_requests_are_reduced_to_what_the_limits_need(tmp_path: Path) -> None:
+    metrics = read(tmp_path, detailed(), objective=P90, details=True)
+    tail = metrics.tails["ttft p90"]
+    assert (tail.requests, tail.above, tail.limit) == (49, 28, 0.305)
+    assert metrics.tails["tpot p50"].above == 48
+    kept = json.loads((tmp_path / "private" / RESULT).read_text())
+    assert "itls" not in kept
+    assert "generated_texts" not in kept
+    assert kept["decoding_times"].count(pytest.approx(0.04)) == 48
+    assert len(kept["ttfts"]) == 50
+    assert read(tmp_path, REAL, objective=P90).tails == {}
+
+
+def test_details_that_the_user_asks_for_stay_as_they_are(tmp_path: Path) -> None:
+    assert read(tmp_path, detailed(), objective=P90).tails
+    assert json.loads((tmp_path / "private" / RESULT).read_text()) == detailed()
+
+
+@pytest.mark.parametrize("changes", [{"itls": [[0.01]]}, {"ttfts": ["soon"] * 50}, {"errors": None}])
+def test_single_requests_that_do_not_fit_together_are_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(UnusableResult, match="the single requests cannot be read"):
+        read(tmp_path, detailed(**changes), objective=P90, details=True)
 
 
 def test_a_file_from_before_the_measurement_is_another_ones(tmp_path: Path) -> None:

@@ -100,3 +100,35 @@ def test_what_is_wrong_in_the_tables_of_the_real_pair_is_wrong_in_simulation_too
 def test_mistakes_in_the_table_are_named(table: str, said: str) -> None:
     (message,) = refused("[simulated]\n" + table)
     assert said in message
+
+
+ADVISED = HIS.replace("ttft_slo = 1\n", "ttft_slo = 1\n[search]\nsimulation = true\n") + MODEL
+
+
+def test_a_search_that_measures_may_be_advised_and_then_has_the_rule() -> None:
+    settings = load(ADVISED, engine="vllm").settings
+    assert settings.engine == "vllm"
+    assert settings.search.simulation["model"] == "latency_model.json"
+    assert settings.search.simulation["num_prompts"] == 700
+    assert settings.search.simulation["scheduler"] == "vllm"
+    assert settings.search.rules == ("declared", "memory", "latency_bound", "simulated")
+    chosen = ADVISED.replace("simulation = true", 'simulation = true\nrules = ["memory"]')
+    assert load(chosen, engine="vllm").settings.search.rules == ("memory",)
+
+
+def test_without_being_asked_and_in_simulation_mode_nothing_advises() -> None:
+    assert load(HIS + MODEL, engine="vllm").settings.search.simulation == {}
+    assert load(ADVISED, engine="vllm", environment=BOTH).settings.search.simulation == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "engine", "message"),
+    [
+        (ADVISED.replace(MODEL, ""), "vllm", "search.simulation: needs a trained latency model"),
+        (ADVISED, "simulated", "search.simulation: the engine is the simulated one already"),
+        ("per_device = true\n" + ADVISED, "vllm", "search.simulation: the simulator does not know"),
+    ],
+)
+def test_a_search_that_cannot_be_advised_is_refused(text: str, engine: str, message: str) -> None:
+    (problem,) = refused(text, engine=engine)
+    assert message in problem

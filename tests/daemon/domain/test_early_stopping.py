@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as replaced
 
 from bench.early_stopping import Observed, Setting, questions
 from bench.simulated_measurements import SCENARIOS, measured
@@ -74,6 +75,45 @@ def test_what_is_certain_never_errs(values: list[float], limit: float, seen: int
             lower_rank = ordered[math.floor((len(values) - 1) * 0.9)]
             final = sum(values) / len(values) if slo.statistic == "mean" else lower_rank
             assert final > limit * (1 - 1e-9)
+
+
+def failed(time: float, finished: int, failed: int, *, preemptions: float | None = None) -> Counters:
+    return replace(look(time, [0.1] * finished, finished=finished), failed=failed, preemptions=preemptions)
+
+
+def test_a_success_rate_is_missed_for_certain_once_more_failed_than_may() -> None:
+    assert verdict([failed(0.0, 0, 0), failed(2.0, 5, 1)], stakes(MEAN)) is None
+    found = verdict([failed(0.0, 0, 0), failed(2.0, 6, 2)], stakes(MEAN))
+    assert found is not None
+    assert (found.kind, found.statistic, found.bound) == ("hopeless", "success_rate", 0.98)
+    assert "2 of them failed, the success rate will be below 0.98, and at least 0.99 is required" in found.reason
+    assert found.metrics.failed == 2
+
+
+def test_a_client_that_sends_failed_requests_again_is_believed() -> None:
+    again = Agreement(((replaced(some_metrics(), failed=1), replaced(some_metrics(), failed=4)),) * 3)
+    looks = [failed(0.0, 0, 0), failed(2.0, 9, 4)]
+    assert verdict(looks, stakes(MEAN)) is not None
+    assert verdict(looks, replace(stakes(MEAN), agreement=again)) is None
+
+
+def test_failures_that_go_on_are_told_before_more_have_failed_than_may() -> None:
+    lenient = replace(stakes(MEAN), objective=Objective(slos=(MEAN,), success_rate=0.8), requests=400)
+    looks = [failed(step, 4 * step, 2 * step) for step in range(51)]
+    ended = next(number for number in range(2, 52) if verdict(looks[:number], lenient))
+    assert looks[ended - 1].failed < 80
+
+
+def test_preemptions_are_told_with_what_was_observed_and_end_nothing() -> None:
+    calm = [failed(0.0, 0, 0, preemptions=0), failed(2.0, 9, 0, preemptions=5000)]
+    assert verdict(calm, stakes(MEAN)) is None
+    found = verdict([failed(0.0, 0, 0, preemptions=3), failed(2.0, 9, 4, preemptions=45)], stakes(MEAN))
+    assert found is not None
+    assert "(42 preemptions)" in found.reason
+    assert found.metrics.preemptions == 42
+    unknown = verdict([failed(0.0, 0, 0), failed(2.0, 9, 4)], stakes(MEAN))
+    assert unknown is not None
+    assert unknown.metrics.preemptions is None
 
 
 def test_while_nothing_is_feasible_what_may_miss_the_limits_by_less_goes_on() -> None:
@@ -196,6 +236,14 @@ def test_a_beaten_one_is_worth_at_most_its_bound_and_never_the_best() -> None:
     judgement = run.judgement(run.particles[1])
     assert judgement.objective == 700.0
     assert run.best() is None
+
+
+def test_one_that_was_to_miss_the_success_rate_is_never_feasible() -> None:
+    story = story_of(rejected("success_rate", 0.9))
+    assert story.run.judgement(story.run.particles[1]).violation == pytest.approx(0.09 / 0.99)
+    lower = {"objective": {"slos": [{"metric": "ttft", "limit": 5.0}], "success_rate": 0.5}}
+    run = story.tell(e.RunReconfigured(run=1, changes=lower))
+    assert not run.judgement(run.particles[1]).feasible
 
 
 def test_a_hopeless_one_stays_infeasible_when_its_limit_is_raised() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from run_stories import some_metrics
+from serviceopt_journal.metrics import Tail
 from serviceoptd.domain.proof import Finalist, Race
 from serviceoptd.domain.settings import Objective, Slo
 
@@ -83,6 +86,46 @@ def test_a_percentile_leans_on_more_assumed_noise_than_a_mean() -> None:
         a_race(a_finalist(1, (1000,), ttft=0.6), objective=tail),
     )
     assert mean_only.risk(mean_only.winner) < tail_only.risk(tail_only.winner)
+
+
+P99 = Objective(slos=(Slo(metric="ttft", statistic="p99", limit=2.0),))
+
+
+def with_requests(finalist: Finalist, above: int, requests: int = 1000, limit: float = 2.0) -> Finalist:
+    """Each confirmation tells that so many of so many requests were above the limit."""
+    told = Tail(requests=requests, limit=limit, above=above, low=0.9, high=1.1)
+    confirmations = tuple(replace(metrics, tails={"ttft p99": told}) for metrics in finalist.confirmations)
+    return dataclasses.replace(finalist, confirmations=confirmations)
+
+
+def test_too_many_single_requests_above_the_limit_of_a_percentile_are_not_declared_feasible() -> None:
+    plain = a_finalist(1, (1000, 1000, 1000), ttft=0.6)
+    for above, safe in ((3, True), (9, False)):
+        race = a_race(with_requests(plain, above), objective=P99)
+        assert race.safe(race.winner) is safe
+        (slo,) = race.proof(current=None).slos
+        assert (slo.requests, slo.above) == (3000, 3 * above)
+
+
+def test_measurements_that_differ_are_not_made_sure_by_many_requests() -> None:
+    near = a_finalist(1, (1000, 1000), ttft=0.995)
+    assert not a_race(with_requests(near, 0), objective=P99).safe(near)
+
+
+def test_requests_that_are_too_few_to_show_a_percentile_are_said_to_be() -> None:
+    few = with_requests(a_finalist(1, (1000, 1000, 1000), ttft=0.3), above=0, requests=50)
+    race = a_race(few, objective=P99)
+    assert not race.safe(few)
+    assert race.proof(current=None).binding == (
+        "p99 TTFT <= 2 s, which 150 requests are too few to show: at least 299 are needed"
+    )
+
+
+def test_requests_that_were_counted_against_another_limit_tell_nothing() -> None:
+    other = with_requests(a_finalist(1, (1000, 1000, 1000), ttft=0.3), above=1000, limit=0.1)
+    race = a_race(other, objective=P99)
+    assert race.safe(other)
+    assert race.proof(current=None).slos[0].requests is None
 
 
 def test_a_measured_0_has_a_place_on_the_logarithmic_scale() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.proof_coverage import LEVELS, simulated_run
+from bench.proof_coverage import LEVELS, PERCENTILES, simulated_run
 from run_stories import Story, some_metrics, some_settings
 from serviceopt_journal import events as e
 from serviceopt_journal.metrics import Metrics
@@ -190,4 +190,13 @@ def test_the_interval_covers_the_truth_and_what_is_declared_feasible_is(level: s
     assert fmean(covered) >= 0.88
     assert fmean(outcome.declared and outcome.violates for outcome in outcomes) <= 0.05
     assert fmean(outcome.told_wrongly for outcome in outcomes) <= 0.05
+    assert fmean(outcome.declared for outcome in outcomes) >= 0.6
+
+
+@pytest.mark.parametrize("name", ["1,000, correlation 0.9", "300 independent requests"])
+def test_a_percentile_that_is_declared_to_be_kept_is(name: str) -> None:
+    outcomes = [
+        simulated_run(seed, LEVELS["median of real engines"], Proving(), PERCENTILES[name]) for seed in range(40)
+    ]
+    assert fmean(outcome.declared and outcome.violates for outcome in outcomes) <= 0.05
     assert fmean(outcome.declared for outcome in outcomes) >= 0.6

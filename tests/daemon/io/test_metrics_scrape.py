@@ -44,6 +44,28 @@ def test_a_page_of_vllm_is_read_and_several_engines_count_together() -> None:
     assert "tpot" not in found.latencies
 
 
+STEPS = """\
+vllm:iteration_tokens_total_bucket{engine="0",le="8.0"} 40.0
+vllm:iteration_tokens_total_bucket{engine="0",le="+Inf"} 48.0
+vllm:iteration_tokens_total_count{engine="0"} 48.0
+vllm:iteration_tokens_total_sum{engine="0"} 4806.0
+vllm:prompt_tokens_total{engine="0"} 3206.0
+vllm:prompt_tokens_cached_total{engine="0"} 256.0
+vllm:request_prompt_tokens_sum{engine="0"} 3000.0
+vllm:request_generation_tokens_sum{engine="0"} 1500.0
+"""
+
+
+def test_the_steps_of_one_engine_are_read_and_of_several_not() -> None:
+    engine = counters(samples(PAGE + STEPS), SERIES, 7.0).engine
+    assert engine is not None
+    assert (engine.steps.count, engine.steps.above(8.0)) == (48.0, 8.0)
+    assert (engine.prompt_tokens, engine.cached_tokens, engine.ended_tokens) == (3206.0, 256.0, 4500.0)
+    another = 'vllm:iteration_tokens_total_count{engine="1"} 3.0\n'
+    assert counters(samples(PAGE + STEPS + another), SERIES, 7.0).engine is None
+    assert counters(samples(PAGE), SERIES, 7.0).engine is None
+
+
 def test_a_page_without_what_is_needed_says_what_is_missing() -> None:
     page = "\n".join(line for line in PAGE.splitlines() if "running" not in line)
     with pytest.raises(UnusableMetrics, match="vllm:num_requests_running not found"):

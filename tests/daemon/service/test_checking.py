@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ais_bench_files import a_config_directory
 from serviceopt_journal.errors import InvalidConfiguration
@@ -91,7 +92,8 @@ def test_placeholders_are_named_first_and_alone(tmp_path: Path) -> None:
 def test_more_concurrency_than_prompts_is_remarked_and_not_refused(tmp_path: Path) -> None:
     found = checked(written(tmp_path, prompts=20))
     assert found.unusable == ()
-    assert [remark.key for remark in found.remarks] == ["vllm_benchmark.command.num_prompts"]
+    assert {remark.key for remark in found.remarks} == {"vllm_benchmark.command.num_prompts"}
+    assert "20 prompts never reach a concurrency of" in str(found.remarks[0])
 
 
 def settings(*fields: Field, **more: Any) -> RunSettings:
@@ -141,6 +143,20 @@ def test_a_statistic_that_the_described_client_does_not_report_is_refused() -> N
     assert "ttft.mean" in found.allowed
     mean = Objective(slos=(Slo(metric="ttft", limit=1.0),))
     assert keys(settings(LOAD, benchmark="command", benchmark_options=options, objective=mean), of=disagreements) == []
+
+
+@pytest.mark.parametrize(
+    ("statistic", "prompts", "remarked"),
+    [("p99", 100, True), ("p99", 1000, False), ("p90", 100, False), ("mean", 9, False)],
+)
+def test_a_percentile_that_so_few_requests_cannot_prove_is_remarked(
+    statistic: str, prompts: int, *, remarked: bool
+) -> None:
+    objective = Objective(slos=(Slo(metric="ttft", statistic=statistic, limit=1.0),))
+    options = {"command": {"num_prompts": prompts}}
+    run = settings(field("CONCURRENCY", 1, 9, load=True), benchmark_options=options, objective=objective)
+    run = replace(run, budget=Budget(evaluations=5))
+    assert keys(run, of=remarks) == (["vllm_benchmark.command.num_prompts"] if remarked else [])
 
 
 @pytest.mark.parametrize(("engine", "benchmark"), [("vllm", "simulated"), ("simulated", "vllm_benchmark")])

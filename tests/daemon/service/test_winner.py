@@ -14,6 +14,7 @@ from serviceopt_journal import events as e
 from serviceoptd.domain import documents, table
 from serviceoptd.domain.settings import Objective, Slo, SoftFormula
 from serviceoptd.domain.state import RunState
+from stubs.scenario import stub_run
 
 RUN = """
 engine = "simulated"
@@ -134,3 +135,17 @@ def test_no_configuration_is_measured_twice(tmp_path: Path) -> None:
     run = tuned(tmp_path, RUN + "ttft_slo = 2.0\n")
     keys = [run.space.key(p.configuration) for p in run.particles.values() if p.measurements]
     assert len(keys) == len(set(keys))
+
+
+def test_only_confirmations_tell_of_single_requests_and_only_where_a_percentile_is_limited(tmp_path: Path) -> None:
+    for slo, wanted in (("p90:0.05", {"tpot p90"}), ("0.05", set[str]())):
+        directory = tmp_path / slo.partition(":")[0]
+        text = stub_run(directory, iters=1, confirmations=3).read_text()
+        run = tuned(directory, text.replace("tpot_slo = 0.05", f'tpot_slo = "{slo}"'))
+        confirmed = [metrics for particle in run.particles.values() for metrics in particle.confirmations]
+        searched = [metrics for particle in run.particles.values() for metrics in particle.measurements]
+        assert confirmed
+        assert all(set(metrics.tails) == wanted for metrics in confirmed)
+        assert not any(metrics.tails for metrics in searched)
+        assert run.proof is not None
+        assert (run.proof.slos[-1].requests is None) is (not wanted)
