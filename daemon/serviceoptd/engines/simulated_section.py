@@ -87,7 +87,10 @@ class SimulatedSection(Options):
     def _one_model(self) -> SimulatedSection:
         usual = type(self).model_fields
         of_a_trained_one = ("scheduler", "limits", "overheads", "range_ratio", "lengths", "burstiness")
-        given = [name for name in of_a_trained_one if getattr(self, name) != usual[name].default]
+        # journals hold overheads of 0 from when they were the default
+        given = [
+            name for name in of_a_trained_one if getattr(self, name) not in (usual[name].default, OverheadOptions())
+        ]
         if self.model is None and given:
             raise ValueError(f"{', '.join(given)}: has an effect only with `model`, a trained latency model")
         return self

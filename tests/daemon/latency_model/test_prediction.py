@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceoptd.engines.simulated_section import SimulatedSection
+from serviceoptd.latency_model.model_file import save
 from serviceoptd.latency_model.prediction import Prediction, Predictor, fingerprint, lengths_in
-from trained_models import LIMITS, a_model_file
+from serviceoptd.simulation.overheads import Overheads
+from trained_models import LIMITS, a_model_file, a_trained_model
 
 CONFIGURATION = {"MAX_NUM_SEQS": 32, "MAX_NUM_BATCHED_TOKENS": 512}
 
@@ -53,6 +56,21 @@ def test_more_places_are_faster_under_load(place: Path) -> None:
 def test_overheads_are_part_of_the_first_token(place: Path) -> None:
     later = predicted(place, overheads={"delay": 0.5}).metrics
     assert later.ttft["min"] > 0.5 > predicted(place).metrics.ttft["min"]
+
+
+def test_overheads_are_those_that_were_fitted_with_the_model_unless_others_are_given(place: Path) -> None:
+    without = predicted(place).metrics.ttft["min"]
+    fitted = Overheads(delay=0.5, return_delay=0.2)
+    save(msgspec.structs.replace(a_trained_model(), overheads=fitted), place)
+    assert predicted(place).metrics.ttft["min"] == pytest.approx(without + 0.7, abs=0.05)
+    assert predicted(place, overheads={"delay": 0.1}).metrics.ttft["min"] == pytest.approx(without + 0.1, abs=0.05)
+    assert predicted(place, overheads={}).metrics.ttft["min"] == pytest.approx(without)
+
+
+def test_a_demonstration_of_an_earlier_release_has_overheads_of_0_and_no_model() -> None:
+    assert SimulatedSection.model_validate({"overheads": {"delay": 0.0, "work_per_token": 0.0}}).model is None
+    with pytest.raises(ValueError, match="overheads: has an effect only with"):
+        SimulatedSection.model_validate({"overheads": {"delay": 0.1}})
 
 
 def test_lengths_come_from_a_file_in_place_of_the_means(place: Path) -> None:
