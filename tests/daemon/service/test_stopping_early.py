@@ -132,7 +132,7 @@ def test_its_row_shows_what_was_observed_and_that_it_is_partial(stopped: tuple[R
 
 def test_a_result_that_is_known_precisely_enough_counts_as_one(tmp_path: Path) -> None:
     run, records = a_run(
-        tmp_path, early="precision = 0.2\nerror_rate = 0.2\n", budget=6, prompts=288,
+        tmp_path, early="precision = 0.2\nerror_rate = 0.2\n", budget=4, prompts=288,
         service="--stub-metrics real --max-num-seqs 4",
     )  # fmt: skip
     known = [event for event in of_type(records, e.MeasurementFinished) if event.stopped_early]
