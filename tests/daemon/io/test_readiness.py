@@ -103,8 +103,9 @@ def test_a_pattern_in_the_log_ends_the_wait_at_once(
     stage: Stage, said: str, kind: str, reason: str, ends: bool
 ) -> None:
     after = "sys.exit(5)" if ends else "time.sleep(60)"
-    # Without a line end, when it is the last that a dying process says.
-    code = f"import sys, time; sys.stdout.write('{said}' + {'' if ends else chr(10)!r}); sys.stdout.flush(); {after}"
+    # Without a line end, when it is the last that a dying process says; of two lines the first would be seen alone.
+    end = "" if ends and "\\n" not in said else "\n"
+    code = f"import sys, time; sys.stdout.write('{said}' + {end!r}); sys.stdout.flush(); {after}"
     found = wait_for(stage, HttpProbe("127.0.0.1", a_free_port(), "/health"), code)
     assert (found.ready, found.kind, found.reason) == (False, kind, reason)
 
