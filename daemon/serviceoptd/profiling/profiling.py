@@ -222,7 +222,9 @@ class _Work:
 
 
 def _empty(directory: Path) -> Path:
-    shutil.rmtree(directory, ignore_errors=True)
+    """A directory for one start of a program, without what an interrupted one has left in it."""
+    if directory.exists():
+        shutil.rmtree(directory)
     directory.mkdir(parents=True)
     return directory
 
