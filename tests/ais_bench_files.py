@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 MODEL = """\
@@ -88,6 +92,27 @@ def a_result(
         path.write_text(text)
         os.utime(path, (1010.0, 1010.0))
     return place
+
+
+def requests_beside(place: Path, requests: Sequence[tuple[float, float, float, int]], name: str = "synthetic") -> Path:
+    """The details of single requests and their database; each one: sent, first piece, last piece (s), output tokens."""
+    import numpy as np
+
+    (place / "db_data").mkdir()
+    with closing(sqlite3.connect(place / "db_data/0b348d6e.db")) as database:
+        database.execute("CREATE TABLE numpy_store (id INTEGER PRIMARY KEY AUTOINCREMENT, arr_blob BLOB NOT NULL)")
+        for *times, _ in requests:
+            np.save(content := io.BytesIO(), np.array(times))
+            database.execute("INSERT INTO numpy_store (arr_blob) VALUES (?)", (content.getvalue(),))
+        database.commit()
+    details = place / f"{name}_details.jsonl"
+    lines = [
+        {"id": number, "success": True, "time_points": {"__db_ref__": number}, "output_tokens": request[-1],
+         "turn_id": 0, "db_name": "0b348d6e.db"}
+        for number, request in enumerate(requests, start=1)
+    ]  # fmt: skip
+    details.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return details
 
 
 def a_config_directory(

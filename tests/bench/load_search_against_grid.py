@@ -15,13 +15,13 @@ import gzip
 import json
 import math
 import os
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import ClassVar
+
+import listed_points
 
 from real.tuning import QUIET, measured_machine
 from serviceopt_journal import events as e
@@ -31,7 +31,6 @@ from serviceopt_journal.metrics import Metrics
 from serviceopt_journal.places import Places
 from serviceoptd import bootstrap
 from serviceoptd.domain.confidence import t_quantile
-from serviceoptd.search.interface import Problem, Proposal, Trial
 from stubs.scenario import assert_sound, free_port, of_type, records
 
 NAMES = ("ours", "grid")
@@ -94,29 +93,6 @@ others = "--random-input-len 64 --random-output-len 32 --ignore-eos{client}"
 SIMULATED = "\n[simulated]\nnum_prompts = {prompts}\n"
 
 
-class Grid:
-    """Proposes the points of the grid in their order, whatever was measured."""
-
-    name: ClassVar[str] = "grid"
-
-    def __init__(self, problem: Problem) -> None:
-        self._space = problem.space
-
-    def tell(self, trial: Trial) -> None:
-        """Nothing is learnt."""
-
-    def ask(self, particle: int) -> Proposal | None:
-        """The point of that number; None after the last."""
-        if particle > len(GRID):
-            return None
-        configuration = self._space.repair(GRID[particle - 1])
-        position = self._space.encode(configuration)
-        return Proposal(
-            particle=particle, slot=0, iteration=particle - 1, position=position, velocity=(0.0,) * len(position),
-            configuration=configuration, origin="grid",
-        )  # fmt: skip
-
-
 @dataclass(frozen=True)
 class Bench:
     """Where it takes place, and what every run of it has in common."""
@@ -133,7 +109,7 @@ class Bench:
         ours = name == "ours"
         fields = [field(key, f"min = {low}\nmax = {high}\nvalue = {high}") for key, (low, high) in BOUNDS.items()]
         self._run(
-            name, name, fields, strategy="swarm" if ours else "grid", budget=budget, proof=proof if ours else 0,
+            name, name, fields, strategy="swarm" if ours else "listed", budget=budget, proof=proof if ours else 0,
             early="true" if ours else "false", rules="" if ours else "rules = []",
         )  # fmt: skip
         recorded = records(self.directory / name)
@@ -171,15 +147,6 @@ class Bench:
 def field(name: str, values: str) -> str:
     """The inner of one table of a target field."""
     return f'name = "{name}"\nconfig_position = "env"\ndtype = "int"\n{values}\n\n'
-
-
-def install_grid(directory: Path) -> None:
-    """Makes `grid` a strategy of this process, as an installed plugin is one."""
-    package = directory / "plugin/serviceopt_grid-1.dist-info"
-    package.mkdir(parents=True)
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: serviceopt-grid\nVersion: 1\n")
-    (package / "entry_points.txt").write_text(f"[serviceopt.strategies]\ngrid = {Path(__file__).stem}:Grid\n")
-    sys.path.append(str(package.parent))
 
 
 def limits(engine: str, directory: Path) -> tuple[float, float]:
@@ -283,7 +250,8 @@ def main() -> None:
     caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     engines = os.environ.get("SERVICEOPT_REAL_ENGINES") or caches / "serviceopt/real-engines"
     (directory / "engines").symlink_to(engines)
-    install_grid(directory)
+    listed_points.install(directory)
+    listed_points.Listed.points = GRID
     ttft, tpot = limits(asked.engine, directory)
     bench = Bench(directory, asked.engine, asked.prompts, asked.seed, ttft, tpot)
     tuned = {name: bench.tuned(name, asked.evaluations, asked.proof) for name in NAMES}

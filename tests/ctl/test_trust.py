@@ -78,13 +78,24 @@ def test_people_get_a_table_and_the_points_that_go_beyond_the_training_data(
     result = invoke("trust", "--model", "latency_model.json")
     assert result.exit_code == 0, result.output
     assert "SIMULATED" not in result.stdout
-    (line,) = [line for line in result.stdout.splitlines() if line.startswith("TTFT p99")]
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("TTFT p99 ")]
     assert line.split()[2:5] == ["4", "0.0%", "0.0%"]
     few_tokens = simulated_toml(input_tokens=4)
     (place / "few.toml").write_text(few_tokens)
     result = invoke("trust", "-c", "few.toml")
     assert "outside of the model's training data: 4 of 4" in result.stdout
     assert "particle 1 (MAX_NUM_SEQS=4 " in result.stdout
+
+
+def test_people_see_where_predictions_lie_beside_the_measurements(invoke: Invoke, state: Path, place: Path) -> None:
+    a_journal(state, measured(place, factor=1.0))
+    lines = invoke("trust", "--model", "latency_model.json").stdout.splitlines()
+    (top,) = [index for index, line in enumerate(lines) if line.startswith("output tokens/s: predicted up to")]
+    panel = [line[1:35].ljust(34) for line in lines[top + 1 : top + 15]]
+    points = [(row, column) for row, text in enumerate(panel) for column, sign in enumerate(text) if sign not in " ."]
+    assert sum(1 if panel[row][column] == "o" else int(panel[row][column]) for row, column in points) == 4
+    assert all(abs(row - (13 - column * 13 / 33)) <= 1 for row, column in points), "equal values lie on the diagonal"
+    assert "measured" in lines[top + 16]
 
 
 def test_the_plot_is_a_picture_with_a_panel_for_each_metric(invoke: Invoke, state: Path, place: Path) -> None:

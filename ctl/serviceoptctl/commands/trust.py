@@ -10,6 +10,7 @@ from serviceopt_journal.errors import NotFound
 from serviceoptctl.exporting import opened
 from serviceoptctl.from_journal import FromJournal
 from serviceoptctl.options import json_option, run_argument
+from serviceoptctl.render import scatter
 from serviceoptctl.render import trust as render
 from serviceoptctl.render.text import echo_json
 from serviceoptctl.source import journal_directory
@@ -23,14 +24,14 @@ from serviceoptctl.source import journal_directory
     help="A configuration whose [simulated] tells scheduler, limits, lengths and overheads.",
 )  # fmt: skip
 @click.option("--include-simulated", is_flag=True, help="Compare with a simulated service too; it is labelled.")
-@click.option("--plot", metavar="FILE", help="Write predicted against measured as SVG.")
+@click.option("--plot", metavar="FILE", help="Write the plot as SVG, with every metric.")
 @json_option
 def trust(
     run: str, model: str | None, configuration: str | None, include_simulated: bool, plot: str | None, as_json: bool
 ) -> None:
     """Compare a latency model's predictions with what a run measured.
 
-    Every measured configuration is run on the virtual time line. Errors by metric, rank correlation, and the
+    Every measured configuration is run on the virtual time line. Errors by metric, rank correlation, a plot, and the
     predictions that go beyond the model's training data. Without -c lengths, KV blocks and fixed options are what the
     journal tells of the run.
     """
@@ -54,7 +55,7 @@ def trust(
     document = render.document(found.number, simulated=simulated, points=points, errors=comparing.errors(points))
     if plot:
         with opened(plot) as stream:
-            stream.write(render.plot(document))
+            stream.write(scatter.plot(document))
     if as_json:
         echo_json(document)
     else:

@@ -15,10 +15,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from serviceopt_journal.metrics import Latency, Metrics
+from serviceoptd.benchmarks.ais_bench_requests import latencies_in
 from serviceoptd.benchmarks.belief import believe, ended_well, telling_line, written_in_time
 from serviceoptd.benchmarks.extraction import IN_TEXT, Kind, json_in, quantity
 from serviceoptd.benchmarks.interface import ClientOutcome, UnusableResult
+from serviceoptd.domain.order_statistics import tails
 
 TABLE, SUMMARY = "result.csv", "result.json"
 """Names of the copies that are kept with the journal: AISBench names its own directory by the clock."""
@@ -47,7 +51,10 @@ def read_result(outcome: ClientOutcome, work_directory: Path, concurrency: int) 
         metrics = metrics_of(table.read_text(errors="replace"), summary.read_text(errors="replace"))
         told = _told(json_in(summary.read_text(errors="replace")))
         _same_measurement(metrics, told, outcome.plan.num_prompts, concurrency, table)
-        return believe(metrics, outcome.order.objective)
+        metrics = believe(metrics, outcome.order.objective)
+        if not outcome.order.details:
+            return metrics
+        return replace(metrics, tails=tails(latencies_in(table, metrics.completed), outcome.order.objective.slos))
     except UnusableResult as error:
         raise UnusableResult(
             _without_colours(error.message) + _task_log(work_directory), hint=error.hint, metrics=error.metrics

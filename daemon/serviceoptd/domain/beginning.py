@@ -74,6 +74,7 @@ def launching(event: e.ServiceLaunching, run: RunState, time: float) -> Evaluati
         managed=event.managed,
         simulated=event.simulated,
         launching_at=time,
+        launch_seconds=known.launch_seconds if known else None,
         particles=known.particles if known else (),
         measurements=known.measurements if known else 0,
         client_attempts=known.client_attempts if known else 0,

@@ -146,8 +146,12 @@ def _(event: e.ServiceLaunched, run: RunState, time: float) -> RunState:
 @evolve.register
 def _(event: e.ServiceReady, run: RunState, time: float) -> RunState:
     evaluation = run.evaluations[event.evaluation]
-    run = _spend(run, evaluation.particle, time - evaluation.launching_at)
-    return _evaluation(run, event.evaluation, phase="ready", kv_blocks=event.kv_blocks)
+    seconds = max(0.0, time - evaluation.launching_at)
+    run = _spend(run, evaluation.particle, seconds)
+    return _evaluation(
+        run, event.evaluation, phase="ready", kv_blocks=event.kv_blocks,
+        launch_seconds=(evaluation.launch_seconds or 0.0) + seconds,
+    )  # fmt: skip
 
 
 @evolve.register

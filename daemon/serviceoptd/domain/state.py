@@ -129,6 +129,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None = None
     process_started: float | None = None
     launching_at: float = 0.0  # seconds since the epoch, of the present attempt
+    launch_seconds: float | None = None  # until it was ready, all attempts together; None: it never was
     particles: tuple[int, ...] = ()  # those measured on it so far
     measurements: int = 0  # the highest measurement number so far
     measured_since_launch: int = 0  # on the present attempt: decides about warm-up and cache reset

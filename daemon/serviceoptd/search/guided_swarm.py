@@ -10,6 +10,7 @@ measure, and nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import ClassVar
 
 import msgspec
@@ -18,7 +19,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from serviceoptd.domain.draws import uniform
-from serviceoptd.domain.space import Key, Position
+from serviceoptd.domain.settings import Field, Objective
+from serviceoptd.domain.space import Key, Position, Space
 from serviceoptd.search.acquisition import incumbent, log_expected_improvement
 from serviceoptd.search.encoding import Encoding
 from serviceoptd.search.forecast import Point
@@ -48,8 +50,6 @@ AS_USUAL = 0.5
 NEIGHBOURHOOD = 0.1
 LOOKED_AT = 2000
 REMEMBERED = 4
-_LEARNT: dict[bytes, Learnt] = {}
-"""What was learnt from some points, by these points: only time is saved by it."""
 
 
 class GuidedSwarm:
@@ -129,7 +129,7 @@ class GuidedSwarm:
         )
 
     def _spread(self, points: list[Point], seen: set[Key], random: Generator) -> Position | None:
-        """Far from everything so far, and likely to start."""
+        """Far from everything so far, likely to start, and not long to measure."""
         candidates = random.random((SPREAD_OVER, len(self._problem.space.dimensions)))
         for dimension, coordinate in self._usual().items():
             candidates[random.random(SPREAD_OVER) < AS_USUAL, dimension] = coordinate
@@ -141,6 +141,9 @@ class GuidedSwarm:
             known = self._encoding.features(self._encoding.canonical(positions))
             nearest = np.sqrt(((features[:, None, :] - known[None, :, :]) ** 2).sum(2)).min(1)
             score = score + np.log(nearest + 1e-9)
+        if self._problem.costs.tokens and _measured(points):
+            surrogate = Surrogate(self._encoding, self._problem.objective, points)
+            score = score - COST_WEIGHT * np.log(self._seconds(candidates, self._running(), surrogate))
         return self._first_unseen(candidates, score, seen)
 
     def _usual(self) -> dict[int, float]:
@@ -161,7 +164,7 @@ class GuidedSwarm:
         def score(positions: Array) -> tuple[Array, Array]:
             there = self._encoding.canonical(positions)
             gain = log_expected_improvement(surrogate.predict(there), best)
-            return there, gain - COST_WEIGHT * np.log(self._seconds(there, running))
+            return there, gain - COST_WEIGHT * np.log(self._seconds(there, running, surrogate))
 
         leaders = surrogate.positions[np.argsort(-known.objective - 2 * known.log_kept)[:LEADERS]]
         start, held = self._start(leaders, running, score, random)
@@ -173,12 +176,7 @@ class GuidedSwarm:
         return self._proposal(move, position, "swarm", surrogate.expectation(there[0], best))
 
     def _learnt(self, points: list[Point]) -> Learnt:
-        told = msgspec.msgpack.encode((self._problem.space.fields, self._problem.objective, points))
-        if told not in _LEARNT:
-            if len(_LEARNT) >= REMEMBERED:
-                _LEARNT.pop(next(iter(_LEARNT)))
-            _LEARNT[told] = Surrogate(self._encoding, self._problem.objective, points).learnt
-        return _LEARNT[told]
+        return _learnt(msgspec.msgpack.encode((self._problem.space.fields, self._problem.objective, points)))
 
     def _start(
         self, leaders: Array, running: Array | None, score: Callable[[Array], tuple[Array, Array]], random: Generator
@@ -218,14 +216,13 @@ class GuidedSwarm:
         there: Array = self._encoding.canonical(np.array(space.encode(space.repair(running))))[0]
         return there
 
-    def _seconds(self, positions: Array, running: Array | None) -> Array:
+    def _seconds(self, positions: Array, running: Array | None, surrogate: Surrogate) -> Array:
         """What an evaluation there takes."""
         costs = self._problem.costs
-        if running is None:
-            return np.full(len(positions), costs.launch + costs.measurement)
+        seconds = costs.measurement + costs.tokens * np.exp(-surrogate.log_speed(positions))
         service = ~self._encoding.load
-        same = np.isclose(positions[:, service], running[service]).all(axis=1)
-        return np.where(same, costs.measurement, costs.launch + costs.measurement)
+        elsewhere = running is None or ~np.isclose(positions[:, service], running[service]).all(axis=1)
+        return np.asarray(seconds + costs.launch * elsewhere)
 
     def _first_unseen(self, candidates: Array, score: Array, seen: set[Key]) -> Position | None:
         for index in np.argsort(-score, kind="stable")[:LOOKED_AT]:
@@ -233,6 +230,13 @@ class GuidedSwarm:
             if self._problem.space.key(self._problem.space.decode(position)) not in seen:
                 return position
         return None
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _learnt(told: bytes) -> Learnt:
+    """From these fields, objective and points: kept, since it is asked for while something is measured, and after."""
+    fields, objective, points = msgspec.msgpack.decode(told, type=tuple[tuple[Field, ...], Objective, list[Point]])
+    return Surrogate(Encoding(Space.of(fields)), objective, points).learnt
 
 
 def _measured(points: list[Point]) -> list[Point]:

@@ -18,10 +18,14 @@ from serviceoptd.domain.space import Space
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds that the parts of an evaluation take, as far as the run knows: what a change of load alone saves."""
+    """What the parts of an evaluation take, as far as the run knows: what a change of load alone saves, and a quick load.
 
-    launch: float = 180.0
-    measurement: float = 300.0
+    A measurement takes `measurement` seconds, and the time in which the service generates `tokens`.
+    """
+
+    launch: float = 180.0  # seconds
+    measurement: float = 300.0  # seconds
+    tokens: float = 0.0
 
 
 @dataclass(frozen=True)

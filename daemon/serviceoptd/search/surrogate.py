@@ -34,6 +34,7 @@ real vLLM (2.5 % throughput, 6 % TTFT, 2.6 % TPOT); that of the end-to-end laten
 UNEXPLAINED = {"objective": 0.25, "ttft": 0.6, "tpot": 0.2, "e2el": 0.3}
 """How far the logarithm is from the queueing model, known beforehand."""
 WITHOUT_QUEUEING = 1.0
+LEAST_SPEED = 1e-3  # tokens/s
 FAR_ABOVE = 1.0
 """Logarithms of latencies this far above their limit are compressed: how far does not matter there."""
 
@@ -71,6 +72,8 @@ class Surrogate:
         prior = self._prior(self.positions)
         self._offset = float(np.median(values - prior[0]))
         self._objective = self._fitted(seen, values - prior[0] - self._offset, "objective")
+        speeds, there = np.log([max(m.generate_speed, LEAST_SPEED) for m in metrics]), self._steady(self.positions)
+        self._speed = float(np.median(speeds if there is None else speeds - there.throughput))
         self._latencies: list[tuple[GaussianProcess, float]] = []
         for row, slo in enumerate(self._slos, start=1):
             apart = _compressed(np.log([_positive(m, slo) for m in metrics]), np.log(slo.limit))
@@ -108,6 +111,11 @@ class Surrogate:
             latencies=np.stack(means) if means else np.empty((0, len(positions))),
             log_kept=kept,
         )
+
+    def log_speed(self, positions: Array) -> Array:
+        """Logarithm of the output tokens/s to expect at canonical positions (m, d), by the queueing model alone."""
+        steady = self._steady(positions)
+        return np.full(len(positions), self._speed) if steady is None else steady.throughput + self._speed
 
     def expectation(self, position: Array, best: float | None) -> Expectation:
         """What to say of one canonical position (d): for people and the journal. `best`: the incumbent's logarithm."""

@@ -59,7 +59,7 @@ async def measure(context: Context, run: RunState, live: LiveService, action: Me
         details=particle.confirmation_due,
         noise_key=(run.seed, action.particle, action.repeat),
     )
-    plan = benchmark.plan(order)
+    plan = await asyncio.to_thread(benchmark.plan, order)  # that of a simulated one is its whole benchmark
     reset = again and await _forget_cached_prefixes(live, run.settings.limits.http)
     launch_id = os.urandom(16).hex()
     cgroup = cgroups.path_of(context.cgroups, launch_id) if context.cgroups and plan.command else None

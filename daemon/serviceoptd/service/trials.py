@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from statistics import mean
+from statistics import mean, median
 
 from serviceopt_journal.events import Configuration
 from serviceoptd.domain.objective import judge, rank
@@ -71,22 +72,26 @@ def trial(run: RunState, particle: Particle) -> Trial:
 
 
 def costs(run: RunState) -> Costs:
-    """Mean seconds of a launch and of a measurement, as this run knows them; the usual ones until it does."""
-    usual = Costs()
-    alone: list[float] = []
-    with_launch: list[float] = []
+    """What a launch and a measurement take, by the means of this run; the usual ones until it knows both.
+
+    Clients send a number of requests, so a measurement takes as long as these are served, and something beyond.
+    """
+    launches = [(e.particle, e.launch_seconds) for e in run.evaluations.values() if e.launch_seconds is not None]
+    waited: dict[int, float] = defaultdict(float)
+    for number, seconds in launches:
+        waited[number] += seconds
+    beyond: list[float] = []
+    tokens: list[float] = []
     for particle in run.particles.values():
-        if particle.metrics is None or particle.seconds <= 0 or particle.simulated:
+        metrics = particle.metrics
+        if metrics is None or particle.simulated or particle.imported is not None or particle.matched is not None:
             continue
-        evaluation = run.evaluations.get(particle.evaluation or 0)
-        launched = evaluation is not None and evaluation.particle == particle.number
-        (with_launch if launched else alone).append(particle.seconds / max(len(particle.measurements), 1))
-    if not with_launch:
-        return usual
-    both = mean(with_launch)
-    share = usual.measurement / (usual.launch + usual.measurement)
-    measurement = min(mean(alone), both) if alone else both * share
-    return Costs(launch=both - measurement, measurement=measurement)
+        measurements = len(particle.measurements) + len(particle.confirmations)
+        beyond.append(max((particle.seconds - waited[particle.number]) / measurements - metrics.duration, 0.0))
+        tokens.append(metrics.duration * metrics.generate_speed)
+    if not launches or not tokens:
+        return Costs()
+    return Costs(mean(seconds for _, seconds in launches), mean(beyond), median(tokens))
 
 
 def _running(run: RunState) -> Configuration | None:

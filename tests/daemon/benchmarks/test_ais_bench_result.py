@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ais_bench_files import a_config_directory, a_result, summary, table
+from ais_bench_files import a_config_directory, a_result, requests_beside, summary, table
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.ais_bench import WORK, AisBench
 from serviceoptd.benchmarks.ais_bench_result import metrics_of
@@ -121,6 +122,39 @@ def test_each_turn_of_a_conversation_is_a_request(tmp_path: Path) -> None:
     details.write_text("half a li")
     with pytest.raises(UnusableResult, match="it counts 120 requests"):
         client.read(outcome)
+
+
+REQUESTS = [(10.0 + 0.1 * number, 10.3 + 0.1 * number, 12.3 + 0.1 * number, 21) for number in range(49)]
+P90 = Objective(slos=(Slo(metric="ttft", statistic="p90", limit=0.4), Slo(metric="tpot", statistic="p99", limit=0.2)))
+
+
+def test_a_confirmation_knows_the_percentiles_of_single_requests(tmp_path: Path) -> None:
+    client, outcome = outcome_of(tmp_path, objective=P90)
+    requests_beside(a_result(work_of(outcome)), [*REQUESTS, (9.0, 9.5, 9.5, 1)])
+    assert client.read(outcome).tails == {}
+    found = client.read(replace(outcome, order=replace(outcome.order, details=True))).tails
+    assert set(found) == {"ttft p90", "tpot p99"}
+    assert (found["ttft p90"].requests, found["ttft p90"].above) == (50, 1)
+    assert (found["tpot p99"].requests, found["tpot p99"].above) == (49, 0), "one token has no time per token"
+
+
+def test_without_whole_details_the_percentiles_of_the_table_are_all_there_is(tmp_path: Path) -> None:
+    client, outcome = outcome_of(tmp_path, objective=P90)
+    place = a_result(work_of(outcome))
+    outcome = replace(outcome, order=replace(outcome.order, details=True))
+    assert client.read(outcome).tails == {}
+    details = requests_beside(place, REQUESTS)
+    assert client.read(outcome).tails == {}, "49 requests are not the 50 of the table"
+    whole = details.read_text()
+    fifty = whole + whole.splitlines()[0] + "\n"
+    details.write_text(fifty)
+    assert set(client.read(outcome).tails) == {"ttft p90", "tpot p99"}
+    for broken in (fifty + "half a li", fifty.replace("0b348d6e", "another"), fifty.replace("output_tokens", "tokens")):
+        details.write_text(broken)
+        assert client.read(outcome).tails == {}
+    details.write_text(fifty)
+    (place / "db_data/0b348d6e.db").write_bytes(b"no database")
+    assert client.read(outcome).tails == {}
 
 
 def test_two_runs_in_one_work_directory_are_refused_by_name(tmp_path: Path) -> None:

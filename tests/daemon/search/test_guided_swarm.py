@@ -15,7 +15,7 @@ from serviceoptd.domain.objective import judge
 from serviceoptd.domain.settings import Field, Objective, Search, Slo
 from serviceoptd.domain.space import Space
 from serviceoptd.search.guided_swarm import FIRST_POINTS, GuidedSwarm
-from serviceoptd.search.interface import Problem, Strategy, Trial
+from serviceoptd.search.interface import Costs, Problem, Strategy, Trial
 from serviceoptd.search.random_search import RandomSearch
 from serviceoptd.search.swarm import Swarm
 from serviceoptd.simulation.queueing import Load, Machine, Setting, Workload, refused_launch
@@ -138,6 +138,16 @@ def test_with_one_load_per_launch_every_evaluation_is_a_launch() -> None:
     trials = served(GuidedSwarm, serving(search=Search(n_particles=5, iters=5, loads_per_launch=1)), 14)
     keys = [SERVING.service_key(trial.proposal.configuration) for trial in trials]
     assert all(one != other for one, other in pairwise(keys[FIRST_POINTS:]))
+
+
+def test_where_requests_are_counted_and_not_minutes_it_measures_what_is_quick() -> None:
+    """1,000 requests of 256 tokens: an hour at a low load, minutes at a high one."""
+
+    def minutes(costs: Costs) -> float:
+        runs = [served(GuidedSwarm, serving(costs=costs, seed=seed), 8) for seed in (3, 4, 5)]
+        return sum(256_000 / trial.objective / 60 for trials in runs for trial in trials if trial.objective)
+
+    assert minutes(Costs(launch=180, measurement=10, tokens=256_000)) < 0.8 * minutes(Costs())
 
 
 def test_the_best_of_an_earlier_run_comes_second_and_its_points_teach_the_models(run: list[Trial]) -> None:

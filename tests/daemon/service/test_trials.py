@@ -3,10 +3,16 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
+from builders import Story, a_journal, some_metrics
 from memory_journal import MemoryJournal
+from serviceopt_journal import events as e
+from serviceoptd.domain.evolve import fold
 from serviceoptd.domain.state import RunState, State
 from serviceoptd.search.interface import Costs
 from serviceoptd.service.trials import costs, problem, trials
+from stubs.scenario import records
 
 from .daemons import SMALL, a_loop, finished, submitted
 
@@ -75,3 +81,23 @@ def test_flags_turn_history_and_advice_off(tmp_path: Path) -> None:
 
 def test_what_is_simulated_takes_no_time_of_its_own(tmp_path: Path) -> None:
     assert costs(runs_of(tmp_path, SMALL).runs[1]) == Costs()
+
+
+def test_a_measurement_of_a_number_of_requests_takes_as_long_as_they_are_served(tmp_path: Path) -> None:
+    story = Story()
+    known: list[e.Event] = [*story.submitted(), *story.measured(some_metrics(2000), MAX_NUM_SEQS=256, CONCURRENCY=100)]
+    known += story.failed("CUDA out of memory", MAX_NUM_SEQS=512, CONCURRENCY=100)
+    known += story.measured(some_metrics(4000), MAX_NUM_SEQS=128, CONCURRENCY=100)
+    found = costs(told(tmp_path, known))
+    # each launch was ready after two steps of the clock; 95 s for 100,000 tokens in 50 s and in 25 s
+    assert found.launch == pytest.approx(20)
+    assert found.measurement == pytest.approx((45 + 70) / 2)
+    assert found.tokens == pytest.approx(100_000)
+
+
+def told(directory: Path, events: list[e.Event]) -> RunState:
+    """The run of a journal of these events, ten seconds apart."""
+    state = State()
+    for record in records(a_journal(directory, iter(events))):
+        state = fold(state, record)
+    return state.runs[1]
