@@ -108,6 +108,17 @@ def test_the_plot_is_a_picture_with_a_panel_for_each_metric(invoke: Invoke, stat
     assert len(dots) == 7 * len(CONFIGURATIONS)
 
 
+def test_a_scheduler_that_is_no_vllm_is_named(invoke: Invoke, state: Path, place: Path) -> None:
+    a_journal(state, measured(place, factor=1.0))
+    missing = invoke("trust", "--model", "latency_model.json", "--scheduler", "nowhere/vllm")
+    assert missing.exit_code == 4
+    assert "nowhere/vllm cannot be read: No such file" in missing.stderr
+    (place / "vllm").write_text("#!/bin/sh\n")
+    other = invoke("trust", "--model", "latency_model.json", "--scheduler", "vllm")
+    assert other.exit_code == 4
+    assert "names no Python interpreter" in other.stderr
+
+
 def test_a_simulated_run_is_compared_only_when_that_is_asked_for_and_says_so(
     invoke: Invoke, state: Path, place: Path
 ) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
+from builders import Story, a_journal, some_metrics, some_settings
 from serviceopt_journal.errors import EnvironmentLacks
 from serviceoptd.io.json_lines import JsonLines
 from serviceoptd.real_scheduler.scheduler import RealVllmScheduler, start_vllm
@@ -18,6 +21,8 @@ from serviceoptd.simulation.timeline import simulate
 from serviceoptd.simulation.vllm_limits import VllmLimits
 from serviceoptd.simulation.vllm_scheduler import VllmScheduler
 from simulated_workloads import described, played, random_workload
+from stubs.scenario import client, places
+from trained_models import a_model_file, simulated_toml
 
 pytestmark = pytest.mark.real
 
@@ -72,3 +77,25 @@ def test_a_vllm_that_cannot_take_part_says_why(real_engines: Path, tmp_path: Pat
     ):
         child.ask({"limits": {}, "requests": []})
     assert "KeyError" in error.value.hint
+
+
+def test_trust_takes_vllms_own_scheduler_and_finds_what_ours_finds(real_engines: Path, tmp_path: Path) -> None:
+    story = Story(settings=some_settings())
+    found = [
+        event
+        for seqs, load in ((4, 8), (16, 40))
+        for event in story.measured(some_metrics(), MAX_NUM_SEQS=seqs, MAX_NUM_BATCHED_TOKENS=512, CONCURRENCY=load)
+    ]
+    environment = places(tmp_path)
+    a_journal(Path(environment["SERVICEOPT_STATE_DIR"]), chain(story.submitted(), found))
+    a_model_file(tmp_path)
+    (tmp_path / "simulated.toml").write_text(simulated_toml(input_tokens=200, output_tokens=40))
+    ours, real = (
+        json.loads(
+            client("trust", "-c", "simulated.toml", "--json", *options, environment=environment, cwd=tmp_path).stdout
+        )
+        for options in ((), ("--scheduler", str(real_engines / "vllm/bin/vllm")))
+    )
+    assert (ours["scheduler"], real["scheduler"]) == (None, str(real_engines / "vllm/bin/vllm"))
+    assert len(ours["points"]) == 2
+    assert ours["points"] == real["points"]

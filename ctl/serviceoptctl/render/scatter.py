@@ -21,6 +21,9 @@ NAMES = {
     "tpot mean": "TPOT mean", "tpot p99": "TPOT p99", "e2el mean": "end to end mean",
 }  # fmt: skip
 
+RATES = ("generate_speed", "throughput")
+"""Named with their unit; all others are seconds."""
+
 Pairs = list[tuple[float, float]]
 
 
@@ -38,15 +41,16 @@ def _range(pairs: Pairs) -> tuple[float, float]:
 
 def lines(document: Document) -> Iterator[str]:
     """Two panels beside each other. A number is that of points in one place; dots are where both values are equal."""
-    panels = [_text_panel(NAMES[reading], pairs) for reading, pairs in _panels(document) if reading in SHOWN]
+    panels = [_text_panel(reading, pairs) for reading, pairs in _panels(document) if reading in SHOWN]
     for pair in (panels[number : number + 2] for number in range(0, len(panels), 2)):
         yield ""
         for row in zip_longest(*pair, fillvalue=""):
             yield "    ".join(cell.ljust(COLUMNS + 2) for cell in row).rstrip()
 
 
-def _text_panel(name: str, pairs: Pairs) -> list[str]:
+def _text_panel(reading: str, pairs: Pairs) -> list[str]:
     low, high = _range(pairs)
+    unit = "" if reading in RATES else " s"
 
     def at(value: float, size: int) -> int:
         return round((size - 1) * math.log(value / low) / math.log(high / low))
@@ -62,9 +66,9 @@ def _text_panel(name: str, pairs: Pairs) -> list[str]:
         return "." if round(column * (ROWS - 1) / (COLUMNS - 1)) == row else " "
 
     body = ["|" + "".join(cell(column, row) for column in range(COLUMNS)) for row in reversed(range(ROWS))]
-    ends = f"{low:.3g}", f"{high:.3g} measured"
+    ends = f"{low:.3g}{unit}", f"{high:.3g}{unit} measured"
     return [
-        f"{name}: predicted up to {high:.3g}",
+        f"{NAMES[reading]}: predicted up to {high:.3g}{unit}",
         *body,
         "+" + "-" * COLUMNS,
         " " + ends[0] + ends[1].rjust(COLUMNS - len(ends[0])),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -16,11 +17,14 @@ if TYPE_CHECKING:
     from serviceoptd.latency_model.trust import ErrorOf, Point
 
 
-def document(run: int, *, simulated: bool, points: Sequence[Point], errors: Sequence[ErrorOf]) -> Document:
+def document(
+    run: int, *, simulated: bool, scheduler: Path | None, points: Sequence[Point], errors: Sequence[ErrorOf]
+) -> Document:
     """What `--json` prints (docs/api.md)."""
     return {
         "run": run,
         "simulated": simulated,
+        "scheduler": str(scheduler) if scheduler else None,
         "errors": [asdict(line) for line in errors],
         "points": [
             {
@@ -40,7 +44,8 @@ def trust(document: Document) -> None:
     if document["simulated"]:
         click.secho("SIMULATED: compared with a model, not with a service.", fg="yellow", bold=True)
     points = document["points"]
-    click.echo(f"run {document['run']}, {len(points)} configurations\n")
+    by = f", batches composed by {document['scheduler']}" if document["scheduler"] else ""
+    click.echo(f"run {document['run']}, {len(points)} configurations{by}\n")
     table(
         ("METRIC", "POINTS", "MEDIAN ERROR", "P90", "BIAS", "RANK", "SPREAD"),
         [

@@ -19,7 +19,7 @@ from serviceoptd.domain.settings import Field, Slo
 from serviceoptd.engines.simulated_section import SimulatedSection
 from serviceoptd.latency_model.model_file import ModelRejected, TrainedModel, load
 from serviceoptd.simulation.lengths import RandomLengths
-from serviceoptd.simulation.limits import Limits, limits, searched
+from serviceoptd.simulation.limits import Composer, Limits, limits, scheduler_of, searched
 from serviceoptd.simulation.overheads import Overheads
 from serviceoptd.simulation.virtual_benchmark import Recorder, Traffic, run_benchmark
 
@@ -78,6 +78,7 @@ class Predictor:
         num_prompts: int,
         slos: Sequence[Slo] = (),
         seed: int = 0,
+        composer: Composer = scheduler_of,
     ) -> Prediction:
         """One benchmark. Equal arguments give equal results."""
         traffic = Traffic(
@@ -90,7 +91,7 @@ class Predictor:
         recorder = Recorder(self.trained.model)
         own = self.options.overheads
         overheads = own.overheads() if own is not None else self.trained.overheads or Overheads()
-        metrics = run_benchmark(traffic, limits, recorder, overheads=overheads, slos=slos, seed=seed)
+        metrics = run_benchmark(traffic, limits, recorder, overheads=overheads, slos=slos, seed=seed, composer=composer)
         return Prediction(metrics, *self._beyond(recorder))
 
     def _beyond(self, recorder: Recorder) -> tuple[str, float]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,9 @@ from serviceoptd.domain.settings import ModelFacts
 from serviceoptd.domain.state import Particle, RunState
 from serviceoptd.engines.simulated_section import SimulatedSection
 from serviceoptd.latency_model.prediction import Predictor
+from serviceoptd.real_scheduler.scheduler import composing
 from serviceoptd.simulation.lengths import RandomLengths
-from serviceoptd.simulation.limits import KV_BLOCKS, MissingLimits
+from serviceoptd.simulation.limits import KV_BLOCKS, Composer, MissingLimits, scheduler_of
 
 DRAWN = 5
 """Benchmarks of a prediction, whose median counts: the client's arrivals and lengths are not known."""
@@ -100,7 +103,25 @@ def predictor_for(
     return Predictor.of(SimulatedSection.model_validate(options), base), told
 
 
-def points(run: RunState, predictor: Predictor, *, simulated: bool, lengths_from_metrics: bool) -> list[Point]:
+def composer_of(program: Path | None) -> AbstractContextManager[Composer]:
+    """What composes the batches, until the block is left: vLLM's own scheduler, of this `vllm` program; None: ours.
+
+    Raises:
+        EnvironmentLacks: that program cannot be started.
+    """
+    if program is None:
+        return nullcontext(scheduler_of)
+    return composing(program.absolute(), environment=os.environ, working_directory=Path.cwd())
+
+
+def points(
+    run: RunState,
+    predictor: Predictor,
+    *,
+    simulated: bool,
+    lengths_from_metrics: bool,
+    composer: Composer = scheduler_of,
+) -> list[Point]:
     """Every configuration of the run that was measured, in the order of proposal.
 
     Args:
@@ -108,6 +129,7 @@ def points(run: RunState, predictor: Predictor, *, simulated: bool, lengths_from
         predictor: the model with everything that the journal does not tell.
         simulated: also those of a simulated service.
         lengths_from_metrics: each request as long as the mean of those that were measured; else as `predictor` says.
+        composer: of the batches; ours, or vLLM itself.
 
     Raises:
         MissingLimits: a limit of the scheduler is told neither by the run nor by the predictor.
@@ -121,7 +143,7 @@ def points(run: RunState, predictor: Predictor, *, simulated: bool, lengths_from
         and particle.matched is None
         and (simulated or not particle.simulated)
     ]
-    return [_point(run, particle, predictor, lengths_from_metrics) for particle in own]
+    return [_point(run, particle, predictor, lengths_from_metrics, composer) for particle in own]
 
 
 def errors(found: Sequence[Point]) -> list[ErrorOf]:
@@ -170,7 +192,9 @@ def _spread(found: Iterable[Point], reading: str) -> float | None:
     return float(np.median(deviations)) if deviations else None
 
 
-def _point(run: RunState, particle: Particle, predictor: Predictor, lengths_from_metrics: bool) -> Point:
+def _point(
+    run: RunState, particle: Particle, predictor: Predictor, lengths_from_metrics: bool, composer: Composer
+) -> Point:
     median = particle.metrics
     assert median is not None  # noqa: S101 - it has measurements
     predictor = replace(predictor, lengths=_lengths_of(median)) if lengths_from_metrics else predictor
@@ -191,6 +215,7 @@ def _point(run: RunState, particle: Particle, predictor: Predictor, lengths_from
             num_prompts=(median.completed + median.failed) or particle.num_prompts or 1,
             slos=run.settings.objective.slos,
             seed=seed,
+            composer=composer,
         )
         for seed in range(DRAWN)
     ]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from serviceopt_journal.errors import EnvironmentLacks
+from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceoptd.io.json_lines import JsonLines
 from serviceoptd.simulation.interface import Batch, Request
+from serviceoptd.simulation.limits import Composer, Limits
 from serviceoptd.simulation.vllm_limits import VllmLimits
 
 INSIDE = Path(__file__).with_name("inside_vllm.py")
@@ -21,8 +23,11 @@ def python_of(program: Path) -> Path:
     Raises:
         EnvironmentLacks: there is none; this `vllm` is no Python program.
     """
-    with program.open("rb") as file:
-        first_line = file.readline().decode(errors="replace")
+    try:
+        with program.open("rb") as file:
+            first_line = file.readline().decode(errors="replace")
+    except OSError as error:
+        raise EnvironmentLacks(f"{program} cannot be read: {error.strerror}", hint="name a `vllm` program") from error
     named = Path(first_line.removeprefix("#!").strip())
     for python in (named, program.resolve().with_name("python3"), program.resolve().with_name("python")):
         if python.name.startswith("python") and python.is_absolute() and os.access(python, os.X_OK):
@@ -42,6 +47,26 @@ def start_vllm(program: Path, *, environment: Mapping[str, str], working_directo
     # -I: nothing of the environment's PYTHONPATH, and not our own folder, may come between vLLM and its packages.
     arguments = [str(python_of(program)), "-I", str(INSIDE)]
     return JsonLines(arguments, environment=environment, working_directory=working_directory)
+
+
+@contextmanager
+def composing(program: Path, *, environment: Mapping[str, str], working_directory: Path) -> Iterator[Composer]:
+    """vLLM itself as the composer of one benchmark after another; the child ends with the block.
+
+    Raises:
+        EnvironmentLacks: it cannot be started, or ends; also within the block.
+        InvalidConfiguration: in the block: what is asked for are the batches of another engine.
+    """
+    with start_vllm(program, environment=environment, working_directory=working_directory) as vllm:
+
+        def scheduler(limits: Limits, requests: Sequence[Request]) -> RealVllmScheduler:
+            if not isinstance(limits, VllmLimits):
+                raise InvalidConfiguration(
+                    "vLLM does not compose the batches of another engine", hint="leave --scheduler out"
+                )
+            return RealVllmScheduler(requests, limits, vllm)
+
+        yield scheduler
 
 
 class RealVllmScheduler:

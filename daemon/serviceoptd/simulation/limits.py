@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, Literal
 
@@ -19,6 +19,8 @@ from serviceoptd.simulation.vllm_scheduler import VllmScheduler
 
 SchedulerName = Literal["vllm", "mindie"]
 Limits = VllmLimits | MindieLimits
+Composer = Callable[[Limits, Sequence[Request]], Scheduler]
+"""What makes a scheduler with these limits, for these requests."""
 
 KINDS: dict[SchedulerName, type[Limits]] = {"vllm": VllmLimits, "mindie": MindieLimits}
 KV_BLOCKS: dict[SchedulerName, str] = {"vllm": "kv_blocks", "mindie": "npu_blocks"}

@@ -11,7 +11,7 @@ from serviceoptd.simulation.arrivals import arrivals
 from serviceoptd.simulation.client_metrics import client_metrics
 from serviceoptd.simulation.interface import StepTimes
 from serviceoptd.simulation.lengths import RandomLengths, random_requests, recorded_requests
-from serviceoptd.simulation.limits import Limits, scheduler_of
+from serviceoptd.simulation.limits import Composer, Limits, scheduler_of
 from serviceoptd.simulation.overheads import Overheads
 from serviceoptd.simulation.timeline import simulate
 
@@ -61,6 +61,7 @@ def run_benchmark(
     overheads: Overheads,
     slos: Sequence[Slo] = (),
     seed: int = 0,
+    composer: Composer = scheduler_of,
 ) -> Metrics:
     """What the client would report. `seed` draws arrivals and lengths; equal arguments give equal results."""
     times = arrivals(traffic.num_prompts, request_rate=traffic.request_rate, burstiness=traffic.burstiness, seed=seed)
@@ -69,6 +70,6 @@ def run_benchmark(
     else:
         requests = recorded_requests(times, traffic.lengths)
     timeline = simulate(
-        requests, scheduler_of(limits, requests), step_times, overheads=overheads, concurrency=traffic.concurrency
+        requests, composer(limits, requests), step_times, overheads=overheads, concurrency=traffic.concurrency
     )
     return client_metrics(requests, timeline, slos)
