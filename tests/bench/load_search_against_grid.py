@@ -23,7 +23,7 @@ from statistics import fmean, stdev
 
 import listed_points
 
-from real.tuning import QUIET, measured_machine
+from real.tuning import APART, measured_machine
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded, encode
 from serviceopt_journal.events import Configuration
@@ -136,7 +136,7 @@ class Bench:
         submission = {
             "configuration_text": text + "".join(f"[[{self.engine}.target_field]]\n{each}" for each in fields),
             "working_directory": str(self.directory),
-            "environment": {"PATH": os.defpath, "HOME": str(self.directory), **QUIET},
+            "environment": {"PATH": os.defpath, "HOME": str(self.directory), **APART},
         }
         print(f"{name}: begins at a load average of {os.getloadavg()[0]:.1f}", flush=True)
         run, _ = bootstrap.standalone(submission, places=Places(state, state / "s"))
@@ -153,7 +153,7 @@ def limits(engine: str, directory: Path) -> tuple[float, float]:
     """TTFT and TPOT, s: on a real machine between one request alone and a crowd, so that both bind."""
     if engine == "simulated":
         return 1.0, 0.05
-    machine = measured_machine(directory / "engines", directory)
+    machine = measured_machine(directory / "engines", directory, APART)
     alone, crowded = (
         json.loads((directory / f"calibration-{requests}.json").read_text())["mean_ttft_ms"] / 1000
         for requests in (1, 64)

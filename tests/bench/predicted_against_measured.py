@@ -3,9 +3,10 @@
 Run: PYTHONPATH=tests python tests/bench/predicted_against_measured.py DIRECTORY
 
 Profiles three workloads (`serviceoptctl profile`), trains on them (`train`), then measures other configurations, loads and
-lengths with a service that records nothing, three times each, by the daemon's own code, and predicts them as `trust` does.
-DIRECTORY keeps everything; called again, it goes on where it stopped, and `--only-compare` measures nothing.
-The machine should do nothing else: what else runs is in the model and in the measurements. About an hour.
+lengths with a service that records nothing, by the daemon's own code, and predicts them as `trust` does. Each of these
+points is measured in three rounds, each on a launch of its own: a service that was launched again, or minutes later, is
+not as fast as before. DIRECTORY keeps everything; called again, it goes on where it stopped, and `--only-compare` measures
+nothing. The machine should do nothing else: what else runs is in the model and in the measurements. About an hour.
 """
 
 from __future__ import annotations
@@ -14,18 +15,21 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import listed_points
 import numpy as np
+from load_search_against_grid import export
 
-from real.tuning import QUIET
+from real.tuning import APART
 from serviceopt_journal.codec import Recorded
 from serviceopt_journal.events import Configuration
 from serviceopt_journal.places import Places
 from serviceoptd import bootstrap
 from serviceoptd.domain.evolve import fold
+from serviceoptd.domain.objective import aggregate
 from serviceoptd.domain.state import RunState, State
 from serviceoptd.engines.simulated_section import SimulatedSection
 from serviceoptd.latency_model.prediction import Predictor
@@ -33,9 +37,7 @@ from serviceoptd.latency_model.trust import READINGS, Point, errors, points
 from stubs.scenario import client, free_port, records
 
 MODEL = "model/latency_model.json"
-REPEATS = 3
-# The engine's own threads on two processors; the server's and the client's processes have the others.
-ENVIRONMENT = {**QUIET, "VLLM_CPU_OMP_THREADS_BIND": "0-1"}
+ROUNDS = 3
 GOALS = {"generate_speed": 0.03, "tpot mean": 0.03, "ttft mean": 0.08, "ttft p99": 0.20}
 
 
@@ -57,8 +59,8 @@ LEARNT = {
 }
 ASKED: dict[str, tuple[Workload, tuple[tuple[int, int, tuple[float, ...]], ...]]] = {
     "usual": (Workload(128, 32, 0.2, 96, rates=False), ((12, 192, (5, 12, 18, 26)), (24, 640, (3, 9, 15, 24)))),
-    "longer": (Workload(224, 40, 0.3, 96, rates=False), ((9, 448, (4, 9, 14, 20)), (28, 256, (6, 11, 17, 28)))),
-    "arriving": (Workload(96, 48, 0.3, 96, rates=True), ((20, 384, (1.5, 2.5, 3.5, 5)), (8, 768, (1, 2, 3, 4)))),
+    "longer": (Workload(224, 40, 0.3, 96, rates=False), ((9, 448, (4, 9, 14, 20)), (28, 256, (6, 11, 28)))),
+    "arriving": (Workload(96, 48, 0.3, 80, rates=True), ((20, 384, (2, 3.5, 5)), (8, 768, (1.5, 3, 4.5)))),
 }
 """Name -> workload, and of each service MAX_NUM_SEQS, MAX_NUM_BATCHED_TOKENS and its concurrencies, or requests/s."""
 UNLIMITED = 48  # requests at once where they come at a rate
@@ -67,7 +69,7 @@ SERVICE = """
 launch_timeout = 600
 measurement_timeout = 600
 budget = {budget}
-tpot_slo = 1
+tpot_slo = {tpot}
 {search}
 
 [early_stopping]
@@ -78,24 +80,23 @@ measurements = 0
 
 [measurement]
 warm_up_requests = 4
-repeats = {repeats}
 
 [vllm]
-program = "{engines}/vllm/bin/vllm"
+program = "./engines/vllm/bin/vllm"
 
 [vllm.command]
 port = {port}
-model = "{engines}/model-88m"
+model = "./engines/model-88m"
 served_model_name = "tiny"
 others = "--max-model-len 1024 --enforce-eager"
 
 {fields}
 [vllm_benchmark]
-program = "{engines}/vllm/bin/vllm"
+program = "./engines/vllm/bin/vllm"
 
 [vllm_benchmark.command]
 port = {port}
-model = "{engines}/model-88m"
+model = "./engines/model-88m"
 served_model_name = "tiny"
 dataset_name = "random"
 num_prompts = {num_prompts}
@@ -105,7 +106,7 @@ LISTED = '[search]\nstrategy = "listed"\nrules = []\nreuse_measurements = false\
 FIELD = '[[vllm.target_field]]\nname = "{}"\nconfig_position = "env"\ndtype = "{}"\nmin = {}\nmax = {}\nvalue = {}\n'
 
 
-def configuration(workload: Workload, *, engines: Path, budget: int = 1, search: str = "", repeats: int = 1) -> str:
+def configuration(workload: Workload, *, budget: int = 1, search: str = "", tpot: float = 1.0) -> str:
     """A configuration of serviceopt for one workload."""
     fields = [
         FIELD.format("MAX_NUM_SEQS", "int", 4, 32, 16),
@@ -115,18 +116,18 @@ def configuration(workload: Workload, *, engines: Path, budget: int = 1, search:
     if workload.rates:
         fields.append(FIELD.format("REQUESTRATE", "float", 0.5, 8, 2))
     return SERVICE.format(
-        engines=engines, port=free_port(), fields="\n".join(fields), budget=budget, search=search, repeats=repeats,
+        port=free_port(), fields="\n".join(fields), budget=budget, search=search,
         num_prompts=workload.num_prompts, input_tokens=workload.input_tokens, output_tokens=workload.output_tokens,
-        spread=f"--random-range-ratio {workload.range_ratio}",
+        spread=f"--random-range-ratio {workload.range_ratio}", tpot=tpot,
     )  # fmt: skip
 
 
-def learn(directory: Path, engines: Path, services: int, loads: int) -> None:
+def learn(directory: Path, services: int, loads: int) -> None:
     """Profiles each workload that is not complete yet, and trains."""
     for number, (name, workload) in enumerate(LEARNT.items()):
         file = directory / f"{name}.toml"
         if not file.exists():
-            file.write_text(configuration(workload, engines=engines))
+            file.write_text(configuration(workload))
         asked = ("-o", f"profile/{name}", "--configurations", services, "--loads", loads, "--seed", number)
         ours(directory, "profile", "-c", file.name, *map(str, asked))
     ours(directory, "train", "-i", "profile", "-o", "model")
@@ -134,31 +135,36 @@ def learn(directory: Path, engines: Path, services: int, loads: int) -> None:
 
 def ours(directory: Path, *arguments: str) -> None:
     """A command of serviceopt, whose output is shown."""
-    environment = {"PATH": os.defpath, "HOME": str(directory), **ENVIRONMENT}
+    environment = {"PATH": os.defpath, "HOME": str(directory), **APART}
     ended = client(*arguments, environment=environment, limit=7200, cwd=directory)
     print(ended.stderr, ended.stdout, sep="", flush=True)
     if ended.returncode:
         raise SystemExit(f"serviceoptctl {' '.join(arguments)}: exit code {ended.returncode}")
 
 
-def measure(directory: Path, engines: Path) -> None:
-    """A run for each workload that is asked about and was not measured yet."""
+def measure(directory: Path, number: int) -> None:
+    """A run for each workload that is asked about and was not measured in this round yet."""
     for name, (workload, services) in ASKED.items():
-        state = directory / "measured" / name
+        state = measured_in(directory, name, number)
         if state.exists():
             continue
         asked = tuple(point(workload, *service, load) for *service, loads in services for load in loads)
-        listed_points.Listed.points = asked
-        text = configuration(workload, engines=engines, budget=len(asked), search=LISTED, repeats=REPEATS)
+        listed_points.Listed.points = asked if number % 2 else asked[::-1]
+        text = configuration(workload, budget=len(asked), search=LISTED)
         submission = {
             "configuration_text": f'engine = "vllm"\nbenchmark = "vllm_benchmark"\nname = "{name}"\n{text}',
             "working_directory": str(directory),
-            "environment": {"PATH": os.defpath, "HOME": str(directory), **ENVIRONMENT},
+            "environment": {"PATH": os.defpath, "HOME": str(directory), **APART},
         }
-        print(f"{name}: {len(asked)} points, load average {os.getloadavg()[0]:.1f}", flush=True)
+        print(f"{name}, round {number}: {len(asked)} points, load average {os.getloadavg()[0]:.1f}", flush=True)
         run, _ = bootstrap.standalone(submission, places=Places(state, state / "s"))
         if not run.over:
             raise SystemExit(f"the run {name} is not over: {run.paused or 'interrupted'}")
+
+
+def measured_in(directory: Path, name: str, number: int) -> Path:
+    """The journal of a workload in one round."""
+    return directory / "measured" / f"{name}-{number}"
 
 
 def point(workload: Workload, sequences: int, tokens: int, load: float) -> Configuration:
@@ -170,17 +176,31 @@ def point(workload: Workload, sequences: int, tokens: int, load: float) -> Confi
 
 
 def compared(directory: Path) -> dict[str, list[Point]]:
-    """Every measured point with its prediction, by workload."""
+    """Every measured point with its prediction and what all rounds measured, by workload."""
     found = {}
     for name, (workload, _) in ASKED.items():
         options = SimulatedSection(
             model=MODEL, input_tokens=workload.input_tokens, output_tokens=workload.output_tokens,
             range_ratio=workload.range_ratio,
         )  # fmt: skip
-        run = only_run(records(directory / "measured" / name))
         predictor = Predictor.of(options, directory)
-        found[name] = points(run, predictor, simulated=False, lengths_from_metrics=False)
+        states = [measured_in(directory, name, number) for number in range(1, ROUNDS + 1)]
+        rounds = [
+            points(only_run(records(state)), predictor, simulated=False, lengths_from_metrics=False)
+            for state in states
+            if state.exists()
+        ]
+        found[name] = [
+            together([each for each in chain(*rounds) if each.configuration == first.configuration])
+            for first in (rounds[0] if rounds else [])
+        ]
     return found
+
+
+def together(rounds: list[Point]) -> Point:
+    """One point of the same one in several rounds."""
+    measured = tuple(metrics for each in rounds for metrics in each.measured)
+    return replace(rounds[0], measured=measured, median=aggregate(measured))
 
 
 def only_run(recorded: list[Recorded]) -> RunState:
@@ -193,28 +213,33 @@ def only_run(recorded: list[Recorded]) -> RunState:
 
 
 def report(found: Mapping[str, list[Point]]) -> None:
-    """Prints the table of every point as Markdown, and the errors of all and of each workload."""
+    """Prints the table of every point as Markdown, and the errors of all, of each workload, and within the training data."""
     print("| workload | seqs | tokens | load |" + "".join(f" {reading} |" for reading in GOALS))
     print("|---|---|---|---|" + "---|" * len(GOALS))
-    for name, compared_points in found.items():
-        for each in compared_points:
+    for name, some in found.items():
+        for each in some:
             service = each.configuration
             load = f"{service['REQUESTRATE']:g}/s" if "REQUESTRATE" in service else str(service["CONCURRENCY"])
+            beyond = "\\*" if each.remark else ""
             cells = "".join(f" {cell(each, reading)} |" for reading in GOALS)
-            print(f"| {name} | {service['MAX_NUM_SEQS']} | {service['MAX_NUM_BATCHED_TOKENS']} | {load} |{cells}")
-    for name, some in {"all": [each for several in found.values() for each in several], **found}.items():
+            print(
+                f"| {name} | {service['MAX_NUM_SEQS']} | {service['MAX_NUM_BATCHED_TOKENS']} | {load}{beyond} |{cells}"
+            )
+    everything = [each for several in found.values() for each in several]
+    within = [each for each in everything if not each.remark]
+    for name, some in {"all": everything, "within the training data": within, **found}.items():
         print(f"\n{name}: {len(some)} points")
         for line in errors(some):
             rank = "-" if line.rank is None else f"{line.rank:.3f}"
             goal = f" (goal {GOALS[line.reading]:.0%})" if line.reading in GOALS else ""
+            spread = np.median([largest_spread(each, line.reading) for each in some])
             print(
                 f"  {line.reading:15} median error {line.median:6.1%}{goal}, 90th percentile {line.p90:6.1%}, "
-                f"bias {line.bias:+6.1%}, spread of repeats {line.spread or 0:5.1%}, rank correlation {rank}"
+                f"bias {line.bias:+6.1%}, rank correlation {rank}, median spread of {ROUNDS} rounds {spread:5.1%}"
             )
     for reading, goal in GOALS.items():
-        everything = [each for several in found.values() for each in several]
-        kept = [off(each, reading) <= max(goal, largest_spread(each, reading)) for each in everything]
-        print(f"{reading}: {sum(kept)} of {len(kept)} points within {goal:.0%} or their own measured spread")
+        kept = sum(off(each, reading) <= max(goal, largest_spread(each, reading)) for each in everything)
+        print(f"{reading}: {kept} of {len(everything)} points within {goal:.0%} or their own spread")
 
 
 def off(each: Point, reading: str) -> float:
@@ -224,7 +249,7 @@ def off(each: Point, reading: str) -> float:
 
 
 def largest_spread(each: Point, reading: str) -> float:
-    """Of the repeats from their median, the largest."""
+    """Of the measurements' deviations from their median, the largest."""
     values = np.array([READINGS[reading](metrics) or np.nan for metrics in each.measured])
     return float(np.nanmax(np.abs(values / np.nanmedian(values) - 1)))
 
@@ -248,15 +273,22 @@ def main() -> None:
     directory = asked.directory.absolute()
     directory.mkdir(parents=True, exist_ok=True)
     if not asked.only_compare:
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-        engines = Path(os.environ.get("SERVICEOPT_REAL_ENGINES") or caches / "serviceopt/real-engines")
-        learn(directory, engines, asked.configurations, asked.loads)
+        if not (directory / "engines").exists():
+            caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+            engines = os.environ.get("SERVICEOPT_REAL_ENGINES") or caches / "serviceopt/real-engines"
+            (directory / "engines").symlink_to(engines)
+        if not (directory / MODEL).exists():
+            learn(directory, asked.configurations, asked.loads)
         if not (directory / "plugin").exists():
             listed_points.install(directory)
         else:
             sys.path.append(str(directory / "plugin"))
-        measure(directory, engines)
+        for number in range(1, ROUNDS + 1):
+            measure(directory, number)
     report(compared(directory))
+    for state in (measured_in(directory, name, number) for name in ASKED for number in range(1, ROUNDS + 1)):
+        if state.exists():
+            export(records(state), directory / f"{state.name}.events.jsonl.gz")
 
 
 if __name__ == "__main__":

@@ -67,6 +67,16 @@ num_prompts = {prompts}
 others = "--random-input-len 64 --random-output-len 32 --ignore-eos"
 """
 
+SIMULATED = """
+[simulated]
+model = "model/latency_model.json"
+input_tokens = 64
+output_tokens = 32
+[simulated.limits]
+max_num_batched_tokens = 2048
+block_size = 128
+"""
+
 
 def test_loads_that_miss_the_limit_by_more_than_the_best_are_ended_early(real_engines: Path, tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
@@ -118,3 +128,15 @@ def test_loads_that_miss_the_limit_by_more_than_the_best_are_ended_early(real_en
     assert len(card["windowed"]) >= len(finished)
     assert card["windows"]["median"] < 0.5
     assert load(tmp_path / "model/latency_model.json").model.step_seconds(0, 0, 0, 8, 640) > 0
+
+    (tmp_path / "simulated.toml").write_text(SIMULATED)
+    compared = client("trust", "-c", "simulated.toml", "--json", environment=environment, cwd=tmp_path)
+    assert compared.returncode == 0, compared.stderr
+    document = json.loads(compared.stdout)
+    assert document["simulated"] is False
+    assert len(document["points"]) == len(finished)
+    errors = {line["reading"]: line for line in document["errors"]}
+    assert set(errors) >= {"generate_speed", "ttft mean", "ttft p99", "tpot mean"}
+    # it was trained on these very measurements, by windows alone and without what surrounds the engine
+    assert errors["generate_speed"]["median"] < 1.0
+    print(client("trust", "-c", "simulated.toml", environment=environment, cwd=tmp_path).stdout)

@@ -8,7 +8,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,8 @@ QUIET = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
 }
 """Environment of the submitter: no network, no statistics, one GiB of cache."""
+APART = {**QUIET, "VLLM_CPU_OMP_THREADS_BIND": "0-1"}
+"""The same with the model's threads on two processors; where there are more, server and client do not disturb them."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,10 @@ def configuration(real_engines: Path, *, tpot: float, port: int, seed: int = 5) 
     )  # fmt: skip
 
 
-def measured_machine(real_engines: Path, directory: Path) -> Machine:
+def measured_machine(real_engines: Path, directory: Path, quiet: Mapping[str, str] = QUIET) -> Machine:
     """Starts the service once, without serviceopt, and measures it alone and crowded."""
     port, model, program = free_port(), str(real_engines / "model-88m"), str(real_engines / "vllm/bin/vllm")
-    environment = {**os.environ, **QUIET}
+    environment = {**os.environ, **quiet}
     with (directory / "calibration-service.log").open("wb") as log:
         service = subprocess.Popen(
             [
