@@ -69,6 +69,7 @@ interval = 0.5
 [measurement]
 warm_up_requests = 4
 """
+LENGTHS = "--random-input-len 64 --random-output-len 32"
 REAL = """
 [vllm]
 program = "./engines/vllm/bin/vllm"
@@ -88,7 +89,7 @@ model = "./engines/model-88m"
 served_model_name = "tiny"
 dataset_name = "random"
 num_prompts = {prompts}
-others = "--random-input-len 64 --random-output-len 32 --ignore-eos{client}"
+others = "{client} --ignore-eos"
 """
 SIMULATED = "\n[simulated]\nnum_prompts = {prompts}\n"
 
@@ -131,7 +132,7 @@ class Bench:
     def _run(self, journal: str, name: str, fields: Iterable[str], *, client: str = "", **given: object) -> None:
         values = {"name": name, "engine": self.engine, "ttft": self.ttft, "tpot": self.tpot, "seed": self.seed, **given}
         section = SIMULATED if self.engine == "simulated" else REAL
-        text = RUN.format(**values) + section.format(port=free_port(), prompts=self.prompts, client=client)
+        text = RUN.format(**values) + section.format(port=free_port(), prompts=self.prompts, client=LENGTHS + client)
         state = self.directory / journal
         submission = {
             "configuration_text": text + "".join(f"[[{self.engine}.target_field]]\n{each}" for each in fields),

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import listed_points
 import numpy as np
-from load_search_against_grid import export
+from load_search_against_grid import REAL, export
 
 from real.tuning import APART
 from serviceopt_journal.codec import Recorded
@@ -80,27 +80,6 @@ measurements = 0
 
 [measurement]
 warm_up_requests = 4
-
-[vllm]
-program = "./engines/vllm/bin/vllm"
-
-[vllm.command]
-port = {port}
-model = "./engines/model-88m"
-served_model_name = "tiny"
-others = "--max-model-len 1024 --enforce-eager"
-
-{fields}
-[vllm_benchmark]
-program = "./engines/vllm/bin/vllm"
-
-[vllm_benchmark.command]
-port = {port}
-model = "./engines/model-88m"
-served_model_name = "tiny"
-dataset_name = "random"
-num_prompts = {num_prompts}
-others = "--random-input-len {input_tokens} --random-output-len {output_tokens} {spread} --ignore-eos"
 """
 LISTED = '[search]\nstrategy = "listed"\nrules = []\nreuse_measurements = false\nwarm_start = false\n'
 FIELD = '[[vllm.target_field]]\nname = "{}"\nconfig_position = "env"\ndtype = "{}"\nmin = {}\nmax = {}\nvalue = {}\n'
@@ -115,11 +94,10 @@ def configuration(workload: Workload, *, budget: int = 1, search: str = "", tpot
     fields.append(FIELD.format("CONCURRENCY", "int", 2, UNLIMITED, 16))
     if workload.rates:
         fields.append(FIELD.format("REQUESTRATE", "float", 0.5, 8, 2))
-    return SERVICE.format(
-        port=free_port(), fields="\n".join(fields), budget=budget, search=search,
-        num_prompts=workload.num_prompts, input_tokens=workload.input_tokens, output_tokens=workload.output_tokens,
-        spread=f"--random-range-ratio {workload.range_ratio}", tpot=tpot,
-    )  # fmt: skip
+    lengths = f"--random-input-len {workload.input_tokens} --random-output-len {workload.output_tokens}"
+    client = f"{lengths} --random-range-ratio {workload.range_ratio}"
+    service = REAL.format(port=free_port(), prompts=workload.num_prompts, client=client)
+    return SERVICE.format(budget=budget, search=search, tpot=tpot) + service + "\n".join(fields)
 
 
 def learn(directory: Path, services: int, loads: int) -> None:
