@@ -1,4 +1,4 @@
-"""The tables of analytic landscapes in docs/search.md: how good what was found, and what is recommended, is.
+"""The tables of analytic landscapes in docs/evidence/: how good what was found, and what is recommended, is.
 
 Run: PYTHONPATH=tests/bench python tests/bench/landscape_table.py --bench DIRECTORY [--adapter MODULE:CLASS ...]
      [--landscapes P1,P2,P3,P4] [--seeds 20] [--first-seed 0] [--budget 100] [--hours 8] [--processes 4]

@@ -65,7 +65,7 @@ class Objective(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Constraint(msgspec.Struct, frozen=True, kw_only=True):
-    """`left op factor x right`: a rule of experience between parameters (docs/search.md, "Rejection rules").
+    """`left op factor x right`: a rule of experience between parameters (docs/rejection.md).
 
     Names are those of fields, of command line flags, or the last word of a dotted position, in any spelling.
     """

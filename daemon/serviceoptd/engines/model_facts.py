@@ -1,7 +1,7 @@
 """What a model directory tells of the memory, the bandwidth and the operations that serving it needs at least.
 
 Only for models whose every layer is a plain transformer layer with full attention (`PLAIN`): others may keep less of a
-token, leave weights out or skip some, so nothing is said of them. Formulas and sources: docs/search.md.
+token, leave weights out or skip some, so nothing is said of them. Formulas and sources: docs/rejection.md.
 """
 
 from __future__ import annotations
