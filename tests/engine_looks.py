@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from serviceoptd.domain.service_counters import Counters, Distribution, EngineCounters
-from serviceoptd.simulation.interface import Batch, Request, StepTimes
-from serviceoptd.simulation.timeline import simulate
-from serviceoptd.simulation.vllm_limits import VllmLimits
-from serviceoptd.simulation.vllm_scheduler import VllmScheduler
+from serviceoptd.domain.stopping.service_counters import Counters, Distribution, EngineCounters
+from serviceoptd.simulation.schedulers.vllm import VllmScheduler
+from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
+from serviceoptd.simulation.virtual_clock.interface import Batch, Request, StepTimes
+from serviceoptd.simulation.virtual_clock.timeline import simulate
 
 EDGES = (1.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, float("inf"))
 

@@ -9,8 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from serviceoptd.latency_model.profile_data import Run
-from serviceoptd.latency_model.recorded_steps import COLUMNS as STEP_COLUMNS
+from serviceoptd.profiling.data.recorded_steps import COLUMNS as STEP_COLUMNS
+from serviceoptd.simulation.step_times.profile_data import Run
 
 BATCH_COLUMNS = (
     "name", "res_list", "start_time(ms)", "end_time(ms)", "batch_size", "batch_type", "during_time(ms)",

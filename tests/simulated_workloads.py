@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from serviceoptd.simulation.arrivals import drawn
-from serviceoptd.simulation.interface import Batch, Request, Scheduler
-from serviceoptd.simulation.vllm_limits import VllmLimits
+from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
+from serviceoptd.simulation.virtual_clock.arrivals import drawn
+from serviceoptd.simulation.virtual_clock.interface import Batch, Request, Scheduler
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ CLIENT_MAY_KNOW = (
     "serviceoptd.io.children_environment",
     "serviceoptd.latency_model",
     "serviceoptd.profiling",
-    "serviceoptd.service.checking",
-    "serviceoptd.service.doctor",
-    "serviceoptd.service.drop_ins",
-    "serviceoptd.service.finding",
-    "serviceoptd.service.unit_doctor",
+    "serviceoptd.submitting.checking",
+    "serviceoptd.doctor.doctor",
+    "serviceoptd.doctor.drop_ins",
+    "serviceoptd.doctor.finding",
+    "serviceoptd.doctor.unit_doctor",
 )
 PURE = ("domain", "search", "simulation", "rules")
 EFFECTS = frozenset(

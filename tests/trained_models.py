@@ -6,8 +6,8 @@ import json
 from functools import cache
 from pathlib import Path
 
-from serviceoptd.latency_model.model_file import TrainedModel, save
-from serviceoptd.latency_model.training import train
+from serviceoptd.predicting.model_file import TrainedModel, save
+from serviceoptd.simulation.step_times.training import train
 from synthetic_batches import synthetic_profile
 
 LIMITS = {"kv_blocks": 4000, "max_model_len": 2048, "block_size": 16}

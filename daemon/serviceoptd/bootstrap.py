@@ -23,17 +23,17 @@ from serviceoptd import log
 from serviceoptd.config import plugins
 from serviceoptd.domain.evolve import fold
 from serviceoptd.domain.state import RunState, State
+from serviceoptd.evaluating.context import Context
+from serviceoptd.evaluating.edited_files import contents_before
+from serviceoptd.evaluating.ledger import Ledger
+from serviceoptd.importing import importing
 from serviceoptd.io import cgroups
 from serviceoptd.io.children_environment import own_prefix
-from serviceoptd.service import importing
-from serviceoptd.service.context import Context
 from serviceoptd.service.daemon import Daemon
-from serviceoptd.service.edited_files import contents_before
 from serviceoptd.service.files import watch_files
-from serviceoptd.service.ledger import Ledger
 from serviceoptd.service.loop import Loop
-from serviceoptd.service.preparing import Submission, must_answer, prepare
-from serviceoptd.service.submission import Accepted, leave_others_alone, submit
+from serviceoptd.submitting.preparing import Submission, must_answer, prepare
+from serviceoptd.submitting.submission import Accepted, leave_others_alone, submit
 
 LOG = structlog.get_logger("serviceoptd")
 

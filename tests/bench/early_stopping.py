@@ -19,11 +19,11 @@ from random import Random
 
 from bench.simulated_measurements import SCENARIOS, Measurement, Scenario, measured
 from serviceopt_journal.metrics import Metrics
-from serviceoptd.domain.agreement import Agreement
-from serviceoptd.domain.early_stopping import COMPLETE_FIRST, Stakes, Verdict, verdict
 from serviceoptd.domain.objective import Judgement
-from serviceoptd.domain.service_counters import Counters
 from serviceoptd.domain.settings import Objective, Slo
+from serviceoptd.domain.stopping.client_ratios import Agreement
+from serviceoptd.domain.stopping.early_stopping import COMPLETE_FIRST, Stakes, Verdict, verdict
+from serviceoptd.domain.stopping.service_counters import Counters
 
 INTERVAL = 2.0  # seconds between looks
 HARD_TO_SAY = (1.001, 1.02, 1.1)

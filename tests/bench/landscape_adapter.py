@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from serviceopt_journal.metrics import Metrics
-from serviceoptd.domain.constraints import BUILT_IN, parameters, violated
 from serviceoptd.domain.objective import FAILED, judge, rank
 from serviceoptd.domain.settings import LOAD_NAMES, Constraint, Field, Objective, Search, Slo
-from serviceoptd.domain.space import Space
+from serviceoptd.domain.space.constraints import BUILT_IN, parameters, violated
+from serviceoptd.domain.space.space import Space
+from serviceoptd.evaluating.rejecting import REJECTED_IN_A_ROW
 from serviceoptd.search.guided_swarm import GuidedSwarm
 from serviceoptd.search.interface import Problem, Proposal, Strategy, Trial
 from serviceoptd.search.particle_swarm import ParticleSwarm
-from serviceoptd.service.rejecting import REJECTED_IN_A_ROW
 
 REQUESTS = 1000
 

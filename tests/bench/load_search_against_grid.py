@@ -30,7 +30,7 @@ from serviceopt_journal.events import Configuration
 from serviceopt_journal.metrics import Metrics
 from serviceopt_journal.places import Places
 from serviceoptd import bootstrap
-from serviceoptd.domain.confidence import t_quantile
+from serviceoptd.domain.statistics.confidence import t_quantile
 from stubs.scenario import assert_sound, free_port, of_type, records
 
 NAMES = ("ours", "grid")

@@ -31,9 +31,9 @@ from serviceoptd import bootstrap
 from serviceoptd.domain.evolve import fold
 from serviceoptd.domain.objective import aggregate
 from serviceoptd.domain.state import RunState, State
-from serviceoptd.engines.simulated_section import SimulatedSection
-from serviceoptd.latency_model.prediction import Predictor
-from serviceoptd.latency_model.trust import READINGS, Point, errors, points
+from serviceoptd.predicting.prediction import Predictor
+from serviceoptd.predicting.section import SimulatedSection
+from serviceoptd.predicting.validation import READINGS, Point, errors, points
 from stubs.scenario import client, free_port, records
 
 MODEL = "model/latency_model.json"

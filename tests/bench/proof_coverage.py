@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from serviceopt_journal.metrics import Metrics
-from serviceoptd.domain.order_statistics import tails
-from serviceoptd.domain.racing import next_confirmation, recommended
+from serviceoptd.domain.proving.racing import next_confirmation, recommended
 from serviceoptd.domain.settings import Budget, Field, Objective, Proving, RunSettings, Search, Slo
-from serviceoptd.domain.space import Space
+from serviceoptd.domain.space.space import Space
 from serviceoptd.domain.state import Particle, RunState
+from serviceoptd.domain.statistics.order_statistics import tails
 
 CONFIGURATIONS = 30
 TTFT_LIMIT, TPOT_LIMIT = 1.0, 0.05  # seconds

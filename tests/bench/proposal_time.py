@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import time
 
-from serviceoptd.domain.draws import uniforms
 from serviceoptd.domain.objective import judge
 from serviceoptd.domain.settings import Field, Objective, Search, Slo
-from serviceoptd.domain.space import Space
+from serviceoptd.domain.space.space import Space
+from serviceoptd.domain.statistics.draws import uniforms
 from serviceoptd.search.interface import Problem, Proposal, Trial
-from serviceoptd.simulation.queueing import Load, Machine, Setting, Workload, refused_launch
-from serviceoptd.simulation.sampling import sampled_metrics
+from serviceoptd.simulation.demonstration.client import sampled_metrics
+from serviceoptd.simulation.demonstration.engine import Load, Machine, Setting, Workload, refused_launch
 
 OBJECTIVE = Objective(slos=(Slo(metric="ttft", limit=1.5), Slo(metric="tpot", limit=0.06)))
 SPACE = Space.of(

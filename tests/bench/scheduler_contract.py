@@ -14,8 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from serviceoptd.real_scheduler.scheduler import RealVllmScheduler, start_vllm
-from serviceoptd.simulation.vllm_scheduler import VllmScheduler
+from serviceoptd.predicting.real_vllm_scheduler import RealVllmScheduler, start_vllm
+from serviceoptd.simulation.schedulers.vllm import VllmScheduler
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from simulated_workloads import described, digest, played, random_workload

@@ -14,9 +14,9 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 
-from serviceoptd.domain.draws import uniforms
 from serviceoptd.domain.settings import Field, Search
-from serviceoptd.domain.space import Space
+from serviceoptd.domain.space.space import Space
+from serviceoptd.domain.statistics.draws import uniforms
 from serviceoptd.search.interface import Problem, Strategy, Trial
 from serviceoptd.search.particle_swarm import ParticleSwarm
 from serviceoptd.search.random_search import RandomSearch

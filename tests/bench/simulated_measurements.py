@@ -16,7 +16,7 @@ from itertools import accumulate
 from random import Random
 
 from serviceopt_journal.metrics import Metrics
-from serviceoptd.domain.service_counters import Counters, Distribution
+from serviceoptd.domain.stopping.service_counters import Counters, Distribution
 
 EDGES = (
     0.01,

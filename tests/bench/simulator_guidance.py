@@ -25,6 +25,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from linear_step_times import LinearStepTimes
 from run_stories import Story
 from serviceopt_journal import events as e
 from serviceopt_journal.events import Configuration
@@ -33,14 +34,13 @@ from serviceoptd.config.plugins import strategy_class
 from serviceoptd.domain.objective import judge
 from serviceoptd.domain.settings import Budget, Field, Measuring, Objective, RunSettings, Search, Slo
 from serviceoptd.domain.state import RunState, State
+from serviceoptd.evaluating.proposing import propose
 from serviceoptd.rules.simulated import SimulatedRule
-from serviceoptd.service.proposing import propose
-from serviceoptd.simulation.lengths import RandomLengths
-from serviceoptd.simulation.overheads import Overheads
-from serviceoptd.simulation.simulator import Simulated, Simulator
-from serviceoptd.simulation.step_times import LinearStepTimes
-from serviceoptd.simulation.virtual_benchmark import Traffic, run_benchmark
-from serviceoptd.simulation.vllm_limits import VllmLimits
+from serviceoptd.simulation.advice.simulator import Simulated, Simulator
+from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
+from serviceoptd.simulation.virtual_clock.lengths import RandomLengths
+from serviceoptd.simulation.virtual_clock.overheads import Overheads
+from serviceoptd.simulation.virtual_clock.virtual_benchmark import Traffic, run_benchmark
 
 ARMS = ("none", "right", "biased", "wrong")
 REACHED = 0.95
@@ -138,7 +138,7 @@ class Slower:
 
 
 class Advisor:
-    """Gives a run its simulator; stands in for `serviceoptd.service.advising.Advisors`."""
+    """Gives a run its simulator; stands in for `serviceoptd.evaluating.advising.Advisors`."""
 
     def __init__(self, arm: str, machine: Machine, run: RunState) -> None:
         if arm == "biased":

@@ -1,6 +1,6 @@
 """How fast the simulator is, and where its time goes.
 
-Run: python tests/bench/simulator_speed.py [--repeat 7] [--largest 100000] [--model FILE]
+Run: PYTHONPATH=tests python tests/bench/simulator_speed.py [--repeat 7] [--largest 100000] [--model FILE]
 
 A model of the 8-billion class by its coefficients: 1,000 requests of 512 tokens in and 700 out (both +-50 %), 160 at once,
 which is about 5,000 steps with batches of about 140. Prints the time of a whole benchmark (its requests, the time line
@@ -20,17 +20,17 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from serviceoptd.latency_model.model_file import load
-from serviceoptd.simulation.arrivals import arrivals
-from serviceoptd.simulation.client_metrics import client_metrics
-from serviceoptd.simulation.interface import Request, Scheduler, StepTimes
-from serviceoptd.simulation.lengths import RandomLengths, random_requests
-from serviceoptd.simulation.mindie_scheduler import MindieLimits, MindieScheduler
-from serviceoptd.simulation.overheads import Overheads
-from serviceoptd.simulation.step_times import LinearStepTimes
-from serviceoptd.simulation.timeline import simulate
-from serviceoptd.simulation.vllm_limits import VllmLimits
-from serviceoptd.simulation.vllm_scheduler import VllmScheduler
+from linear_step_times import LinearStepTimes
+from serviceoptd.predicting.model_file import load
+from serviceoptd.simulation.schedulers.mindie import MindieLimits, MindieScheduler
+from serviceoptd.simulation.schedulers.vllm import VllmScheduler
+from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
+from serviceoptd.simulation.virtual_clock.arrivals import arrivals
+from serviceoptd.simulation.virtual_clock.client_metrics import client_metrics
+from serviceoptd.simulation.virtual_clock.interface import Request, Scheduler, StepTimes
+from serviceoptd.simulation.virtual_clock.lengths import RandomLengths, random_requests
+from serviceoptd.simulation.virtual_clock.overheads import Overheads
+from serviceoptd.simulation.virtual_clock.timeline import simulate
 
 STEP_TIMES = LinearStepTimes(
     step=0.012,

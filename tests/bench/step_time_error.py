@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import xgboost
 
-from serviceoptd.latency_model.profile_data import Column, Profile
-from serviceoptd.latency_model.reading import read_profile
-from serviceoptd.latency_model.training import held_out_predictions, validation_parts
+from serviceoptd.profiling.data.reading import read_profile
+from serviceoptd.simulation.step_times.profile_data import Column, Profile
+from serviceoptd.simulation.step_times.training import held_out_predictions, validation_parts
 
 ROUNDS, BINS = 10, 51
 ALIKE = 10

@@ -15,7 +15,7 @@ import timeit
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from serviceoptd.latency_model.training import train
+from serviceoptd.simulation.step_times.training import train
 from synthetic_batches import CONFIGURATIONS, synthetic_profile
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from serviceopt_journal.events import Configuration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.interface import MeasurementOrder
-from serviceoptd.benchmarks.vllm_benchmark import RESULT, VllmBenchmark
+from serviceoptd.benchmarks.vllm_benchmark.client import RESULT, VllmBenchmark
 from serviceoptd.contract.orders import VLLM_CONFIGURATION, a_measurement_order, a_workplace, an_outcome, written
 from serviceoptd.engines.vllm import VllmEngine
 

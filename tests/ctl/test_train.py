@@ -16,8 +16,8 @@ from run_stories import some_metrics, some_settings
 from serviceopt_journal import events as e
 from serviceopt_journal.artefacts import ArtefactStore
 from serviceopt_journal.store import Journal
-from serviceoptd.domain.engine_windows import ARTEFACT, StoredService, Window, as_csv
-from serviceoptd.latency_model.model_file import load
+from serviceoptd.domain.stopping.engine_windows import ARTEFACT, StoredService, Window, as_csv
+from serviceoptd.predicting.model_file import load
 from synthetic_batches import synthetic_run
 
 Invoke = Callable[..., Result]

@@ -15,9 +15,9 @@ from click.testing import Result
 from builders import Story, a_finished_story, a_journal, some_settings
 from serviceopt_journal import events as e
 from serviceopt_journal.metrics import Metrics
-from serviceoptd.engines.simulated_section import SimulatedSection
-from serviceoptd.latency_model.prediction import Predictor
-from serviceoptd.latency_model.trust import rank_correlation
+from serviceoptd.predicting.prediction import Predictor
+from serviceoptd.predicting.section import SimulatedSection
+from serviceoptd.predicting.validation import rank_correlation
 from trained_models import LIMITS, a_model_file, simulated_toml
 
 Invoke = Callable[..., Result]

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from serviceoptd.latency_model.reading import read_profile
+from serviceoptd.profiling.data.reading import read_profile
 from stubs.scenario import STUB, client, places, start, stub_run, wait_for
 
 PROFILED = STUB.with_name("profiled_vllm")

@@ -21,12 +21,12 @@ import pytest
 from real.tuning import APART, QUIET, wait_until_healthy
 from serviceopt_journal import events as e
 from serviceopt_journal.metrics import Metrics
-from serviceoptd.benchmarks.ais_bench import WORK, AisBench
-from serviceoptd.benchmarks.ais_bench_requests import latencies_in
+from serviceoptd.benchmarks.ais_bench.client import WORK, AisBench
+from serviceoptd.benchmarks.ais_bench.requests import latencies_in
 from serviceoptd.benchmarks.interface import Benchmark, ClientOutcome, MeasurementOrder
-from serviceoptd.benchmarks.vllm_benchmark import VllmBenchmark
-from serviceoptd.domain.confidence import t_quantile
+from serviceoptd.benchmarks.vllm_benchmark.client import VllmBenchmark
 from serviceoptd.domain.settings import Field, Objective
+from serviceoptd.domain.statistics.confidence import t_quantile
 from serviceoptd.engines.interface import Workplace
 from stubs.scenario import assert_sound, client, free_port, of_type, places, standalone, verified
 

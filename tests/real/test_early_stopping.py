@@ -9,8 +9,8 @@ import pytest
 
 from real.tuning import QUIET
 from serviceopt_journal import events as e
-from serviceoptd.domain.engine_windows import ARTEFACT
-from serviceoptd.latency_model.model_file import load
+from serviceoptd.domain.stopping.engine_windows import ARTEFACT
+from serviceoptd.predicting.model_file import load
 from stubs.scenario import assert_sound, client, free_port, of_type, places, records, rows
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(3600)]

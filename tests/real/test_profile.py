@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from real.tuning import QUIET
-from serviceoptd.latency_model.model_file import load
-from serviceoptd.latency_model.reading import read_profile
-from serviceoptd.simulation.vllm_scheduler import VllmScheduler
+from serviceoptd.predicting.model_file import load
+from serviceoptd.profiling.data.reading import read_profile
+from serviceoptd.simulation.schedulers.vllm import VllmScheduler
 from stubs.scenario import client, free_port, places
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]

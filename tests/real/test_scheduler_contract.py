@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from builders import Story, a_journal, some_metrics, some_settings
+from linear_step_times import LinearStepTimes
 from serviceopt_journal.errors import EnvironmentLacks
 from serviceoptd.io.json_lines import JsonLines
-from serviceoptd.real_scheduler.scheduler import RealVllmScheduler, start_vllm
-from serviceoptd.simulation.arrivals import arrivals
-from serviceoptd.simulation.lengths import RandomLengths, random_requests
-from serviceoptd.simulation.step_times import LinearStepTimes
-from serviceoptd.simulation.timeline import simulate
-from serviceoptd.simulation.vllm_limits import VllmLimits
-from serviceoptd.simulation.vllm_scheduler import VllmScheduler
+from serviceoptd.predicting.real_vllm_scheduler import RealVllmScheduler, start_vllm
+from serviceoptd.simulation.schedulers.vllm import VllmScheduler
+from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
+from serviceoptd.simulation.virtual_clock.arrivals import arrivals
+from serviceoptd.simulation.virtual_clock.lengths import RandomLengths, random_requests
+from serviceoptd.simulation.virtual_clock.timeline import simulate
 from simulated_workloads import described, played, random_workload
 from stubs.scenario import client, places
 from trained_models import a_model_file, simulated_toml

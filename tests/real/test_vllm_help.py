@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from serviceoptd.benchmarks.vllm_benchmark import VllmBenchmark
+from serviceoptd.benchmarks.vllm_benchmark.client import VllmBenchmark
 from serviceoptd.config.load import load
 from serviceoptd.contract.orders import a_measurement_order, a_service_order, a_workplace
 from serviceoptd.domain.load import load_of
 from serviceoptd.domain.settings import Objective, RunSettings, Slo
-from serviceoptd.domain.space import Space
+from serviceoptd.domain.space.space import Space
 from serviceoptd.engines.vllm import VllmEngine
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(2400)]

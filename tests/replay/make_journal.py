@@ -29,7 +29,7 @@ from serviceopt_journal.store import Journal
 from serviceoptd.domain import documents, table
 from serviceoptd.domain.evolve import fold
 from serviceoptd.domain.state import State
-from serviceoptd.service.identity import host_class
+from serviceoptd.submitting.identity import host_class
 from stubs.scenario import STUB, places, records, stub_run
 
 KILLED_DAEMON = Path(__file__).resolve().parents[1] / "crash" / "killed_daemon.py"

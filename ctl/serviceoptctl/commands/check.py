@@ -18,7 +18,7 @@ from serviceoptctl.render.text import echo_json, facts, safe, table, value_text
 from serviceoptctl.render.units import latency
 
 if TYPE_CHECKING:
-    from serviceoptd.service.checking import Planned
+    from serviceoptd.submitting.checking import Planned
 
 Document = dict[str, Any]
 
@@ -39,7 +39,7 @@ def check(
     """
     from serviceopt_journal.places import places
     from serviceoptd.config.load import discover
-    from serviceoptd.service import checking
+    from serviceoptd.submitting import checking
 
     path = Path(configuration) if configuration is not None else discover(os.environ, Path.cwd())
     checked = checking.check(path, engine=engine, benchmark=benchmark, environment=os.environ)

@@ -15,8 +15,8 @@ from serviceoptctl.render.text import echo_json, safe
 
 if TYPE_CHECKING:
     from serviceoptd.config.load import Loaded
-    from serviceoptd.service.doctor import Surroundings
-    from serviceoptd.service.finding import Finding
+    from serviceoptd.doctor.doctor import Surroundings
+    from serviceoptd.doctor.finding import Finding
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -36,7 +36,7 @@ def doctor(configuration: str | None, engine: str | None, benchmark: str | None,
     """
     from serviceoptctl.source import candidates
     from serviceoptd.config.load import discover, load
-    from serviceoptd.service.doctor import Surroundings
+    from serviceoptd.doctor.doctor import Surroundings
 
     path = Path(configuration) if configuration is not None else discover(os.environ, Path.cwd())
     loaded = load(path, engine=engine, benchmark=benchmark, environment=os.environ)
@@ -64,8 +64,8 @@ def doctor(configuration: str | None, engine: str | None, benchmark: str | None,
 
 
 def _findings(loaded: Loaded, around: Surroundings, *, unit: bool) -> Iterator[Finding]:
-    from serviceoptd.service.doctor import examine, needed
-    from serviceoptd.service.unit_doctor import examine_unit
+    from serviceoptd.doctor.doctor import examine, needed
+    from serviceoptd.doctor.unit_doctor import examine_unit
 
     yield from examine(loaded, around)
     if unit:
@@ -73,7 +73,7 @@ def _findings(loaded: Loaded, around: Surroundings, *, unit: bool) -> Iterator[F
 
 
 def _drop_ins(found: list[Finding]) -> str:
-    from serviceoptd.service.drop_ins import merged
+    from serviceoptd.doctor.drop_ins import merged
 
     return merged(finding.drop_in for finding in found if finding.drop_in)
 

@@ -51,7 +51,7 @@ def profile(
     configurations; the client measures it at several loads. Nothing of vLLM is changed. No daemon is needed, and none may
     use the same port or devices meanwhile. Called again, it goes on where it stopped.
     """
-    from serviceoptd.profiling.profiling import profile as profiled
+    from serviceoptd.profiling.recording.profiling import profile as profiled
 
     body = submission(configuration=configuration, engine=engine, benchmark=benchmark)
     done = profiled(body, Path(target), configurations=configurations, loads=loads, seed=seed, say=note)

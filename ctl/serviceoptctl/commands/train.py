@@ -16,8 +16,8 @@ from serviceoptctl.render.text import echo_json, facts, safe
 from serviceoptctl.source import journal_directory
 
 if TYPE_CHECKING:
-    from serviceoptd.latency_model.model_file import TrainedModel
-    from serviceoptd.latency_model.windows import WindowedRun
+    from serviceoptd.predicting.model_file import TrainedModel
+    from serviceoptd.simulation.step_times.windows import WindowedRun
 
 
 @click.command()
@@ -45,11 +45,11 @@ def train(
     configurations that were held out. Writes latency_model.json and latency_model.md, its card; nothing when something is
     wrong with the data.
     """
-    from serviceoptd.latency_model.boosting import require_xgboost
-    from serviceoptd.latency_model.model_file import CARD_FILE, save
-    from serviceoptd.latency_model.profile_data import Profile
-    from serviceoptd.latency_model.reading import read_profile
-    from serviceoptd.latency_model.training import train as trained_on
+    from serviceoptd.predicting.model_file import CARD_FILE, save
+    from serviceoptd.profiling.data.reading import read_profile
+    from serviceoptd.simulation.step_times.boosting import require_xgboost
+    from serviceoptd.simulation.step_times.profile_data import Profile
+    from serviceoptd.simulation.step_times.training import train as trained_on
 
     if source is None and not journal:
         raise click.UsageError("Give '-i DIRECTORY', '--journal', or both.")
@@ -74,7 +74,7 @@ def train(
 def _stored(runs: tuple[int, ...]) -> tuple[WindowedRun, ...]:
     from serviceopt_journal.artefacts import ArtefactStore
     from serviceopt_journal.reader import JournalReader
-    from serviceoptd.latency_model.stored_windows import EVENTS, stored_windows
+    from serviceoptd.profiling.data.stored_windows import EVENTS, stored_windows
 
     state_directory = journal_directory()
     reader = JournalReader.open(state_directory)
@@ -82,7 +82,7 @@ def _stored(runs: tuple[int, ...]) -> tuple[WindowedRun, ...]:
 
 
 def _summary(trained: TrainedModel, path: Path, page: Path) -> None:
-    from serviceoptd.latency_model.model_card import SPLITS, trained_on
+    from serviceoptd.simulation.step_times.model_card import SPLITS, trained_on
 
     card = trained.card
     recordings = len(card.recordings) + len(card.windowed)

@@ -46,7 +46,7 @@ def trust(
     journal tells of the run.
     """
     from serviceoptd.config.load import load
-    from serviceoptd.latency_model import trust as comparing
+    from serviceoptd.predicting import validation as comparing
 
     found = FromJournal.open(journal_directory()).find(run)
     table = None

@@ -14,7 +14,7 @@ from serviceoptctl.render.scatter import NAMES, Document
 from serviceoptctl.render.text import assignments, one_line, table
 
 if TYPE_CHECKING:
-    from serviceoptd.latency_model.trust import ErrorOf, Point
+    from serviceoptd.predicting.validation import ErrorOf, Point
 
 
 def document(

@@ -10,10 +10,10 @@ from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan, UnusableResult
 from serviceoptd.engines.interface import Options, Problem, Workplace
-from serviceoptd.engines.simulated_section import SimulatedSection, setting_of
-from serviceoptd.simulation.queueing import Load, refused_launch
-from serviceoptd.simulation.sampling import sampled_metrics
-from serviceoptd.simulation.timeline import Stuck
+from serviceoptd.predicting.section import SimulatedSection, setting_of
+from serviceoptd.simulation.demonstration.client import sampled_metrics
+from serviceoptd.simulation.demonstration.engine import Load, refused_launch
+from serviceoptd.simulation.virtual_clock.timeline import Stuck
 
 
 class SimulatedBenchmark:
@@ -52,7 +52,7 @@ class SimulatedBenchmark:
         return MeasurementPlan(command=None, num_prompts=workload.num_prompts, simulated=metrics)
 
     def _on_the_timeline(self, order: MeasurementOrder) -> MeasurementPlan:
-        from serviceoptd.latency_model.prediction import Predictor
+        from serviceoptd.predicting.prediction import Predictor
 
         num_prompts = order.sample or self.options.num_prompts
         try:

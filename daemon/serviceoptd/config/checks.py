@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from serviceoptd.domain.constraints import names_of, spelling
 from serviceoptd.domain.settings import Field
+from serviceoptd.domain.space.constraints import names_of, spelling
 
 from .explain import did_you_mean
 from .masking import mask

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from serviceoptd.domain.settings import LOAD_NAMES, Dtype, Field
-from serviceoptd.domain.space import InvalidSpace, Space
+from serviceoptd.domain.space.space import InvalidSpace, Space
 
 from .explain import findings
 from .positions import Path

@@ -13,7 +13,7 @@ from serviceoptd.benchmarks.simulated import SimulatedBenchmark
 from serviceoptd.config.load import Loaded, load_text
 from serviceoptd.config.plugins import Plugins, tables_of
 from serviceoptd.domain.settings import LOAD_NAMES, Field
-from serviceoptd.domain.space import Space
+from serviceoptd.domain.space.space import Space
 from serviceoptd.engines.simulated import SimulatedEngine
 
 

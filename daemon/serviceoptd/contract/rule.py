@@ -14,7 +14,7 @@ from serviceoptd.contract.orders import VLLM_FIELDS
 from serviceoptd.contract.registration import loaded_with_engine, registered
 from serviceoptd.domain.objective import judge
 from serviceoptd.domain.settings import Budget, Field, Objective, RunSettings, Search
-from serviceoptd.domain.space import Space
+from serviceoptd.domain.space.space import Space
 from serviceoptd.engines.interface import Engine
 from serviceoptd.rules.interface import Facts, Kind, Rejection, Result, Rule
 

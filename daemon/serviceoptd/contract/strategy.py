@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 
 from serviceoptd.domain.settings import Field, Search
-from serviceoptd.domain.space import Key, Space
+from serviceoptd.domain.space.space import Key, Space
 from serviceoptd.search.interface import Problem, Proposal, Strategy, Trial
 
 MIXED = Space.of(

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
-from serviceoptd.domain.beginning import born, launching, proposed, result_of_a_file
-from serviceoptd.domain.censoring import censored
+from serviceoptd.domain.creation import born, launching, proposed, result_of_a_file
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.state import Evaluation, Measurement, Particle, RunState, State
+from serviceoptd.domain.stopping.censoring import censored
 
 
 def fold(state: State, recorded: Recorded) -> State:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from serviceoptd.domain.racing import Confirmation, next_confirmation
+from serviceoptd.domain.proving.racing import Confirmation, next_confirmation
 from serviceoptd.domain.state import Evaluation, RunState
 
 SECONDS_PER_HOUR = 3600.0

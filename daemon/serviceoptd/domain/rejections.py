@@ -8,8 +8,8 @@ from statistics import fmean
 
 import msgspec
 
-from serviceoptd.domain.draws import uniform
 from serviceoptd.domain.state import Particle, RunState
+from serviceoptd.domain.statistics.draws import uniform
 
 MOST_OF_THE_BUDGET = 0.1
 """Audited particles count against the budget, and get no more than this share of it, or one."""

@@ -10,11 +10,11 @@ import msgspec
 from serviceopt_journal.events import Configuration, EditedFile
 from serviceopt_journal.metrics import Metrics
 from serviceopt_journal.proof import Proof
-from serviceoptd.domain.censoring import judged
 from serviceoptd.domain.objective import Judgement, aggregate, judge, rank
-from serviceoptd.domain.proof import Finalist, Race
+from serviceoptd.domain.proving.proof import Finalist, Race
 from serviceoptd.domain.settings import RunSettings
-from serviceoptd.domain.space import Space
+from serviceoptd.domain.space.space import Space
+from serviceoptd.domain.stopping.censoring import judged
 
 FINE_TUNING = "fine-tuning"
 FULL_DATA_SET = "full-data-set"

@@ -16,8 +16,6 @@ from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration
 from serviceoptd.config.masking import mask_argv
 from serviceoptd.domain.settings import LOAD_NAMES, Field, ModelFacts
-from serviceoptd.engines import arguments, endpoint, program, provenance
-from serviceoptd.engines.external import refuse_dotted_positions, refuse_searched_service
 from serviceoptd.engines.interface import (
     HttpProbe,
     MetricsPage,
@@ -29,7 +27,9 @@ from serviceoptd.engines.interface import (
     Workplace,
     render,
 )
-from serviceoptd.engines.model_facts import model_facts
+from serviceoptd.toolkit import arguments, endpoint, program, provenance
+from serviceoptd.toolkit.model_facts import model_facts
+from serviceoptd.toolkit.position_checks import refuse_dotted_positions, refuse_searched_service
 
 FLAG_OF = {
     "MAX_NUM_SEQS": "--max-running-requests",

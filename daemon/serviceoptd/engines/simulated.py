@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 from serviceopt_journal.errors import InvalidConfiguration, ServiceoptError
 from serviceopt_journal.events import Configuration
 from serviceoptd.domain.settings import Field
-from serviceoptd.engines.external import refuse_searched_service
 from serviceoptd.engines.interface import Options, Problem, ServiceOrder, ServicePlan, Workplace
-from serviceoptd.engines.simulated_section import SimulatedSection, setting_of
-from serviceoptd.simulation.limits import KV_BLOCKS, MissingLimits
-from serviceoptd.simulation.queueing import kv_blocks, refused_launch
+from serviceoptd.predicting.section import SimulatedSection, setting_of
+from serviceoptd.simulation.demonstration.engine import kv_blocks, refused_launch
+from serviceoptd.simulation.virtual_clock.limits import KV_BLOCKS, MissingLimits
+from serviceoptd.toolkit.position_checks import refuse_searched_service
 
 MODEL_VERSION = "queueing 1"
 TIMELINE_VERSION = "virtual time line 1"
@@ -63,7 +63,7 @@ class SimulatedEngine:
         )
 
     def _on_the_timeline(self, order: ServiceOrder) -> ServicePlan:
-        from serviceoptd.latency_model.prediction import Predictor
+        from serviceoptd.predicting.prediction import Predictor
 
         predictor = Predictor.of(self.options, order.workplace.working_directory)
         try:
@@ -79,7 +79,7 @@ class SimulatedEngine:
         """Files of the model that cannot be used; the demonstration needs nothing."""
         if self.options.model is None:
             return []
-        from serviceoptd.latency_model.prediction import Predictor
+        from serviceoptd.predicting.prediction import Predictor
 
         try:
             Predictor.of(self.options, workplace.working_directory)
@@ -93,7 +93,7 @@ class SimulatedEngine:
         if self.options.model is None:
             numbers = self.options.model_dump(mode="json", exclude=pace | _OF_THE_TIMELINE)
             return {"version": MODEL_VERSION, "numbers": str(numbers)}
-        from serviceoptd.latency_model.prediction import fingerprint
+        from serviceoptd.predicting.prediction import fingerprint
 
         numbers = self.options.model_dump(mode="json", exclude=pace | {"machine", "model", "lengths"})
         files = fingerprint(self.options, workplace.working_directory)

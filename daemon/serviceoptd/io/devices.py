@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from .programs import output_of
+from serviceoptd.toolkit.find_program import output_of
 
 MEBIBYTE = 1024 * 1024
 TOLERANCE = 256 * MEBIBYTE

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from serviceopt_journal.errors import ServiceoptError
-from serviceoptd.domain.service_counters import Counters, Distribution, EngineCounters
+from serviceoptd.domain.stopping.service_counters import Counters, Distribution, EngineCounters
 from serviceoptd.engines.interface import HttpProbe
 from serviceoptd.io.http_probe import probe
 

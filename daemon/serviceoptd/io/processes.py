@@ -14,11 +14,11 @@ from pathlib import Path
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceoptd.engines.interface import Command
+from serviceoptd.toolkit.find_program import find_program
 
 from . import cgroups, reaping
 from .child import Child, Surroundings
 from .launched_processes import LAUNCH_ID, Launch
-from .programs import find_program
 
 __all__ = ["LEFTOVER_GRACE", "Child", "Stopped", "spawn", "stop"]
 

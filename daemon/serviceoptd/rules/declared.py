@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from serviceopt_journal.events import Configuration
-from serviceoptd.domain.constraints import constraints_of, parameters, sides, violated
+from serviceoptd.domain.space.constraints import constraints_of, parameters, sides, violated
 from serviceoptd.rules.interface import Facts, Kind, Rejection
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from serviceopt_journal.events import Configuration, Value
-from serviceoptd.domain.constraints import number, parameters
 from serviceoptd.domain.settings import ModelFacts
+from serviceoptd.domain.space.constraints import number, parameters
 from serviceoptd.rules.interface import Facts
 
 TENSOR = ("tensor_parallel_size",)

@@ -13,8 +13,8 @@ from typing import ClassVar, Literal, Protocol
 from serviceopt_journal.events import Configuration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.settings import RunSettings
-from serviceoptd.domain.space import Space
-from serviceoptd.simulation.simulator import Simulator
+from serviceoptd.domain.space.space import Space
+from serviceoptd.simulation.advice.simulator import Simulator
 
 Kind = Literal["theory", "experience", "measured", "simulated"]
 """What a rule judges from: arithmetic of model and machine, what people know, the results of the run, or a simulator."""

@@ -18,9 +18,9 @@ from typing import ClassVar, Literal
 
 from serviceopt_journal.events import Configuration
 from serviceopt_journal.metrics import NOT_TOLD, Metrics
-from serviceoptd.domain.constraints import names_of, number
 from serviceoptd.domain.load import load_of
 from serviceoptd.domain.settings import Field, Slo
+from serviceoptd.domain.space.constraints import names_of, number
 from serviceoptd.rules.deployment import DATA, PIPELINE, TENSOR, Deployment
 from serviceoptd.rules.interface import Facts, Kind, Rejection
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from serviceopt_journal.events import Configuration
-from serviceoptd.domain.constraints import names_of, number
+from serviceoptd.domain.space.constraints import names_of, number
 from serviceoptd.rules.deployment import LENGTH, SHARE, Deployment
 from serviceoptd.rules.interface import Facts, Kind, Rejection, Result
 

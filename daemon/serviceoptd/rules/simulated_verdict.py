@@ -10,12 +10,12 @@ import numpy as np
 
 from serviceopt_journal.events import Configuration
 from serviceoptd.domain.settings import Field, Objective
-from serviceoptd.domain.space import Space
+from serviceoptd.domain.space.space import Space
 from serviceoptd.rules.interface import Facts, Rejection
 from serviceoptd.rules.threshold import threshold
 from serviceoptd.search.gaussian_process import on_one_thread
-from serviceoptd.simulation.advice import Advice, Compared, usable
-from serviceoptd.simulation.simulator import Simulator
+from serviceoptd.simulation.advice.advice import Advice, Compared, usable
+from serviceoptd.simulation.advice.simulator import Simulator
 
 THRESHOLD = 0.01
 LEAST_TOLD = 1e-6

@@ -16,13 +16,13 @@ from scipy.special import log_ndtr
 
 from serviceopt_journal.events import Configuration
 from serviceoptd.domain.settings import Field, Objective
-from serviceoptd.domain.space import Space
+from serviceoptd.domain.space.space import Space
 from serviceoptd.rules.interface import Facts, Rejection
 from serviceoptd.rules.threshold import threshold
 from serviceoptd.search.acquisition import incumbent
 from serviceoptd.search.encoding import Encoding
-from serviceoptd.search.forecast import Point
 from serviceoptd.search.gaussian_process import on_one_thread
+from serviceoptd.search.prediction import Point
 from serviceoptd.search.surrogate import Surrogate
 
 THRESHOLD = 0.01

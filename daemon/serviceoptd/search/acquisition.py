@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erfcx, log_ndtr
 
-from serviceoptd.search.forecast import TIMES_AS_FAR, WRONG, Forecast
+from serviceoptd.search.prediction import TIMES_AS_FAR, WRONG, Forecast
 
 Array = NDArray[np.float64]
 

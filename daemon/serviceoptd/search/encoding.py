@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serviceopt_journal.events import Value
-from serviceoptd.domain.space import Space
+from serviceoptd.domain.space.space import Space
 
 Array = NDArray[np.float64]
 

@@ -18,18 +18,18 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from serviceoptd.domain.draws import uniform
 from serviceoptd.domain.settings import Field, Objective
-from serviceoptd.domain.space import Key, Position, Space
+from serviceoptd.domain.space.space import Key, Position, Space
+from serviceoptd.domain.statistics.draws import uniform
 from serviceoptd.search.acquisition import incumbent, log_expected_improvement
 from serviceoptd.search.encoding import Encoding
-from serviceoptd.search.forecast import Point
 from serviceoptd.search.gaussian_process import on_one_thread
 from serviceoptd.search.interface import Prediction, Problem, Proposal, Trial
 from serviceoptd.search.launch_failures import LaunchFailures
+from serviceoptd.search.operator_defaults import usual_coordinates
 from serviceoptd.search.particle_swarm import ParticleSwarm, limited
+from serviceoptd.search.prediction import Point
 from serviceoptd.search.surrogate import Learnt, Surrogate
-from serviceoptd.search.usual import usual_coordinates
 from serviceoptd.search.virtual_swarm import visited
 
 Array = NDArray[np.float64]

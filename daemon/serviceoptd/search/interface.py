@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 from serviceopt_journal.events import Configuration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.settings import Objective, Search
-from serviceoptd.domain.space import Space
+from serviceoptd.domain.space.space import Space
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
 from serviceoptd.search.encoding import Encoding
-from serviceoptd.search.forecast import Point
 from serviceoptd.search.gaussian_process import GaussianProcess
+from serviceoptd.search.prediction import Point
 
 Array = NDArray[np.float64]
 

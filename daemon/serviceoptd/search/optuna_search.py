@@ -10,9 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, ClassVar
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
-from serviceoptd.domain.draws import uniform
+from serviceoptd.domain.statistics.draws import uniform
 from serviceoptd.search.interface import Problem, Proposal, Trial
-from serviceoptd.search.unseen import drawing, exhausted, unseen_anywhere, unseen_neighbour
+from serviceoptd.search.novelty import drawing, exhausted, unseen_anywhere, unseen_neighbour
 
 if TYPE_CHECKING:
     import optuna

@@ -21,12 +21,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from serviceoptd.domain.draws import permutation, uniforms
 from serviceoptd.domain.objective import FAILED
 from serviceoptd.domain.soft_cost import FAILED_COST
-from serviceoptd.domain.space import Key, Position
+from serviceoptd.domain.space.space import Key, Position
+from serviceoptd.domain.statistics.draws import permutation, uniforms
 from serviceoptd.search.interface import Problem, Proposal, Trial
-from serviceoptd.search.unseen import drawing, exhausted, reflected, unseen_anywhere, unseen_neighbour
+from serviceoptd.search.novelty import drawing, exhausted, reflected, unseen_anywhere, unseen_neighbour
 
 CONSTRICTION = (0.7298, 1.49618, 1.49618)
 FIRST_INERTIA, LAST_INERTIA, DECREASING_ACCELERATION = 0.9, 0.4, 2.0

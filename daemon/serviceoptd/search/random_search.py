@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from serviceoptd.domain.space import Key
+from serviceoptd.domain.space.space import Key
 from serviceoptd.search.interface import Problem, Proposal, Trial
-from serviceoptd.search.unseen import drawing, exhausted, unseen_anywhere
+from serviceoptd.search.novelty import drawing, exhausted, unseen_anywhere
 
 
 class RandomSearch:

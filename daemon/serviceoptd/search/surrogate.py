@@ -21,10 +21,10 @@ from serviceoptd.domain.settings import Objective, Slo
 from serviceoptd.search import queueing_prior
 from serviceoptd.search.acquisition import log_expected_improvement
 from serviceoptd.search.encoding import CONCURRENCY, RATE, SEQUENCES, Encoding
-from serviceoptd.search.forecast import TIMES_AS_FAR, WRONG, Forecast, Point
 from serviceoptd.search.gaussian_process import GaussianProcess, Hyperparameters
 from serviceoptd.search.interface import Prediction as Expectation
 from serviceoptd.search.launch_failures import LaunchFailures
+from serviceoptd.search.prediction import TIMES_AS_FAR, WRONG, Forecast, Point
 
 Array = NDArray[np.float64]
 

@@ -17,11 +17,11 @@ from serviceopt_journal.errors import ExitCode, InvalidConfiguration, NotFound, 
 from serviceopt_journal.events import LogLevelChanged
 from serviceoptd.domain import documents, table
 from serviceoptd.domain.state import RunState, State
+from serviceoptd.importing.importing import Import, import_results, prepare_import
 from serviceoptd.io.unix_http import peer_uid
 from serviceoptd.service import control
-from serviceoptd.service.importing import Import, import_results, prepare_import
-from serviceoptd.service.preparing import Submission, must_answer, prepare
-from serviceoptd.service.submission import submit
+from serviceoptd.submitting.preparing import Submission, must_answer, prepare
+from serviceoptd.submitting.submission import submit
 
 HEARTBEAT = 10.0  # seconds between comments on a silent event stream, so that a dead client is noticed
 STATUS_BY_CODE = {

@@ -10,7 +10,7 @@ from serviceopt_journal.events import RunCancelRequested, RunFinished, RunPaused
 from serviceoptd.config.load import load_text
 from serviceoptd.config.reload import changes
 from serviceoptd.domain.state import RunState, State
-from serviceoptd.service.ledger import Ledger
+from serviceoptd.evaluating.ledger import Ledger
 
 
 def find_run(state: State, name: str) -> RunState:

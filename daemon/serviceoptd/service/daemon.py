@@ -22,12 +22,12 @@ from serviceopt_journal.reader import JournalReader
 from serviceoptd import __version__
 from serviceoptd.domain import documents
 from serviceoptd.domain.state import State
+from serviceoptd.evaluating.context import Context
+from serviceoptd.evaluating.ledger import Ledger
 from serviceoptd.io import unix_http
 from serviceoptd.io.notify import ServiceNotifier
 from serviceoptd.log import DEFAULT, LEVELS, current_level, set_level
 from serviceoptd.service.api import make_app
-from serviceoptd.service.context import Context
-from serviceoptd.service.ledger import Ledger
 from serviceoptd.service.loop import Loop
 
 LOG = structlog.get_logger("serviceoptd")

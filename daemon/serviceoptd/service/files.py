@@ -15,8 +15,8 @@ from serviceoptd.domain.state import RunState
 from serviceoptd.io.watching import Watcher
 from serviceoptd.service import control
 from serviceoptd.service.daemon import Daemon
-from serviceoptd.service.preparing import Submission, must_answer, prepare
-from serviceoptd.service.submission import submit
+from serviceoptd.submitting.preparing import Submission, must_answer, prepare
+from serviceoptd.submitting.submission import submit
 
 LOG = structlog.get_logger("serviceoptd")
 

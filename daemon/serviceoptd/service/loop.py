@@ -21,18 +21,18 @@ from serviceopt_journal.events import (
 )
 from serviceoptd.config import plugins
 from serviceoptd.domain import policy
-from serviceoptd.domain.racing import Confirmation, recommended
+from serviceoptd.domain.proving.racing import Confirmation, recommended
 from serviceoptd.domain.state import RunState, State
+from serviceoptd.evaluating.advising import Advisors
+from serviceoptd.evaluating.context import Context, Interrupted
+from serviceoptd.evaluating.launching import LiveService, launch
+from serviceoptd.evaluating.measuring import measure
+from serviceoptd.evaluating.proposing import propose, think_ahead
+from serviceoptd.evaluating.rejecting import Rejections
+from serviceoptd.evaluating.stopping import finish_evaluation, interrupt_service, recover, stop_service
 from serviceoptd.io.processes import stop
 from serviceoptd.rules.interface import Rule
 from serviceoptd.search.interface import Problem, Strategy
-from serviceoptd.service.advising import Advisors
-from serviceoptd.service.context import Context, Interrupted
-from serviceoptd.service.launching import LiveService, launch
-from serviceoptd.service.measuring import measure
-from serviceoptd.service.proposing import propose, think_ahead
-from serviceoptd.service.rejecting import Rejections
-from serviceoptd.service.stopping import finish_evaluation, interrupt_service, recover, stop_service
 
 LOG = structlog.get_logger("serviceoptd")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)

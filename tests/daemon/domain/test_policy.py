@@ -10,9 +10,9 @@ from run_stories import Story, some_metrics, some_settings
 from serviceopt_journal import events as e
 from serviceoptd.domain import policy
 from serviceoptd.domain.settings import Budget, Measuring, Proving
+from serviceoptd.evaluating.proposing import propose
 from serviceoptd.search.interface import Problem
 from serviceoptd.search.particle_swarm import ParticleSwarm
-from serviceoptd.service.proposing import propose
 
 MOST_STEPS = 2000
 

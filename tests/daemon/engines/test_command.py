@@ -11,7 +11,7 @@ from serviceopt_journal.events import Configuration
 from serviceoptd.contract.engine import EngineContract
 from serviceoptd.contract.orders import a_field, a_program, a_service_order, a_workplace
 from serviceoptd.domain.settings import Field
-from serviceoptd.engines.command import CommandEngine
+from serviceoptd.engines.command.engine import CommandEngine
 from serviceoptd.engines.interface import HttpProbe, LogProbe
 
 SERVICE: dict[str, Any] = {

@@ -11,7 +11,7 @@ from serviceoptd.config.load import load
 from serviceoptd.config.plugins import benchmark_class, engine_class
 from serviceoptd.contract.orders import a_measurement_order, a_service_order, a_workplace
 from serviceoptd.domain.settings import RunSettings
-from serviceoptd.domain.space import Space
+from serviceoptd.domain.space.space import Space
 
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 SHIPPED = ("demo", "external-service", "llama-cpp", "sglang", "vllm", "vllm-options")

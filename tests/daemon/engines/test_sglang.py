@@ -15,7 +15,7 @@ from serviceoptd.contract import EngineContract
 from serviceoptd.contract.orders import a_field, a_program, a_service_order, a_workplace
 from serviceoptd.contract.registration import default_fields
 from serviceoptd.domain.settings import Field
-from serviceoptd.domain.space import Space
+from serviceoptd.domain.space.space import Space
 from serviceoptd.engines.interface import HttpProbe, ServicePlan
 from serviceoptd.engines.sglang import SglangEngine
 

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 from serviceoptd.contract.engine import EngineContract
 from serviceoptd.contract.orders import VLLM_CONFIGURATION, a_service_order, a_workplace
 from serviceoptd.domain.settings import Field
-from serviceoptd.domain.space import Space
+from serviceoptd.domain.space.space import Space
 from serviceoptd.engines.simulated import SimulatedEngine
 from serviceoptd.engines.vllm import VllmEngine
-from serviceoptd.simulation.limits import MissingLimits
+from serviceoptd.simulation.virtual_clock.limits import MissingLimits
 from trained_models import LIMITS, a_model_file
 
 

@@ -19,9 +19,9 @@ from serviceoptd.domain.settings import (
     Search,
     Slo,
 )
-from serviceoptd.domain.space import Space
-from serviceoptd.engines.model_facts import model_facts
+from serviceoptd.domain.space.space import Space
 from serviceoptd.rules.interface import Facts, Result
+from serviceoptd.toolkit.model_facts import model_facts
 
 GIBIBYTE = 1024**3
 H100 = DeviceFacts(name="NVIDIA H100 80GB HBM3", memory=80 * GIBIBYTE, bandwidth=3.35e12, flops=989e12)

@@ -11,13 +11,13 @@ from serviceopt_journal.events import Configuration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.contract import RuleContract
 from serviceoptd.contract.orders import VLLM_FIELDS
-from serviceoptd.domain.draws import uniforms
 from serviceoptd.domain.objective import judge
 from serviceoptd.domain.settings import Budget, Objective, RunSettings, Search, Slo
-from serviceoptd.domain.space import Space
+from serviceoptd.domain.space.space import Space
+from serviceoptd.domain.statistics.draws import uniforms
 from serviceoptd.rules.interface import Facts, Result
 from serviceoptd.rules.simulated import SimulatedRule
-from serviceoptd.simulation.simulator import Simulated, Simulator
+from serviceoptd.simulation.advice.simulator import Simulated, Simulator
 
 SPACE = Space.of(VLLM_FIELDS)
 OBJECTIVE = Objective(slos=(Slo(metric="ttft", limit=1.0),))

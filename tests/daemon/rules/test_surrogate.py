@@ -6,10 +6,10 @@ from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.contract import RuleContract
 from serviceoptd.contract.orders import VLLM_FIELDS
-from serviceoptd.domain.draws import uniforms
 from serviceoptd.domain.objective import judge
 from serviceoptd.domain.settings import Budget, Objective, RunSettings, Search, Slo
-from serviceoptd.domain.space import Space
+from serviceoptd.domain.space.space import Space
+from serviceoptd.domain.statistics.draws import uniforms
 from serviceoptd.rules.interface import Facts, Result
 from serviceoptd.rules.surrogate import SurrogateRule
 

@@ -13,13 +13,13 @@ from serviceopt_journal.events import Configuration
 from serviceoptd.contract.strategy import StrategyContract
 from serviceoptd.domain.objective import judge
 from serviceoptd.domain.settings import Field, Objective, Search, Slo
-from serviceoptd.domain.space import Space
+from serviceoptd.domain.space.space import Space
 from serviceoptd.search.guided_swarm import FIRST_POINTS, GuidedSwarm
 from serviceoptd.search.interface import Costs, Problem, Strategy, Trial
 from serviceoptd.search.random_search import RandomSearch
 from serviceoptd.search.swarm import Swarm
-from serviceoptd.simulation.queueing import Load, Machine, Setting, Workload, refused_launch
-from serviceoptd.simulation.sampling import sampled_metrics
+from serviceoptd.simulation.demonstration.client import sampled_metrics
+from serviceoptd.simulation.demonstration.engine import Load, Machine, Setting, Workload, refused_launch
 
 SERVING = Space.of(
     [

@@ -11,15 +11,15 @@ from scipy.stats import norm
 
 from serviceoptd.contract.strategy import MIXED, SMALL
 from serviceoptd.domain.settings import Field
-from serviceoptd.domain.space import Space
+from serviceoptd.domain.space.space import Space
 from serviceoptd.search import queueing_prior
 from serviceoptd.search.acquisition import CAUTION, WORTHWHILE, _log_improvement, incumbent, log_expected_improvement
 from serviceoptd.search.encoding import CONCURRENCY, RATE, SEQUENCES, Encoding
-from serviceoptd.search.forecast import Forecast, Point
 from serviceoptd.search.gaussian_process import GaussianProcess, Hyperparameters, _negative_log_likelihood
 from serviceoptd.search.launch_failures import LaunchFailures
+from serviceoptd.search.operator_defaults import usual_coordinates
+from serviceoptd.search.prediction import Forecast, Point
 from serviceoptd.search.queueing_prior import BASE, WITH_EFFECTS, Demand, Steady
-from serviceoptd.search.usual import usual_coordinates
 from serviceoptd.search.virtual_swarm import visited
 
 RANDOM = np.random.Generator(np.random.PCG64(5))

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serviceoptd.contract.strategy import MIXED, SMALL, StrategyContract, goodness, play, problem
-from serviceoptd.domain.draws import uniforms
 from serviceoptd.domain.settings import Field
-from serviceoptd.domain.space import Space
+from serviceoptd.domain.space.space import Space
+from serviceoptd.domain.statistics.draws import uniforms
 from serviceoptd.search.interface import Problem, Strategy, Trial
 from serviceoptd.search.particle_swarm import ParticleSwarm
 from serviceoptd.search.random_search import RandomSearch

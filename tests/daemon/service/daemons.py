@@ -12,11 +12,11 @@ from serviceopt_journal.clock import SystemClock
 from serviceoptd.config import plugins
 from serviceoptd.domain.evolve import fold
 from serviceoptd.domain.state import RunState, State
-from serviceoptd.service.context import Context
-from serviceoptd.service.ledger import Ledger
+from serviceoptd.evaluating.context import Context
+from serviceoptd.evaluating.ledger import Ledger
 from serviceoptd.service.loop import Loop
-from serviceoptd.service.preparing import Submission, prepare
-from serviceoptd.service.submission import submit
+from serviceoptd.submitting.preparing import Submission, prepare
+from serviceoptd.submitting.submission import submit
 
 SMALL = """
 engine = "simulated"

@@ -143,7 +143,7 @@ def launches(journal: MemoryJournal) -> int:
 def test_on_a_full_disk_it_waits_and_goes_on_when_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serviceoptd.service.ledger.RETRY_AFTER", 0.01)
+    monkeypatch.setattr("serviceoptd.evaluating.ledger.RETRY_AFTER", 0.01)
 
     async def story() -> None:
         journal = MemoryJournal()

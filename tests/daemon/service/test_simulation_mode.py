@@ -14,7 +14,7 @@ from serviceopt_journal.errors import InvalidConfiguration
 from serviceoptd.domain.documents import particle_document
 from serviceoptd.domain.state import RunState
 from serviceoptd.domain.table import rows
-from serviceoptd.latency_model.trust import errors, points, predictor_for
+from serviceoptd.predicting.validation import errors, points, predictor_for
 from trained_models import a_model_file, simulated_toml
 
 TOP = "n_particles = 4\niters = 3\nttft_slo = 2.0\n[measurement]\nrepeats = 2\n"

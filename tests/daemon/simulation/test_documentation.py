@@ -3,15 +3,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from linear_step_times import LinearStepTimes
 from serviceopt_journal.metrics import Metrics
-from serviceoptd.simulation.arrivals import arrivals
-from serviceoptd.simulation.client_metrics import client_metrics
-from serviceoptd.simulation.lengths import RandomLengths, random_requests
-from serviceoptd.simulation.overheads import Overheads
-from serviceoptd.simulation.step_times import LinearStepTimes
-from serviceoptd.simulation.timeline import simulate
-from serviceoptd.simulation.vllm_limits import VllmLimits
-from serviceoptd.simulation.vllm_scheduler import VllmScheduler
+from serviceoptd.simulation.schedulers.vllm import VllmScheduler
+from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
+from serviceoptd.simulation.virtual_clock.arrivals import arrivals
+from serviceoptd.simulation.virtual_clock.client_metrics import client_metrics
+from serviceoptd.simulation.virtual_clock.lengths import RandomLengths, random_requests
+from serviceoptd.simulation.virtual_clock.overheads import Overheads
+from serviceoptd.simulation.virtual_clock.timeline import simulate
 
 PAGE = Path(__file__).parents[3] / "docs" / "simulation.md"
 

@@ -12,8 +12,6 @@ from pydantic import Field as Bounded
 
 from serviceopt_journal.events import Configuration
 from serviceoptd.domain.settings import Field
-from serviceoptd.engines import arguments, endpoint, program
-from serviceoptd.engines.external import refuse_dotted_positions, refuse_searched_service
 from serviceoptd.engines.interface import (
     HttpProbe,
     Options,
@@ -23,6 +21,8 @@ from serviceoptd.engines.interface import (
     ServicePlan,
     Workplace,
 )
+from serviceoptd.toolkit import arguments, endpoint, program
+from serviceoptd.toolkit.position_checks import refuse_dotted_positions, refuse_searched_service
 
 SERVER = Path(__file__).with_name("server.py")
 

@@ -1,0 +1,240 @@
+"""`ais_bench`: the client of AISBench, for every service with an interface that it knows (OpenAI's, MindIE's, TGI's...).
+
+AISBench takes the load from the model's configuration file. So each measurement has a private copy of that file, found by
+`--config-dir`, and a work directory of its own; nothing that is installed is ever changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from serviceopt_journal.errors import InvalidConfiguration, ServiceoptError
+from serviceopt_journal.metrics import Metrics
+from serviceoptd.benchmarks.ais_bench import files, flags
+from serviceoptd.benchmarks.ais_bench.model import ModelFile, Value
+from serviceoptd.benchmarks.ais_bench.result import STATISTICS, SUMMARY, TABLE, read_result
+from serviceoptd.benchmarks.ais_bench.section import AisBenchSection
+from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
+from serviceoptd.config.masking import mask_argv
+from serviceoptd.engines.interface import Options, Problem, Workplace
+from serviceoptd.toolkit import arguments, endpoint, program, provenance
+from serviceoptd.toolkit.position_checks import refuse_dotted_positions
+
+PACKAGES = ("ais_bench_benchmark",)
+WORK, CONFIGS = "ais_bench", "configs"
+"""Directories of a measurement: what AISBench writes, and the copies of its configuration files."""
+
+PRIVATE = "serviceopt_"
+"""Begins the copy's name: AISBench can never mistake the installed file for it."""
+
+MOST_AT_A_TIME = 100_000  # AISBench's own limit of batch_size
+LEAST_RATE = 0.001  # requests/s; AISBench takes less for no limit
+UNLOADED: Mapping[str, Value] = {"batch_size": 1, "request_rate": 0}
+NOWHERE: Mapping[str, Value] = {"host_ip": "", "host_port": 0}
+
+
+class AisBench:
+    """`ais_bench --mode perf`, its result read from the work directory of the measurement."""
+
+    name: ClassVar[str] = "ais_bench"
+    section: ClassVar[type[Options]] = AisBenchSection
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    statistics: ClassVar[frozenset[str]] = STATISTICS
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.options = AisBenchSection.model_validate(options)
+
+    def plan(self, order: MeasurementOrder) -> MeasurementPlan:
+        """The command line, and the copies of the configuration files with the load in them.
+
+        Raises:
+            InvalidConfiguration: the load cannot be written into the model's configuration, the objective needs what this
+                configuration cannot tell, or a flag is given twice.
+            EnvironmentLacks: a configuration file is not there.
+        """
+        given, place = self.options.command, order.workplace
+        refuse_dotted_positions([field for field in order.fields if field.load], self.name)
+        values: dict[str, object] = {**order.configuration, "SEED": order.seed}
+        environment = program.section_environment(self.options, place, values)
+        environment |= arguments.field_environment(order.fields, order.configuration, load=True)
+        others = arguments.filled(arguments.split(given.others), values)
+        tuned = {
+            field.name: arguments.field_arguments([field], order.configuration, load=True) for field in order.fields
+        }
+        flags.refuse(others, tuned)
+        config, dataset = self._model(place), self._dataset(place)
+        copy = config.place.with_name(f"{PRIVATE}{config.path.name}")
+        argv = [
+            self._program, "--models", copy.stem, "--datasets", given.datasets, "--mode", given.mode,
+            "--num-prompts", str(given.num_prompts), "--work-dir", str(place.directory / WORK),
+            "--config-dir", str(place.directory / CONFIGS), *flags.warm_up(order, given.num_prompts, others),
+            *(word for words in tuned.values() for word in words), *others,
+        ]  # fmt: skip
+        companions = config.companions()
+        if dataset.root != files.installed_directory(self._program, place):
+            companions += [dataset, *dataset.companions()]
+        copies = {place.directory / CONFIGS / file.place: file.content() for file in companions}
+        command = program.command(argv, self.options, place, environment)
+        return MeasurementPlan(
+            command=replace(
+                command,
+                # AISBench writes into its working directory
+                working_directory=command.working_directory or place.directory,
+                files={**copies, place.directory / CONFIGS / copy: self._loaded(config, order)},
+            ),
+            num_prompts=given.num_prompts,
+            artefacts={name: place.directory / name for name in (TABLE, SUMMARY)},
+        )
+
+    def read(self, outcome: ClientOutcome) -> Metrics:
+        """From the one run in the measurement's work directory; raises UnusableResult as the interface says."""
+        directory = outcome.order.workplace.directory / WORK
+        return read_result(outcome, directory, self._at_a_time(outcome.order))
+
+    def problems(self, workplace: Workplace) -> list[Problem]:
+        """As the interface says. Also a model configuration into which the load cannot be written."""
+        given, prefix = self.options.command, f"{self.name}.command"
+        problems = program.program_problems(self.name, self._program, self.options, workplace)
+        problems += _caught(f"{prefix}.others", lambda: flags.refuse(arguments.split(given.others)))
+        if given.port is not None:
+            problems += endpoint.port_problem(given.port, f"{prefix}.port")
+        if given.model is not None:
+            problems += program.model_problems(given.model, f"{prefix}.model", workplace)
+        wanted = "the model configuration of AISBench, such as vllm_api_stream_chat"
+        still = endpoint.placeholder_problem(given.models, "models", f"{prefix}.models", wanted)
+        problems += still or _caught(f"{prefix}.models", lambda: self._model_problems(workplace))
+        wanted = "the data set configuration of AISBench, such as gsm8k_gen_0_shot_cot_str_perf"
+        still = endpoint.placeholder_problem(given.datasets, "datasets", f"{prefix}.datasets", wanted)
+        return problems + (still or _caught(f"{prefix}.datasets", lambda: self._dataset_problems(workplace)))
+
+    def identity(self, workplace: Workplace) -> dict[str, str]:
+        """Version, the model's configuration without load and address, the data set's and its data, number of prompts."""
+        given = self.options.command
+        own = provenance.safely_read_environment(self.options, workplace)
+        try:
+            config, dataset = self._model(workplace), self._dataset(workplace)
+            model = self._read(config)
+            nowhere = {key: value for key, value in NOWHERE.items() if model.has(key)}
+            described = model.rewritten({**self._service(model, workplace), **nowhere, **UNLOADED})
+            configuration = _digests([described, *(file.content() for file in config.companions())])
+            data = _digests([file.content() for file in (dataset, *dataset.companions())])
+            paths = files.data_paths(dataset, self._program, workplace)
+            content = " ".join(provenance.data_digest(path) for path in paths)
+        except ServiceoptError:  # told by problems()
+            configuration = data = content = provenance.ABSENT
+        return {
+            "version": provenance.program_version(self._program, workplace, PACKAGES),
+            "model_configuration": f"{given.models} {configuration}",
+            "dataset": f"{given.datasets} {data}",
+            "dataset_content": content,
+            "num_prompts": str(given.num_prompts),
+            "others": " ".join(mask_argv(arguments.split(given.others))),
+            "environment": provenance.relevant_environment(workplace, own),
+        }
+
+    @property
+    def _program(self) -> str:
+        return self.options.program or "ais_bench"
+
+    def _model(self, workplace: Workplace) -> files.ConfigFile:
+        directories = files.directories(self.options.command.config_dir, self._program, workplace)
+        return files.find("models", self.options.command.models, directories)
+
+    def _dataset(self, workplace: Workplace) -> files.ConfigFile:
+        directories = files.directories(self.options.command.config_dir, self._program, workplace)
+        return files.find("datasets", self.options.command.datasets.partition("/")[0], directories)
+
+    def _read(self, config: files.ConfigFile) -> ModelFile:
+        return ModelFile.read(config.content(), str(config.path))
+
+    def _loaded(self, config: files.ConfigFile, order: MeasurementOrder) -> bytes:
+        """The model's configuration with this measurement's load."""
+        model = self._read(config)
+        _suits(model, order)
+        load: dict[str, Value] = {"batch_size": self._at_a_time(order), "request_rate": order.request_rate or 0}
+        salted = self.options.command.cache_salt and model.can_be_salted()
+        return model.rewritten({**self._service(model, order.workplace), **load}, salt=_salt(order) if salted else None)
+
+    def _at_a_time(self, order: MeasurementOrder) -> int:
+        return min(order.concurrency or self.options.command.num_prompts, MOST_AT_A_TIME)
+
+    def _service(self, model: ModelFile, workplace: Workplace) -> dict[str, Value]:
+        """What the section says of the service, by the names of AISBench."""
+        given = self.options.command
+        told: dict[str, Value | None] = {
+            "host_ip": endpoint.reachable(given.host) if given.host else None,
+            "host_port": None if given.port is None else endpoint.port_number(given.port, f"{self.name}.command.port"),
+            "path": program.located(given.model, workplace) if given.model else _tokenizer(model, workplace),
+            "model": given.served_model_name,
+        }
+        return {key: value for key, value in told.items() if value is not None}
+
+    def _model_problems(self, workplace: Workplace) -> list[Problem]:
+        config, key = self._model(workplace), f"{self.name}.command.models"
+        config.companions()
+        model = self._read(config)
+        service = self._service(model, workplace)
+        model.rewritten({**service, **UNLOADED})
+        if model.stated("url") and NOWHERE.keys() & service.keys():
+            return [Problem(key, f"{config.path} has a `url`, which wins over `host` and `port`", "empty it there")]
+        if model.stated("path") == "" and "path" not in service:
+            hint = f"set `model` in [{self.name}.command], or `path` in the file"
+            return [Problem(key, f"{config.path} has an empty `path`: the model's tokenizer counts the tokens", hint)]
+        return []
+
+    def _dataset_problems(self, workplace: Workplace) -> list[Problem]:
+        dataset, given = self._dataset(workplace), self.options.command
+        dataset.companions()
+        count = files.request_count(dataset)
+        if count is None or count >= given.num_prompts:
+            return []
+        message = f"{dataset.path} makes {count} requests, num_prompts asks for {given.num_prompts}"
+        return [Problem(f"{self.name}.command.num_prompts", message, "raise RequestCount there, or lower num_prompts")]
+
+
+def _suits(model: ModelFile, order: MeasurementOrder) -> None:
+    """Raises InvalidConfiguration where this file cannot give what is asked for."""
+    limited = {slo.metric for slo in order.objective.slos} & {"ttft", "tpot"}
+    if limited and model.stated("stream") is False:
+        raise InvalidConfiguration(
+            f"{model.name} has stream=False: without streaming there is no {' and no '.join(sorted(limited))}",
+            hint="take a model configuration that streams, such as vllm_api_stream_chat",
+        )
+    if order.request_rate is not None and model.stated("use_timestamp"):
+        raise InvalidConfiguration(
+            f"{model.name} has use_timestamp=True, so the request rate would be ignored",
+            hint="set it to False, or do not search REQUESTRATE",
+        )
+    if order.request_rate is not None and order.request_rate < LEAST_RATE:
+        raise InvalidConfiguration(
+            f"AISBench takes a request rate of {order.request_rate:g}/s for no limit", hint=f"at least {LEAST_RATE:g}/s"
+        )
+
+
+def _tokenizer(model: ModelFile, workplace: Workplace) -> str | None:
+    """A relative path in the file, seen from where the run was submitted: the client runs somewhere else."""
+    path = model.stated("path")
+    if not isinstance(path, str) or not path or path.startswith("/"):
+        return None
+    found = workplace.working_directory / path
+    return str(found) if found.exists() else None
+
+
+def _salt(order: MeasurementOrder) -> str:
+    """Another one for each measurement, also where the service outlives the run."""
+    place = hashlib.sha256(str(order.workplace.directory).encode()).hexdigest()
+    return f"serviceopt-{place[:16]}-{order.seed}"
+
+
+def _digests(contents: Sequence[bytes]) -> str:
+    return " ".join(f"sha256:{hashlib.sha256(content).hexdigest()}" for content in contents)
+
+
+def _caught(key: str, look: Callable[[], list[Problem] | None]) -> list[Problem]:
+    try:
+        return look() or []
+    except ServiceoptError as error:
+        return [Problem(key, error.message, error.hint)]

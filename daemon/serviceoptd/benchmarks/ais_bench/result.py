@@ -1,0 +1,201 @@
+"""Reading what `ais_bench --mode perf` left in its work directory, and finding out when it lies.
+
+The format as of AISBench 3.1: `W/<time>/performances/<model>/<data set>.csv` with a row for each metric, and `.json` beside
+it with the counts and rates, both with their units in the text ("12.3 ms", "1.2 req/s"). It exits 0 when part of the
+requests failed; the statistics are then over the others.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from serviceopt_journal.metrics import Latency, Metrics
+from serviceoptd.benchmarks.ais_bench.requests import latencies_in
+from serviceoptd.benchmarks.interface import ClientOutcome, UnusableResult
+from serviceoptd.benchmarks.result_checks import believe, ended_well, telling_line, written_in_time
+from serviceoptd.domain.statistics.order_statistics import tails
+from serviceoptd.toolkit.extraction import IN_TEXT, Kind, json_in, quantity
+
+TABLE, SUMMARY = "result.csv", "result.json"
+"""Names of the copies that are kept with the journal: AISBench names its own directory by the clock."""
+
+STATISTICS = frozenset({"mean", "min", "max", "p50", "p75", "p90", "p99"})
+"""What its table has of each latency."""
+
+STAGE = "total"
+_METRICS = {"TTFT": "ttft", "TPOT": "tpot", "ITL": "itl", "E2EL": "e2el"}
+_COLUMNS = {"Average": "mean", "Min": "min", "Max": "max", "Median": "p50"}
+_ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\([A-Z]|>)")
+
+
+def read_result(outcome: ClientOutcome, work_directory: Path, concurrency: int) -> Metrics:
+    """The metrics in seconds, tokens/s and requests/s. Copies the two files to where they are kept from.
+
+    Raises:
+        UnusableResult: as `Benchmark.read` says.
+    """
+    try:
+        ended_well(outcome)
+        table, summary = _files(work_directory, outcome)
+        kept = outcome.order.workplace.directory
+        (kept / TABLE).write_bytes(table.read_bytes())
+        (kept / SUMMARY).write_bytes(summary.read_bytes())
+        metrics = metrics_of(table.read_text(errors="replace"), summary.read_text(errors="replace"))
+        told = _told(json_in(summary.read_text(errors="replace")))
+        _same_measurement(metrics, told, outcome.plan.num_prompts, concurrency, table)
+        metrics = believe(metrics, outcome.order.objective)
+        if not outcome.order.details:
+            return metrics
+        return replace(metrics, tails=tails(latencies_in(table, metrics.completed), outcome.order.objective.slos))
+    except UnusableResult as error:
+        raise UnusableResult(
+            _without_colours(error.message) + _task_log(work_directory), hint=error.hint, metrics=error.metrics
+        ) from error
+
+
+def metrics_of(table: str, summary: str) -> Metrics:
+    """The metrics that the two texts tell, counts checked.
+
+    Raises:
+        UnusableResult: a value is missing or has no unit, or the counts do not add up.
+    """
+    told, latencies = _told(json_in(summary)), _latencies(table)
+    sent, completed = (_number(told, f"{which} Requests", "count") for which in ("Total", "Success"))
+    failed = _number(told, "Failed Requests", "count")
+    if not all(count.is_integer() for count in (sent, completed, failed)) or completed + failed != sent or sent == 0:
+        raise UnusableResult(
+            f"the counts do not add up: {completed:g} completed + {failed:g} failed are not {sent:g} sent"
+        )
+    # the documentation calls it Output, the program Generated
+    generated = next((key for key in ("Total Generated Tokens", "Total Output Tokens") if key in told), None)
+    return Metrics(
+        generate_speed=_number(told, "Output Token Throughput", "tokens/s"),
+        throughput=_number(told, "Request Throughput", "requests/s"),
+        success_rate=completed / sent,
+        completed=round(completed),
+        failed=round(failed),
+        duration=_number(told, "Benchmark Duration", "time"),
+        ttft=latencies["ttft"],
+        tpot=latencies["tpot"],
+        itl=latencies["itl"],
+        e2el=latencies["e2el"],
+        input_tokens=round(_number(told, "Total Input Tokens", "count")) if "Total Input Tokens" in told else None,
+        output_tokens=round(_number(told, generated, "count")) if generated else None,
+    )
+
+
+def _files(work_directory: Path, outcome: ClientOutcome) -> tuple[Path, Path]:
+    """The table and the summary of the one run in this directory."""
+    runs = sorted(path for path in work_directory.glob("*") if path.is_dir())
+    if len(runs) > 1:
+        raise UnusableResult(
+            f"{work_directory} holds {len(runs)} runs ({', '.join(run.name for run in runs)}), where only this one may be"
+        )
+    place = runs[0] if runs else work_directory
+    tables = sorted(place.glob("performances/*/*.csv"))
+    if len(tables) > 1:
+        raise UnusableResult(
+            f"{place} holds {len(tables)} results: {', '.join(table.stem for table in tables)}",
+            hint="measure one model configuration with one data set",
+        )
+    table = tables[0] if tables else place / "performances" / "MODEL" / "DATASET.csv"
+    written_in_time(table, outcome)
+    summary = table.with_suffix(".json")
+    written_in_time(summary, outcome)
+    return table, summary
+
+
+def _latencies(table: str) -> dict[str, Latency]:
+    try:
+        rows = list(csv.DictReader(io.StringIO(table, newline=None)))
+    except csv.Error as error:
+        raise UnusableResult(f"the table is no CSV: {error}") from error
+    stages = {str(row.get("Stage")) for row in rows}
+    if STAGE not in stages:
+        told = f"only the stages {', '.join(sorted(stages))}" if rows else "no row"
+        raise UnusableResult(f"the table has {told}, not `{STAGE}`", hint="leave the summarizer as it is")
+    found: dict[str, Latency] = {name: {} for name in _METRICS.values()}
+    for row in rows:
+        name = row.get("Performance Parameters") or ""
+        if row.get("Stage") == STAGE and name in _METRICS:
+            found[_METRICS[name]] = {
+                statistic: quantity(cell, IN_TEXT, "time", f"{name} {column}")
+                for column, cell in row.items()
+                if (statistic := _statistic(column))
+            }
+    if missing := [name for name in ("TTFT", "E2EL") if not found[_METRICS[name]]]:
+        raise UnusableResult(f"the table has no row {', '.join(missing)}")
+    if found["ttft"] == found["e2el"] and not found["tpot"]:
+        found["ttft"] = {}  # answers in one piece: nothing was told before the end, so there is no time to first token
+    return found
+
+
+def _statistic(column: str | None) -> str:
+    if column and (match := re.fullmatch(r"P0*(\d{1,2})", column)):
+        return f"p{match[1]}"
+    return _COLUMNS.get(column or "", "")
+
+
+def _told(document: Any) -> Mapping[str, Any]:
+    """Metric -> value of the whole measurement."""
+    if not isinstance(document, dict):
+        raise UnusableResult("the result is not a JSON object")
+    return {
+        name: value[STAGE] if isinstance(value, dict) and STAGE in value else value for name, value in document.items()
+    }
+
+
+def _number(told: Mapping[str, Any], name: str, kind: Kind) -> float:
+    if name not in told:
+        raise UnusableResult(f"the result has no {name}")
+    return quantity(told[name], "" if kind == "count" else IN_TEXT, kind, name)
+
+
+def _same_measurement(metrics: Metrics, told: Mapping[str, Any], asked: int, concurrency: int, table: Path) -> None:
+    sent = metrics.completed + metrics.failed
+    if sent < asked:
+        raise UnusableResult(
+            f"{sent} requests were sent, asked for were {asked}",
+            hint="the data set has fewer requests than num_prompts: make it larger, or num_prompts smaller",
+            metrics=metrics,
+        )
+    if sent > asked and _conversations(table) != asked:
+        raise UnusableResult(f"the result is another measurement's: it counts {sent} requests, asked for were {asked}")
+    if "Max Concurrency" in told and _number(told, "Max Concurrency", "count") != concurrency:
+        raise UnusableResult(
+            f"the result is another measurement's: at most {told['Max Concurrency']} requests at a time, "
+            f"asked for were {concurrency}"
+        )
+
+
+def _conversations(table: Path) -> int:
+    """How many prompts the details tell of: each turn of a conversation is a request, and has its prompt's number."""
+    found: set[Any] = set()
+    for details in table.parent.glob("*_details.jsonl"):
+        with details.open(errors="replace") as lines:
+            for line in lines:
+                try:
+                    found.add(json.loads(line).get("id"))
+                except (ValueError, AttributeError):
+                    return -1
+    return len(found)
+
+
+def _task_log(work_directory: Path) -> str:
+    """What the log of the process that sent the requests says: the program's own output only says where it is."""
+    for log in sorted(work_directory.glob("*/logs/infer/**/*.out")):
+        if said := _without_colours(telling_line(log)):
+            return f" (its log {log.name}: {said})"
+    return ""
+
+
+def _without_colours(text: str) -> str:
+    return _ESCAPES.sub("", text)

@@ -1,0 +1,196 @@
+"""Reading what `vllm bench serve` saved, and finding out when it lies.
+
+The format as of vLLM 0.32.0: latencies in milliseconds, counts and rates at the top level. A client whose requests all
+failed exits 0 with latencies of 0.0; an older version has no `failed`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from serviceopt_journal.metrics import Latency, Metrics
+from serviceoptd.benchmarks.interface import ClientOutcome, UnusableResult
+from serviceoptd.benchmarks.result_checks import believe, ended_well, written_in_time
+from serviceoptd.domain.statistics.order_statistics import tails
+from serviceoptd.toolkit.arguments import value_of
+
+SEED_KEY = "serviceopt_seed"
+"""The client copies `--metadata` into its result, so that a result can be told from another measurement's."""
+
+_LATENCY = re.compile(r"(mean|median|p\d+(?:\.\d+)?)_(ttft|tpot|itl|e2el)_ms")
+_NAMES = {"median": "p50", "p0": "min", "p100": "max"}
+
+
+def read_result(outcome: ClientOutcome, path: Path) -> Metrics:
+    """The metrics in seconds, tokens/s and requests/s.
+
+    Raises:
+        UnusableResult: as `Benchmark.read` says.
+    """
+    ended_well(outcome)
+    written_in_time(path, outcome)
+    document = parsed(path.read_bytes(), path.name)
+    argv = outcome.plan.command.argv if outcome.plan.command else ()
+    _same_measurement(document, argv, outcome)
+    metrics = believe(metrics_of(document), outcome.order.objective)
+    if "itls" not in document:
+        return metrics
+    if outcome.order.details:
+        keep_small(document, path)
+    return replace(metrics, tails=tails(latencies_of(document), outcome.order.objective.slos))
+
+
+def parsed(content: bytes, name: str) -> Mapping[str, Any]:
+    """The JSON object in this file.
+
+    Raises:
+        UnusableResult: it is empty, cut off, or not an object.
+    """
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise UnusableResult(f"{name} ({len(content)} bytes) is not valid JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise UnusableResult(f"{name} is not a JSON object")
+    return document
+
+
+def metrics_of(document: Mapping[str, Any]) -> Metrics:
+    """The metrics that the document tells, counts checked, statistics as they are.
+
+    Raises:
+        UnusableResult: a key is missing or not a number, or the counts do not add up.
+    """
+    sent, completed = count(document, "num_prompts"), count(document, "completed")
+    failed = count(document, "failed") if "failed" in document else sent - completed
+    if sent <= 0 or completed + failed != sent:
+        raise UnusableResult(
+            f"the counts do not add up: {completed} completed + {failed} failed are not {sent} sent",
+            hint="a data set with fewer requests than num_prompts gives this",
+        )
+    if completed == 0:
+        raise UnusableResult(
+            f"none of {sent} requests completed, and the client exited 0",
+            hint="its own output, and the service's log, tell what the requests were answered",
+        )
+    latencies: dict[str, Latency] = {"ttft": {}, "tpot": {}, "itl": {}, "e2el": {}}
+    for key in document:
+        if match := _LATENCY.fullmatch(key):
+            latencies[match[2]][_NAMES.get(match[1], match[1])] = number(document, key) / 1000.0
+    return Metrics(
+        generate_speed=number(document, "output_throughput"),
+        throughput=number(document, "request_throughput"),
+        success_rate=completed / sent,
+        completed=completed,
+        failed=failed,
+        duration=number(document, "duration"),
+        ttft=latencies["ttft"],
+        tpot=latencies["tpot"],
+        e2el=latencies["e2el"],
+        itl=latencies["itl"],
+        goodput=None if document.get("request_goodput") is None else number(document, "request_goodput"),
+        input_tokens=count(document, "total_input_tokens") if "total_input_tokens" in document else None,
+        output_tokens=count(document, "total_output_tokens") if "total_output_tokens" in document else None,
+    )
+
+
+def latencies_of(document: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Seconds of each completed request, in the order of sending, from what `--save-detailed` adds.
+
+    As the client computes its percentiles: a request of a single token has no TPOT.
+
+    Raises:
+        UnusableResult: a list is missing, of another length than the others, or not of numbers.
+    """
+    found: dict[str, list[float]] = {"ttft": [], "tpot": [], "e2el": []}
+    try:
+        lists = [document[key] for key in ("output_lens", "ttfts", "itls", "errors")]
+        sent = document.get(
+            "start_times", range(len(lists[0]))
+        )  # older versions list them in the order of sending only
+        for _, tokens, first, gaps, error in sorted(
+            zip(sent, *lists, strict=True), key=lambda request: float(request[0])
+        ):
+            if error or not tokens:
+                continue
+            decoding = math.fsum(gaps)
+            found["ttft"].append(float(first))
+            found["e2el"].append(first + decoding)
+            if tokens > 1:
+                found["tpot"].append(decoding / (tokens - 1))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnusableResult(f"the single requests cannot be read: {error!r}") from error
+    return found
+
+
+def keep_small(document: Mapping[str, Any], path: Path) -> None:
+    """Writes the result anew, with the decoding time of each request in place of every gap and without the texts."""
+    small = {key: value for key, value in document.items() if key not in ("itls", "generated_texts")}
+    path.write_text(json.dumps({**small, "decoding_times": [math.fsum(gaps) for gaps in document["itls"]]}))
+
+
+def number(document: Mapping[str, Any], key: str) -> float:
+    """A finite number that is not negative.
+
+    Raises:
+        UnusableResult: it is something else, or not there.
+    """
+    if key not in document:
+        raise UnusableResult(f"the result has no {key}")
+    value = document[key]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UnusableResult(f"{key} is {value!r}, not a number")
+    try:
+        found = float(value)
+    except OverflowError:
+        found = math.inf
+    if not math.isfinite(found) or found < 0:
+        raise UnusableResult(f"{key} is {value}")
+    return found
+
+
+def count(document: Mapping[str, Any], key: str) -> int:
+    """A whole number; raises as `number` does."""
+    value = number(document, key)
+    if not value.is_integer():
+        raise UnusableResult(f"{key} is {value}, not a count")
+    return int(value)
+
+
+def _same_measurement(document: Mapping[str, Any], argv: tuple[str, ...], outcome: ClientOutcome) -> None:
+    rate = value_of("--request-rate", argv)
+    limit = value_of("--max-concurrency", argv)
+    expected = {
+        "model_id": value_of("--model", argv),
+        "num_prompts": float(outcome.plan.num_prompts),
+        "max_concurrency": float(limit) if limit else None,
+        "request_rate": float(rate) if rate else math.inf,
+        SEED_KEY: str(outcome.order.seed)
+        if value_of("--metadata", argv) == f"{SEED_KEY}={outcome.order.seed}"
+        else None,
+    }
+    for key, wanted in expected.items():
+        if key not in document or (wanted is None and key != "max_concurrency"):
+            continue
+        found = document[key]
+        if isinstance(wanted, float):
+            found = _as_float(found)
+        same = math.isclose(found, wanted, rel_tol=1e-6) if isinstance(wanted, float) else found == wanted
+        if not same:
+            raise UnusableResult(
+                f"the result is another measurement's: its {key} is {document[key]!r}, asked for was {wanted!r}"
+            )
+
+
+def _as_float(value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return math.nan

@@ -1,0 +1,98 @@
+"""How runs, particles and launches begin, and how a run gets results that were not measured here."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec.structs import replace
+
+from serviceopt_journal import events as e
+from serviceoptd.domain.settings import RunSettings
+from serviceoptd.domain.space.space import Space
+from serviceoptd.domain.state import Evaluation, Imported, Particle, RunState
+
+NOT_MEASURED = "predicted: the imported file says that it was not measured"
+
+
+def born(event: e.RunSubmitted, time: float) -> RunState:
+    """The run that was submitted at `time` (seconds since the epoch)."""
+    settings = msgspec.convert(event.settings, RunSettings)
+    return RunState(
+        number=event.run,
+        name=event.name,
+        settings=settings,
+        space=Space.of(settings.fields),
+        seed=event.seed,
+        run_identity=event.run_identity,
+        measurement_identity=event.measurement_identity,
+        identity_parts=event.identity_parts,
+        configuration_path=event.configuration_path,
+        configuration_text=event.configuration_text,
+        working_directory=event.working_directory,
+        environment_file=event.environment_file,
+        environment_sha256=event.environment_sha256,
+        submitted_through=event.submitted_through,
+        submitter_uid=event.submitter_uid,
+        submitted=time,
+    )
+
+
+def proposed(event: e.ParticleProposed) -> Particle:
+    """The particle, of which nothing but the proposal is known."""
+    return Particle(
+        number=event.particle,
+        slot=event.slot,
+        iteration=event.iteration,
+        position=event.position,
+        velocity=event.velocity,
+        configuration=event.configuration,
+        strategy=event.strategy,
+        origin=event.origin,
+        predicted=event.predicted,
+        probability_feasible=event.probability_feasible,
+        expected_gain=event.expected_gain,
+    )
+
+
+def launching(event: e.ServiceLaunching, run: RunState, time: float) -> Evaluation:
+    """The launch that was announced at `time` (seconds since the epoch); a repeated one keeps what was measured."""
+    known = run.evaluations.get(event.evaluation)
+    return Evaluation(
+        number=event.evaluation,
+        particle=event.particle,
+        configuration=run.particles[event.particle].configuration,
+        phase="launching",
+        attempt=event.attempt,
+        launch_id=event.launch_id,
+        cgroup=event.cgroup,
+        log=event.log,
+        argv=event.argv,
+        environment=event.environment,
+        stop_argv=event.stop_argv,
+        working_directory=event.working_directory,
+        device_memory=event.device_memory,
+        edited_files=event.edited_files,
+        managed=event.managed,
+        simulated=event.simulated,
+        launching_at=time,
+        launch_seconds=known.launch_seconds if known else None,
+        particles=known.particles if known else (),
+        measurements=known.measurements if known else 0,
+        client_attempts=known.client_attempts if known else 0,
+        failures=known.failures if known else 0,
+    )
+
+
+def result_of_a_file(particle: Particle, event: e.ResultImported) -> Particle:
+    """The particle with the result that a row of an imported file tells.
+
+    What the file itself calls predicted stays a prediction: it is shown, and never recommended.
+    """
+    particle = replace(
+        particle,
+        imported=Imported(place=f"{event.source_file}:{event.line}", backup=event.backup),
+        num_prompts=event.num_prompts,
+        seconds=event.seconds,
+    )
+    if not event.measured:
+        return replace(particle, predicted=event.metrics, rejected=event.error or NOT_MEASURED)
+    return replace(particle, measurements=(event.metrics,) if event.metrics else (), error=event.error)

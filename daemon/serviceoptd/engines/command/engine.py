@@ -1,0 +1,156 @@
+"""Any service that a command line starts, described in `[command.service]`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.events import Configuration
+from serviceoptd.config.masking import mask_argv
+from serviceoptd.domain.settings import LOAD_NAMES, Field
+from serviceoptd.engines.command.section import CommandSection, CommandService
+from serviceoptd.engines.interface import (
+    HttpProbe,
+    LogProbe,
+    Options,
+    Problem,
+    ServiceOrder,
+    ServicePlan,
+    Workplace,
+)
+from serviceoptd.toolkit import arguments, endpoint, program, provenance
+from serviceoptd.toolkit.position_checks import refuse_dotted_positions, refuse_searched_service
+
+
+class CommandEngine:
+    """The service of `[command.service]`; `$NAME` of every service field, $HOST, $PORT and $MODEL in its arguments."""
+
+    name: ClassVar[str] = "command"
+    section: ClassVar[type[Options]] = CommandSection
+    defaults: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.options = CommandSection.of(options)
+
+    def plan(self, order: ServiceOrder) -> ServicePlan:
+        """The command line with every `$NAME` replaced.
+
+        Raises:
+            InvalidConfiguration: as the interface says.
+        """
+        service = self._service()
+        refuse_dotted_positions(order.fields, self.name)
+        ready = (
+            LogProbe(service.ready_log)
+            if service.ready_log is not None
+            else self._probe(service.ready_url, status=service.ready_status)
+        )
+        report = self._probe(service.report_url)
+        reset = self._probe(service.reset_url, method="POST")
+        if not order.managed:
+            refuse_searched_service(order.fields, self.name)
+            if isinstance(ready, LogProbe):
+                raise InvalidConfiguration(
+                    "nobody here sees the log of a service that somebody else runs", hint="give ready_url instead"
+                )
+            return ServicePlan(command=None, ready=ready, reset_cache=reset, report=report)
+        values = self._values(order)
+        environment = program.section_environment(service, order.workplace, values)
+        environment |= arguments.field_environment(order.fields, order.configuration, load=False)
+        return ServicePlan(
+            command=program.command(self._argv(order, values), service, order.workplace, environment),
+            ready=ready,
+            listens_on=None if service.port is None else (service.host, self._port(service)),
+            stop=program.stop_command(service, order.workplace, environment, values),
+            reset_cache=reset,
+            report=report,
+        )
+
+    def problems(self, workplace: Workplace, managed: bool = True) -> list[Problem]:
+        """As the interface says. `managed` false: nothing that only a launch needs is asked for."""
+        service, prefix = self.options.service, "command.service"
+        if service is None:
+            return [Problem(prefix, "is missing", "describe the service there: docs/engines.md")]
+        problems = [] if service.port is None else endpoint.port_problem(service.port, f"{prefix}.port")
+        if not managed:
+            return problems
+        problems += program.model_problems(service.model, f"{prefix}.model", workplace)
+        problems += program.missing_files(service.identity_files, f"{prefix}.identity_files", workplace)
+        if not service.argv and service.program is None:
+            return [*problems, Problem(f"{prefix}.argv", "is empty", "give the command line that starts the service")]
+        return problems + program.program_problems(prefix, service.program or service.argv[0], service, workplace)
+
+    def identity(self, workplace: Workplace) -> dict[str, str]:
+        """Program, arguments as they are written, model, files and environment."""
+        service = self._service()
+        executable = service.program or (service.argv[0] if service.argv else "")
+        own = provenance.safely_read_environment(service, workplace)
+        return {
+            "version": service.version or (provenance.program_version(executable, workplace, ()) if executable else ""),
+            "argv": " ".join(mask_argv(service.argv)),
+            "model": provenance.model_identity(service.model, workplace) if service.model else "",
+            "files": provenance.files_identity(service.identity_files, workplace),
+            "environment": provenance.relevant_environment(workplace, own),
+        }
+
+    def kv_blocks(self, report: str) -> int | None:
+        """The number that `kv_blocks_pattern` finds."""
+        pattern = self._service().kv_blocks_pattern
+        found = re.search(pattern, report, re.MULTILINE) if pattern else None
+        return int(found[1]) if found and found[1] and found[1].isdecimal() else None
+
+    def devices(self, configuration: Configuration, fields: Sequence[Field] = ()) -> int:
+        """`devices`, with `$NAME` replaced; several numbers are multiplied."""
+        given = self._service().devices
+        numbers = [
+            arguments.replaced(str(item), configuration) for item in (given if isinstance(given, list) else [given])
+        ]
+        return prod(max(1, int(number)) if number.isdecimal() else 1 for number in numbers)
+
+    def _service(self) -> CommandService:
+        if self.options.service is None:
+            raise InvalidConfiguration("[command.service] is missing", hint="describe the service there")
+        return self.options.service
+
+    def _port(self, service: CommandService) -> int:
+        return endpoint.port_number(service.port if service.port is not None else "", "command.service.port")
+
+    def _probe(self, url: str | None, *, method: str = "GET", status: int = 200) -> HttpProbe | None:
+        if url is None:
+            return None
+        service = self._service()
+        if url.startswith("/"):
+            return HttpProbe(endpoint.reachable(service.host), self._port(service), url, method, status)
+        parts = urlsplit(url)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return HttpProbe(parts.hostname or "", parts.port or 80, path, method, status)
+
+    def _values(self, order: ServiceOrder) -> dict[str, object]:
+        service = self._service()
+        load = {field.name for field in order.fields if field.load} | LOAD_NAMES
+        values: dict[str, object] = {n: value for n, value in order.configuration.items() if n not in load}
+        values |= {"HOST": service.host, "WORKPLACE": str(order.workplace.directory)}
+        if service.port is not None:
+            values["PORT"] = self._port(service)
+        if service.model:
+            values["MODEL"] = program.located(service.model, order.workplace)
+        return values
+
+    def _argv(self, order: ServiceOrder, values: Mapping[str, object]) -> list[str]:
+        service = self._service()
+        given = [service.program, *service.argv[1:]] if service.program else service.argv
+        if not given:
+            raise InvalidConfiguration("[command.service] argv is empty", hint="give the command line")
+        words = arguments.filled(given, values)
+        if used := arguments.references(words, [*LOAD_NAMES, "PORT", "MODEL"]):
+            why = "the service keeps running when its load changes" if used[0] in LOAD_NAMES else "it has no value"
+            raise InvalidConfiguration(f"${used[0]} in [command.service] argv: {why}")
+        parts: dict[str, Sequence[str]] = {"[command.service] argv": words}
+        for field in order.fields:
+            parts[f"target_field {field.name}"] = arguments.field_arguments([field], order.configuration, load=False)
+        arguments.refuse_doubled(parts)
+        return [*words, *arguments.field_arguments(order.fields, order.configuration, load=False)]

@@ -1,0 +1,193 @@
+"""MindIE on one machine: its daemon, configured by config.json, which is edited for each launch and put back."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from serviceopt_journal.errors import InvalidConfiguration, ServiceoptError
+from serviceopt_journal.events import Configuration, Value
+from serviceoptd.domain.settings import LOAD_NAMES, Field
+from serviceoptd.engines.interface import (
+    LogProbe,
+    Options,
+    Problem,
+    ServiceOrder,
+    ServicePlan,
+    Survey,
+    Workplace,
+)
+from serviceoptd.engines.mindie.configuration import JsonText, leaves
+from serviceoptd.engines.mindie.deployment import Address, accelerators, weights_path
+from serviceoptd.engines.mindie.installation import Installation
+from serviceoptd.engines.mindie.limits import contradictions, repaired
+from serviceoptd.engines.mindie.section import DEFAULT_SPACE, MODEL, MindieSection
+from serviceoptd.engines.mindie.survey import current_values, narrowed, without_swapping
+from serviceoptd.toolkit import arguments, program, provenance
+from serviceoptd.toolkit.position_checks import refuse_searched_service
+
+READY = "Daemon start success!"
+WITHOUT_EFFECT = re.compile(r"LogConfig\..*|ServerConfig\.(?i:.*(address|port|tls|listening).*)")
+"""Positions of config.json on which no measured value depends: logging, addresses, certificates."""
+
+
+class MindieEngine:
+    """`mindieservice_daemon`, ready when its log and, without TLS, its health check say so."""
+
+    name: ClassVar[str] = "mindie"
+    section: ClassVar[type[Options]] = MindieSection
+    defaults: ClassVar[Mapping[str, Any]] = {"target_field": DEFAULT_SPACE}
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.options = MindieSection.model_validate(options)
+
+    def plan(self, order: ServiceOrder) -> ServicePlan:
+        """The process, with config.json edited: what its user wrote, and the searched values in their places.
+
+        Raises:
+            InvalidConfiguration: as the interface says.
+            EnvironmentLacks: config.json cannot be read.
+        """
+        values = _service_values(order)
+        own = program.section_environment(self.options, order.workplace, values)
+        installation = Installation.of(self.options, order.workplace, own)
+        text = installation.text(order.workplace)
+        address = Address.of(text.document, {**order.workplace.environment, **own}, self.options.health_path)
+        health = address.health if address is not None else None
+        if not order.managed:
+            refuse_searched_service(order.fields, self.name)
+            if health is None:
+                raise InvalidConfiguration(
+                    "nobody here sees the log of a service that somebody else runs, and its health check speaks TLS",
+                    hint="ServerConfig.httpsEnabled = false, or use the `command` engine with a ready_url",
+                )
+            return ServicePlan(command=None, ready=health)
+        edited = text.replaced(_positions(order))
+        document = edited.document
+        if refused := list(contradictions(document)):
+            raise InvalidConfiguration("; ".join(refused), hint=f"narrow the search space, or correct {text.source}")
+        environment = {**installation.environment, **own}
+        environment |= arguments.field_environment(order.fields, order.configuration, load=False)
+        flags = arguments.field_arguments(order.fields, order.configuration, load=False)
+        return ServicePlan(
+            command=program.command([installation.program, *flags], self.options, order.workplace, environment),
+            ready=(LogProbe(READY), health) if health is not None else LogProbe(READY),
+            listens_on=(address.host, address.port) if address is not None else None,
+            stop=program.stop_command(self.options, order.workplace, environment, values),
+            edits={installation.configuration: edited.encoded()} if edited != text else {},
+            devices=accelerators(document),
+        )
+
+    def repaired(self, configuration: Configuration, fields: Sequence[Field]) -> Configuration:
+        """As MindIE's parameters limit each other."""
+        return repaired(configuration, fields)
+
+    def surveyed(self, fields: Sequence[Field], workplace: Workplace, guidance: Mapping[str, Any]) -> Survey:
+        """Current values from config.json, and the bound that memory sets to `maxBatchSize`."""
+        try:
+            text = self._installation(workplace).text(workplace)
+        except ServiceoptError:
+            return Survey(tuple(fields))
+        swapping = without_swapping(current_values(fields, text), text)
+        found = narrowed(swapping.fields, text, self.options, workplace, guidance)
+        return Survey(found.fields, (*swapping.remarks, *found.remarks))
+
+    def problems(self, workplace: Workplace, managed: bool = True) -> list[Problem]:
+        """As the interface says. `managed` false: nothing that only a launch needs is asked for."""
+        installation = self._installation(workplace)
+        try:
+            text = installation.text(workplace)
+        except ServiceoptError as error:
+            found = [Problem("mindie.config_path", error.message, error.hint)]
+        else:
+            found = [] if not managed else [*_unwritable(installation.configuration), *_model_problems(text, workplace)]
+        if not managed:
+            return found
+        return found + program.program_problems(self.name, installation.program, self.options, workplace)
+
+    def identity(self, workplace: Workplace) -> dict[str, str]:
+        """Version, model, environment, and each value of config.json under its position, so that those searched can be
+        told from those that are fixed."""
+        own = provenance.safely_read_environment(self.options, workplace)
+        installation = Installation.of(self.options, workplace, own)
+        parts = {
+            "version": installation.version(workplace),
+            "environment": provenance.relevant_environment(workplace, own),
+        }
+        try:
+            document = installation.text(workplace).document
+        except ServiceoptError:
+            return {**parts, "model": provenance.ABSENT}
+        fixed = {
+            position: JsonText.shown(value)
+            for position, value in leaves(document)
+            if not WITHOUT_EFFECT.fullmatch(position)
+        }
+        return {**parts, "model": provenance.model_identity(weights_path(document), workplace), **fixed}
+
+    def kv_blocks(self, report: str) -> int | None:
+        """MindIE reports no number of blocks that a program could read."""
+        return None
+
+    def devices(self, configuration: Configuration, fields: Sequence[Field] = ()) -> int:
+        """A searched worldSize; else 1, and the plan tells it from config.json."""
+        named = {field.config_position: configuration.get(field.name) for field in fields}
+        size = named.get(f"{MODEL}.worldSize")
+        return size if type(size) is int and size > 0 else 1
+
+    def _installation(self, workplace: Workplace) -> Installation:
+        return Installation.of(self.options, workplace, provenance.safely_read_environment(self.options, workplace))
+
+
+def _service_values(order: ServiceOrder) -> dict[str, object]:
+    load = {field.name for field in order.fields if field.load} | LOAD_NAMES
+    return {name: value for name, value in order.configuration.items() if name not in load}
+
+
+def _positions(order: ServiceOrder) -> dict[str, Value]:
+    """What goes to which dotted position."""
+    found: dict[str, str] = {}
+    for field in order.fields:
+        position = field.config_position
+        if position == "env" or position.startswith(arguments.ARGUMENT) or field.name not in order.configuration:
+            continue
+        if field.load:
+            raise InvalidConfiguration(
+                f'{field.name} tunes the load, and config_position = "{position}" is the service\'s',
+                hint='write "env": the client gets it',
+            )
+        if position in found:
+            raise InvalidConfiguration(
+                f"{found[position]} and {field.name} are both written to `{position}`", hint="keep one of the two"
+            )
+        found[position] = field.name
+    return {position: order.configuration[name] for position, name in found.items()}
+
+
+def _unwritable(path: Path) -> list[Problem]:
+    """config.json is replaced by a file that is made beside it and gets the same owner."""
+    target = path.resolve()
+    user = os.geteuid()
+    if user not in (0, target.stat().st_uid):
+        message = f"{target} belongs to user {target.stat().st_uid}, and an edited one would belong to {user}"
+        return [Problem("mindie.config_path", message, f"chown it to user {user}: MindIE asks that of its files too")]
+    if os.access(target, os.W_OK) and os.access(target.parent, os.W_OK | os.X_OK):
+        return []
+    return [
+        Problem(
+            "mindie.config_path",
+            f"{target} or its directory cannot be written, and every launch changes it",
+            "let the daemon's user write both; under systemd a drop-in with ReadWritePaths= too (`doctor --unit`)",
+        )
+    ]
+
+
+def _model_problems(text: JsonText, workplace: Workplace) -> list[Problem]:
+    path = weights_path(text.document)
+    if not path:
+        return [Problem("mindie.config_path", f"{text.source} has no {MODEL}.modelWeightPath", "give the model there")]
+    found = program.model_problems(path, "mindie.config_path", workplace)
+    return [Problem(each.key, f"the model of {text.source}: {each.message}", each.hint) for each in found]

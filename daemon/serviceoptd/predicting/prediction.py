@@ -1,0 +1,196 @@
+"""What a benchmark would report, by a trained model on the virtual time line, and where that should not be believed."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
+from serviceopt_journal.events import Configuration
+from serviceopt_journal.metrics import Metrics
+from serviceoptd.domain.settings import Field, Slo
+from serviceoptd.predicting.model_file import ModelRejected, TrainedModel, load
+from serviceoptd.predicting.section import SimulatedSection
+from serviceoptd.simulation.virtual_clock.lengths import RandomLengths
+from serviceoptd.simulation.virtual_clock.limits import Composer, Limits, limits, scheduler_of, searched
+from serviceoptd.simulation.virtual_clock.overheads import Overheads
+from serviceoptd.simulation.virtual_clock.virtual_benchmark import Recorder, Traffic, run_benchmark
+
+LENGTH_COLUMNS = ("input_tokens", "output_tokens")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the client would report. `remark`: where that goes beyond what the model was trained on; empty: nowhere."""
+
+    metrics: Metrics
+    remark: str
+    beyond: float = 0.0  # share of the engine's time there
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """`[simulated]` with its files read."""
+
+    options: SimulatedSection
+    trained: TrainedModel
+    lengths: RandomLengths | tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, options: SimulatedSection, directory: Path) -> Predictor:
+        """Reads what `options` name, relative to `directory`.
+
+        Raises:
+            EnvironmentLacks: a file cannot be read, or is no latency model.
+            InvalidConfiguration: no model is named, or the lengths are no table of lengths.
+        """
+        drawn = RandomLengths(
+            input_tokens=options.input_tokens, output_tokens=options.output_tokens, range_ratio=options.range_ratio
+        )
+        lengths = lengths_in(content_of(directory / options.lengths), options.lengths) if options.lengths else drawn
+        return cls(options, trained_model(options, directory), lengths)
+
+    def limits(
+        self, configuration: Configuration, fields: Sequence[Field], reported: Mapping[str, Any] | None = None
+    ) -> Limits:
+        """What the scheduler is told. `reported`: limits that the service itself told; they win over `[simulated.limits]`.
+
+        Raises:
+            MissingLimits: one that has no default is told nowhere.
+            InvalidConfiguration: the engine would not start with them.
+        """
+        given = {**self.options.limits, **(reported or {}), **searched(configuration, fields)}
+        return limits(self.options.scheduler, given)
+
+    def predict(
+        self,
+        limits: Limits,
+        *,
+        concurrency: int | None,
+        request_rate: float | None,
+        num_prompts: int,
+        slos: Sequence[Slo] = (),
+        seed: int = 0,
+        composer: Composer = scheduler_of,
+    ) -> Prediction:
+        """One benchmark. Equal arguments give equal results."""
+        traffic = Traffic(
+            num_prompts=num_prompts,
+            lengths=self.lengths,
+            concurrency=concurrency,
+            request_rate=request_rate,
+            burstiness=self.options.burstiness,
+        )
+        recorder = Recorder(self.trained.model)
+        own = self.options.overheads
+        overheads = own.overheads() if own is not None else self.trained.overheads or Overheads()
+        metrics = run_benchmark(traffic, limits, recorder, overheads=overheads, slos=slos, seed=seed, composer=composer)
+        return Prediction(metrics, *self._beyond(recorder))
+
+    def _beyond(self, recorder: Recorder) -> tuple[str, float]:
+        """The remark, with the longest of the batches beyond the training data, and their share of the engine's time."""
+        if not recorder.steps:
+            return "", 0.0
+        seconds = np.array(recorder.seconds)
+        beyond = self.trained.validity.beyond(np.array(recorder.steps, dtype=float))
+        if not beyond.any():
+            return "", 0.0
+        share = float(seconds[beyond].sum() / seconds.sum())
+        longest = recorder.steps[int(np.argmax(np.where(beyond, seconds, -1.0)))]
+        reasons = "; ".join(self.trained.validity.outside(*longest))
+        told = f"outside of the latency model's training data for {_percent(share)} of the engine's time: {reasons}"
+        return told, share
+
+
+def trained_model(options: SimulatedSection, directory: Path) -> TrainedModel:
+    """The model that `options` name.
+
+    Raises:
+        EnvironmentLacks: the file cannot be read, or is no latency model.
+        InvalidConfiguration: none is named.
+    """
+    if options.model is None:
+        raise InvalidConfiguration("no latency model is named", hint="`serviceoptctl train` makes one")
+    path = directory / options.model
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return _loaded(path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=4)
+def _loaded(path: Path, changed: int, size: int) -> TrainedModel:
+    try:
+        return load(path)
+    except ModelRejected as error:  # what was checked when the run was submitted, and has changed since, holds the run
+        raise EnvironmentLacks(error.message, hint=error.hint) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def fingerprint(options: SimulatedSection, directory: Path) -> dict[str, str]:
+    """SHA-256 of the files that a prediction depends on, by key; of one that is not there, nothing.
+
+    Raises:
+        EnvironmentLacks: one cannot be read.
+    """
+    named = {"model": options.model, "lengths": options.lengths}
+    return {key: hashlib.sha256(content_of(directory / name)).hexdigest() for key, name in named.items() if name}
+
+
+def content_of(path: Path) -> bytes:
+    """The file.
+
+    Raises:
+        EnvironmentLacks: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def lengths_in(content: bytes, name: str) -> tuple[tuple[int, int], ...]:
+    """Pairs of input and output tokens, from a CSV file with these two columns.
+
+    Raises:
+        InvalidConfiguration: what is wrong, and in which line.
+    """
+    lines = content.decode("utf-8-sig", errors="replace").splitlines()
+    reader = csv.DictReader(lines)
+    if missing := [column for column in LENGTH_COLUMNS if column not in (reader.fieldnames or ())]:
+        raise InvalidConfiguration(f"{name}:1: lacks the column {', '.join(missing)}", hint=_LENGTHS_HINT)
+    pairs = []
+    for row in reader:
+        try:
+            pair = (int(row["input_tokens"]), int(row["output_tokens"]))
+        except (TypeError, ValueError) as error:
+            raise InvalidConfiguration(
+                f"{name}:{reader.line_num}: not two whole numbers", hint=_LENGTHS_HINT
+            ) from error
+        if min(pair) < 1:
+            raise InvalidConfiguration(f"{name}:{reader.line_num}: a length is below 1", hint=_LENGTHS_HINT)
+        pairs.append(pair)
+    if not pairs:
+        raise InvalidConfiguration(f"{name}: there are no lengths", hint=_LENGTHS_HINT)
+    return tuple(pairs)
+
+
+_LENGTHS_HINT = f"a line for each request, below the header `{','.join(LENGTH_COLUMNS)}`"
+
+
+def _unreadable(path: Path, error: OSError) -> EnvironmentLacks:
+    reason = (error.strerror or str(error)).lower()
+    return EnvironmentLacks(f"{path}: cannot be read: {reason}", hint="`serviceoptctl train` makes a latency model")
+
+
+def _percent(share: float) -> str:
+    return "less than 1 %" if share < 0.01 else f"{share:.0%}"

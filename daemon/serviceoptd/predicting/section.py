@@ -1,0 +1,121 @@
+"""`[simulated]`: the one table of the embedded engine and its client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Annotated, Any, Literal
+
+from pydantic import Field as Bounded
+from pydantic import field_validator, model_validator
+
+from serviceopt_journal.events import Configuration, Value
+from serviceoptd.engines.interface import Options
+from serviceoptd.simulation.demonstration.engine import Machine, Setting, Workload
+from serviceoptd.simulation.virtual_clock.limits import KINDS, names_of
+from serviceoptd.simulation.virtual_clock.overheads import Overheads
+
+Positive = Annotated[float, Bounded(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Bounded(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Bounded(ge=1)]
+Prompts = Annotated[int, Bounded(ge=1, le=10000)]
+
+_USUAL = Machine()
+_REQUESTS = Workload()
+
+
+class MachineOptions(Options):
+    """`[simulated.machine]`: meaning and units as in `simulation.queueing.Machine`."""
+
+    device_gb: Positive = _USUAL.device_gb
+    weights_gb: Positive = _USUAL.weights_gb
+    kv_mb_per_token: Positive = _USUAL.kv_mb_per_token
+    activation_mb_per_token: NotNegative = _USUAL.activation_mb_per_token
+    buffer_mb_per_sequence: NotNegative = _USUAL.buffer_mb_per_sequence
+    max_model_len: Count = _USUAL.max_model_len
+    step_ms: Positive = _USUAL.step_ms
+    slot_us: NotNegative = _USUAL.slot_us
+    sequence_us: NotNegative = _USUAL.sequence_us
+    context_ns: NotNegative = _USUAL.context_ns
+    prompt_us: Positive = _USUAL.prompt_us
+    half_chunk: NotNegative = _USUAL.half_chunk
+    exchange_ms: NotNegative = _USUAL.exchange_ms
+    request_timeout_s: Positive = _USUAL.request_timeout_s
+
+
+class OverheadOptions(Options):
+    """`[simulated.overheads]`: meaning and units as in `simulation.overheads.Overheads`."""
+
+    delay: NotNegative = 0.0
+    work_per_request: NotNegative = 0.0
+    work_per_prompt_token: NotNegative = 0.0
+    return_delay: NotNegative = 0.0
+    work_per_token: NotNegative = 0.0
+
+    def overheads(self) -> Overheads:
+        """The same for the simulator."""
+        return Overheads(**self.model_dump())
+
+
+class SimulatedSection(Options):
+    """`[simulated]`. With a `model` the virtual time line answers, without one the embedded demonstration."""
+
+    num_prompts: Prompts = _REQUESTS.num_prompts
+    input_tokens: Count = _REQUESTS.input_tokens
+    output_tokens: Count = _REQUESTS.output_tokens
+    noise: bool = True  # false: every measurement of a configuration gives the same
+    launch_seconds: NotNegative = 0.0  # how long a launch is made to take, for demonstrations
+    measurement_seconds: NotNegative = 0.0
+    machine: MachineOptions = MachineOptions()
+    model: Annotated[str, Bounded(min_length=1)] | None = None  # path of a trained one, relative to the submitter's
+    scheduler: Literal["vllm", "mindie"] = "vllm"
+    limits: Mapping[str, int | float | bool | str] = {}  # of the scheduler, where no target field tells them
+    overheads: OverheadOptions | None = None  # None: those that were fitted with the model, if any
+    range_ratio: Annotated[float, Bounded(ge=0, lt=1)] = 0.0  # 0.5: lengths from half of the mean to one and a half
+    lengths: str | None = None  # path of a CSV file of lengths, in place of these three
+    burstiness: Positive = 1.0
+
+    @field_validator("limits")
+    @classmethod
+    def _known(cls, limits: Mapping[str, Any]) -> Mapping[str, Any]:
+        known = sorted({name for scheduler in KINDS for name in names_of(scheduler)})
+        if unknown := [name for name in limits if name not in known]:
+            raise ValueError(f"unknown limit {', '.join(unknown)}; one of {', '.join(known)}")
+        return limits
+
+    @model_validator(mode="after")
+    def _one_model(self) -> SimulatedSection:
+        usual = type(self).model_fields
+        of_a_trained_one = ("scheduler", "limits", "overheads", "range_ratio", "lengths", "burstiness")
+        # journals hold overheads of 0 from when they were the default
+        given = [
+            name for name in of_a_trained_one if getattr(self, name) not in (usual[name].default, OverheadOptions())
+        ]
+        if self.model is None and given:
+            raise ValueError(f"{', '.join(given)}: has an effect only with `model`, a trained latency model")
+        return self
+
+    def machine_and_workload(self) -> tuple[Machine, Workload]:
+        """The numbers for the queueing model of the embedded demonstration."""
+        workload = Workload(
+            input_tokens=self.input_tokens, output_tokens=self.output_tokens, num_prompts=self.num_prompts
+        )
+        return Machine(**self.machine.model_dump()), workload
+
+
+def setting_of(configuration: Configuration) -> Setting:
+    """The service parameters among the target fields, whatever their capitals; fields of other names have no effect."""
+    given = {name.lower(): value for name, value in configuration.items()}
+    usual = Setting()
+    read: dict[str, Any] = {
+        field.name: _like(getattr(usual, field.name), given[field.name])
+        for field in fields(Setting)
+        if given.get(field.name, "") != ""
+    }
+    return Setting(**read)
+
+
+def _like(usual: Value, value: Value) -> Value:
+    if isinstance(usual, bool):
+        return value if isinstance(value, bool) else str(value).lower() in ("true", "1")
+    return max(1, int(value)) if isinstance(usual, int) else float(value)

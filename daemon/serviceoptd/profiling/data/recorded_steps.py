@@ -1,0 +1,84 @@
+"""Reads our own recordings: one CSV file a run, one line an engine step, written by a recording scheduler."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from serviceoptd.simulation.step_times.profile_data import ProfileRejected, Run, finite
+
+COLUMNS = (
+    "n_prefill", "prefill_tokens", "attn_prefill", "n_decode", "decode_ctx",
+    "n_seqs", "n_new", "sched_ms", "exec_ms", "update_ms", "period_ms",
+)  # fmt: skip
+MARK = "attn_prefill"  # a CSV file without this column is something else
+
+
+def is_recording(path: Path) -> bool:
+    """Whether a CSV file is one of ours, by its first line."""
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        return MARK in lines.readline().rstrip("\r\n").split(",")
+
+
+def read_recording(path: Path, *, name: str, configuration: str) -> Run:
+    """One recorded run.
+
+    A step lasts from the end of the one before it to its own end, so that what the engine does between two batches counts.
+    Where the engine may have been idle before it (all of its sequences are new), only its own time counts.
+
+    Raises:
+        ProfileRejected: a column is missing, or a line cannot be used; names the line.
+    """
+    composition: list[tuple[float, ...]] = []
+    seconds: list[float] = []
+    with path.open(encoding="utf-8", newline="") as lines:
+        reader = csv.reader(lines)
+        try:
+            header = next(reader, [])
+            if missing := [column for column in COLUMNS if column not in header]:
+                raise ProfileRejected(f"{path}:1", f"lacks the column {', '.join(missing)}")
+            places = [header.index(column) for column in COLUMNS]
+            for row in reader:
+                values = _numbers(row, places, f"{path}:{reader.line_num}")
+                composition.append(tuple(values[:5]))
+                seconds.append(_seconds(dict(zip(COLUMNS, values, strict=True)), f"{path}:{reader.line_num}"))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ProfileRejected(f"{path}:{reader.line_num + 1}", f"is not CSV: {error}") from error
+    if not seconds:
+        raise ProfileRejected(path, "has no steps")
+    return Run(name, configuration, "vllm", np.array(composition, dtype=float), np.array(seconds, dtype=float))
+
+
+def _numbers(row: list[str], places: list[int], place: str) -> list[float]:
+    if len(row) <= max(places):
+        raise ProfileRejected(
+            place, f"has {len(row)} values, too few", hint="a recording that was cut off: delete the line"
+        )
+    values = []
+    for column, index in zip(COLUMNS, places, strict=True):
+        value = finite(row[index])
+        if value is None:
+            raise ProfileRejected(place, f"{column} is {row[index]!r}, not a number")
+        if value < 0 and column in COLUMNS[:5]:
+            raise ProfileRejected(place, f"{column} is {row[index]}")
+        values.append(value)
+    return values
+
+
+def _seconds(step: Mapping[str, float], place: str) -> float:
+    """Seconds of one step.
+
+    Raises:
+        ProfileRejected: the batch is empty, or its time is not above 0.
+    """
+    if step["n_prefill"] + step["n_decode"] < 1:
+        raise ProfileRejected(place, "is a step without sequences")
+    after_idleness = step["n_new"] == step["n_seqs"] or step["period_ms"] <= 0
+    own = step["sched_ms"] + step["exec_ms"] + step["update_ms"]
+    milliseconds = own if after_idleness else step["period_ms"]
+    if milliseconds <= 0:
+        raise ProfileRejected(place, f"took {milliseconds} ms")
+    return milliseconds / 1000

