@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from serviceoptd.engines.interface import Command
 from serviceoptd.io import process_table
 from serviceoptd.io.child import Child
 from serviceoptd.io.launched_processes import Launch
 from serviceoptd.io.processes import spawn
+from serviceoptd.toolkit.interface import Command
 
 # Leaves its parent as far behind as a process can: another session, another parent, and (with `exec`) another memory.
 ESCAPE = """

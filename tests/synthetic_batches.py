@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from serviceoptd.simulation.step_times.profile_data import Column, Profile, Run
+from serviceoptd.simulation.step_times.columns import Column
+from serviceoptd.simulation.step_times.profile_data import Profile, Run
 
 Configuration = tuple[int, int]  # most sequences, token budget
 CONFIGURATIONS: tuple[Configuration, ...] = ((16, 512), (32, 2048), (64, 1024), (128, 4096), (256, 2048), (256, 8192))

@@ -6,7 +6,8 @@ import json
 from functools import cache
 from pathlib import Path
 
-from serviceoptd.predicting.model_file import TrainedModel, save
+from serviceoptd.predicting.model_file import save
+from serviceoptd.simulation.step_times.latency_model import TrainedModel
 from serviceoptd.simulation.step_times.training import train
 from synthetic_batches import synthetic_profile
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TextIO
 
 from serviceopt_journal.errors import EnvironmentLacks
+from serviceoptctl.documents import Document, Selection, Source
 from serviceoptctl.render.text import to_json
-from serviceoptctl.source import Document, Selection, Source
 
 EVENT_COLUMNS = ("seq", "time", "type", "run", "particle", "evaluation", "payload")
 

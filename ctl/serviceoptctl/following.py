@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from serviceopt_journal.errors import DaemonUnreachable, EnvironmentLacks
+from serviceoptctl.documents import Document
 from serviceoptctl.live import Live
-from serviceoptctl.source import Document
 
 PATIENCE = 120.0  # seconds without a daemon; systemd restarts a killed one within a few
 POLL = 0.05  # seconds

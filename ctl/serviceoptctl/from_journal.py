@@ -15,7 +15,8 @@ import msgspec
 from serviceopt_journal.errors import NotFound
 from serviceopt_journal.reader import JournalReader
 from serviceopt_journal.verification import verify
-from serviceoptctl.source import LATEST, Document, Selection
+from serviceoptctl.documents import Document, Selection
+from serviceoptctl.source import LATEST
 
 if TYPE_CHECKING:
     from serviceoptd.domain.state import RunState, State

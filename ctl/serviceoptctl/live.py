@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from serviceoptctl.connection import Connection
-from serviceoptctl.source import Document, Selection
+from serviceoptctl.documents import Document, Selection
 
 PAGE = 1000  # events in one answer
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from serviceopt_journal.errors import DaemonUnreachable, EnvironmentLacks, NotFound
 from serviceopt_journal.places import SYSTEM_SOCKET, SYSTEM_STATE, Places, places
+from serviceoptctl.documents import Source
 
 if TYPE_CHECKING:
     from serviceoptctl.live import Live
 
-Document = dict[str, Any]
 LATEST = "latest"
 JOURNAL = "journal.db"
 ANCHOR = "journal.anchor"
@@ -22,44 +20,6 @@ HOW_TO_START = (
     "start one (`systemctl start serviceoptd`, or `serviceoptd` in a terminal), or do without: "
     "`serviceoptctl run --standalone`; SERVICEOPT_STATE_DIR and SERVICEOPT_SOCKET name other places"
 )
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which events are meant; None and empty mean no restriction."""
-
-    after: int = 0  # seq
-    until: int | None = None  # seq, included
-    run: int | None = None
-    types: tuple[str, ...] = ()
-    since: float | None = None  # seconds since the epoch
-    newest: int | None = None  # only so many, the last ones
-
-
-class Source(Protocol):
-    """What can be asked. The documents are those of docs/api.md, wherever they come from.
-
-    Every method that names a run takes its number, or `latest`, and raises NotFound where there is no such run.
-    """
-
-    running: bool  # whether a daemon answers
-
-    def status(self) -> Document: ...
-
-    def runs(self) -> list[Document]: ...
-
-    def run(self, run: str) -> Document: ...
-
-    def best(self, run: str) -> Document:
-        """Raises NotFound when nothing has been measured yet."""
-
-    def table(self, run: str) -> Document:
-        """`columns` and `rows` of the result CSV."""
-
-    def particles(self, run: str) -> list[Document]: ...
-
-    def events(self, selection: Selection) -> Iterator[Document]:
-        """Records, oldest first."""
 
 
 def candidates() -> list[Places]:

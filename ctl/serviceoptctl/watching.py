@@ -154,7 +154,7 @@ def over(document: Mapping[str, Any]) -> bool:
 
 
 def _store_directory(live: Live, number: int) -> str:
-    from serviceoptctl.source import Selection
+    from serviceoptctl.documents import Selection
 
     submitted = next(live.events(Selection(run=number, types=("run_submitted",))))
     return str(submitted["event"]["settings"]["store_dir"])

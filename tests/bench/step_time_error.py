@@ -17,7 +17,8 @@ import numpy as np
 import xgboost
 
 from serviceoptd.profiling.data.reading import read_profile
-from serviceoptd.simulation.step_times.profile_data import Column, Profile
+from serviceoptd.simulation.step_times.columns import Column
+from serviceoptd.simulation.step_times.profile_data import Profile
 from serviceoptd.simulation.step_times.training import held_out_predictions, validation_parts
 
 ROUNDS, BINS = 10, 51

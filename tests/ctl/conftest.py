@@ -19,9 +19,9 @@ from builders import a_finished_story, a_journal
 from serviceopt_journal import events as e
 from serviceopt_journal.errors import ServiceoptError
 from serviceopt_journal.reader import JournalReader
+from serviceoptctl.documents import Selection
 from serviceoptctl.from_journal import FromJournal
 from serviceoptctl.program import cli
-from serviceoptctl.source import Selection
 
 Document = dict[str, Any]
 Invoke = Callable[..., Result]

@@ -22,9 +22,10 @@ from builders import (
     some_settings,
 )
 from serviceoptctl.connection import Connection
+from serviceoptctl.documents import Selection
 from serviceoptctl.from_journal import FromJournal
 from serviceoptctl.live import Live
-from serviceoptctl.source import Selection, open_source
+from serviceoptctl.source import open_source
 
 Invoke = Callable[..., Result]
 LOOKING = (

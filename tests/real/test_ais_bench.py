@@ -27,7 +27,7 @@ from serviceoptd.benchmarks.interface import Benchmark, ClientOutcome, Measureme
 from serviceoptd.benchmarks.vllm_benchmark.client import VllmBenchmark
 from serviceoptd.domain.settings import Field, Objective
 from serviceoptd.domain.statistics.confidence import t_quantile
-from serviceoptd.engines.interface import Workplace
+from serviceoptd.toolkit.interface import Workplace
 from stubs.scenario import assert_sound, client, free_port, of_type, places, standalone, verified
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(2400)]

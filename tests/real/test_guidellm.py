@@ -184,8 +184,8 @@ def test_requests_that_fail_are_counted_and_a_load_that_fails_altogether_is_not_
 def test_a_service_that_is_not_there_is_told(guidellm: Path, real_engines: Path, tmp_path: Path) -> None:
     """Started by hand, as the daemon would: the client ends with exit status 1 and no result."""
     from serviceoptd.benchmarks.guidellm.client import GuidellmBenchmark
-    from serviceoptd.benchmarks.interface import UnusableResult
     from serviceoptd.contract.orders import a_measurement_order, a_workplace, an_outcome
+    from serviceoptd.toolkit.interface import UnusableResult
 
     command = {
         "port": free_port(),

@@ -8,11 +8,12 @@ from serviceopt_journal.errors import EnvironmentLacks, ExitCode, InvalidConfigu
 from serviceoptctl import exporting
 from serviceoptctl.commands.run import accepted
 from serviceoptctl.displays import Display, display
+from serviceoptctl.documents import Document
 from serviceoptctl.errors import note
 from serviceoptctl.live import Live
 from serviceoptctl.options import PluginName, config_option, json_option
 from serviceoptctl.program import version_option
-from serviceoptctl.source import Document, daemon, reachable
+from serviceoptctl.source import daemon, reachable
 from serviceoptctl.submission import log_is_wanted, submission
 from serviceoptctl.watching import Ended, report, standalone, watch
 

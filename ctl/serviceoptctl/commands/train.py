@@ -16,7 +16,7 @@ from serviceoptctl.render.text import echo_json, facts, safe
 from serviceoptctl.source import journal_directory
 
 if TYPE_CHECKING:
-    from serviceoptd.predicting.model_file import TrainedModel
+    from serviceoptd.simulation.step_times.latency_model import TrainedModel
     from serviceoptd.simulation.step_times.windows import WindowedRun
 
 

@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.metrics import Latency, Metrics
-from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan, UnusableResult
+from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
 from serviceoptd.benchmarks.result_checks import believe, ended_well, written_in_time
-from serviceoptd.config.masking import mask_argv
 from serviceoptd.engines.command.section import CommandClient, CommandSection
-from serviceoptd.engines.interface import Options, Problem, Workplace
 from serviceoptd.toolkit import arguments, endpoint, program, provenance
 from serviceoptd.toolkit.extraction import at, found_in, json_in, kind_of, quantity
+from serviceoptd.toolkit.interface import Options, Problem, UnusableResult, Workplace
 from serviceoptd.toolkit.position_checks import refuse_dotted_positions
+from serviceoptd.toolkit.secrets import mask_argv
 
 GIVEN_BY_THE_TABLE = ("HOST", "PORT", "MODEL", "DATASET", "RESULT_FILE")
 

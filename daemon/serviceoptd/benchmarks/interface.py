@@ -11,21 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from serviceopt_journal.errors import ServiceoptError
 from serviceopt_journal.events import Configuration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.settings import Field, Objective
-from serviceoptd.engines.interface import Command, Options, Problem, Workplace
+from serviceoptd.toolkit.interface import Command, Options, Problem, UnusableResult, Workplace
 
 __all__ = ["Benchmark", "ClientOutcome", "MeasurementOrder", "MeasurementPlan", "UnusableResult"]
-
-
-class UnusableResult(ServiceoptError):
-    """The client ended, but its result must not be believed. `metrics`: what could be read all the same."""
-
-    def __init__(self, message: str, *, hint: str = "", metrics: Metrics | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.metrics = metrics
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from serviceopt_journal.metrics import Metrics
-from serviceoptd.benchmarks.interface import ClientOutcome, UnusableResult
+from serviceoptd.benchmarks.interface import ClientOutcome
 from serviceoptd.domain.objective import missing_statistics
 from serviceoptd.domain.settings import Objective
 from serviceoptd.io.log_follower import plain
+from serviceoptd.toolkit.interface import UnusableResult
 
 TIME_STAMP_TOLERANCE = 1.0
 """Seconds: file systems stamp with a coarser clock than ours, and some with whole seconds."""

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.metrics import Metrics
-from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan, UnusableResult
-from serviceoptd.engines.interface import Options, Problem, Workplace
+from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
 from serviceoptd.predicting.section import SimulatedSection, setting_of
 from serviceoptd.simulation.demonstration.client import sampled_metrics
 from serviceoptd.simulation.demonstration.engine import Load, refused_launch
 from serviceoptd.simulation.virtual_clock.timeline import Stuck
+from serviceoptd.toolkit.interface import Options, Problem, UnusableResult, Workplace
 
 
 class SimulatedBenchmark:

@@ -7,9 +7,9 @@ from typing import Any
 
 from serviceoptd.domain.settings import Field
 from serviceoptd.domain.space.constraints import names_of, spelling
+from serviceoptd.toolkit.secrets import mask
 
 from .explain import did_you_mean
-from .masking import mask
 from .plugins import BrokenPlugin, Plugins
 from .positions import Path, dotted
 from .problems import ConfigProblem

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from .masking import mask
+from serviceoptd.toolkit.secrets import mask
+
 from .positions import Path
 
 Finding = tuple[Path, str, str]  # where, what is wrong, what is allowed

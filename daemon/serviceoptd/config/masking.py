@@ -1,77 +1,13 @@
-"""Values that look like secrets are replaced by `***` before they reach an event, a log or a screen.
-
-What counts is the name: `api_key`, `HF_TOKEN`, `--api-key`, `Authorization: ...`. Numbers named after tokens
-(`max_num_batched_tokens`) are counts, not secrets.
-"""
+"""A configuration's text with its secrets masked, as it goes into events. What counts as a secret: `toolkit/secrets.py`."""
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections.abc import Mapping, Sequence
 from typing import Any
 
+from serviceoptd.toolkit.secrets import mask, mask_text
+
 from .positions import Path, positions
-
-MASK = "***"
-
-_SECRET_PARTS = (
-    "secret", "password", "passwd", "passphrase", "apikey", "accesskey", "privatekey", "credential", "authorization",
-)  # fmt: skip
-_NUMBER = re.compile(r"\s*[+-]?[0-9][0-9_]*(\.[0-9]+)?\s*")
-_NAME = (
-    r"[\w-]*(?:token|secret|passw(?:or)?d|passphrase|api[-_]?key|access[-_]?key|private[-_]?key"
-    r"|credential|authorization)s?"
-)
-_NAMED_IN_TEXT = re.compile(
-    # a blank separates a flag from its value only: "the token expired" tells no secret
-    rf"""(?P<before>(?:--(?P<flag>{_NAME})["']?[\s,]+|(?P<name>{_NAME})["']?\s*[=:]\s*)["']?(?:(?:bearer|basic)\s+)?)"""
-    r"""(?P<value>(?!-)[^\s"',}\]&]+)""",
-    re.IGNORECASE,
-)
-_URL_PASSWORD = re.compile(r"(?P<before>\w+://[^\s/:@\"']+:)[^\s/@\"']+(?=@)")
-
-
-def is_secret(name: str) -> bool:
-    """Whether a key, variable or flag of this name holds a secret."""
-    return _letters(name).endswith(("token", "tokens")) or _is_certain(name)
-
-
-def mask(name: str, value: Any) -> Any:
-    """The value, or `***` where the name says that it is a secret; also inside texts, lists and tables."""
-    if isinstance(value, Mapping):
-        return {key: mask(name if _is_certain(name) else str(key), inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        if is_secret(name):
-            return [mask(name, inner) for inner in value]
-        return list(mask_argv(value)) if all(isinstance(item, str) for item in value) else [mask("", v) for v in value]
-    if is_secret(name) and not _is_count(name, value) and value not in ("", None):
-        return MASK
-    return mask_text(value) if isinstance(value, str) else value
-
-
-def mask_argv(argv: Sequence[str]) -> tuple[str, ...]:
-    """A command line whose secrets are masked: `--api-key X`, `--api-key=X`, `--hf-token X`."""
-    masked: list[str] = []
-    flag = ""
-    for argument in argv:
-        masked.append(mask(flag, argument) if flag and not argument.startswith("-") else mask_text(argument))
-        flag = argument if argument.startswith("-") and "=" not in argument else ""
-    return tuple(masked)
-
-
-def mask_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Environment variables whose secrets are masked."""
-    return {name: mask(name, value) for name, value in environment.items()}
-
-
-def mask_text(text: str) -> str:
-    """A line of text (extra arguments, a log line) whose secrets are masked."""
-
-    def replaced(match: re.Match[str]) -> str:
-        return match.group() if _is_count(match["name"] or match["flag"], match["value"]) else match["before"] + MASK
-
-    return _URL_PASSWORD.sub(lambda match: match["before"] + MASK, _NAMED_IN_TEXT.sub(replaced, text))
 
 
 def masked_text(toml_text: str) -> str:
@@ -103,16 +39,3 @@ def _toml_string(text: str) -> str:
         for character in text.replace("\\", "\\\\").replace('"', '\\"')
     )
     return f'"{escaped}"'
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-def _is_certain(name: str) -> bool:
-    return any(part in _letters(name) for part in _SECRET_PARTS)
-
-
-def _is_count(name: str, value: Any) -> bool:
-    is_number = isinstance(value, int | float) or (isinstance(value, str) and bool(_NUMBER.fullmatch(value)))
-    return is_number and not _is_certain(name)

@@ -9,11 +9,12 @@ import msgspec
 import pytest
 
 from serviceopt_journal.events import Configuration
-from serviceoptd.benchmarks.interface import Benchmark, ClientOutcome, MeasurementOrder, UnusableResult
+from serviceoptd.benchmarks.interface import Benchmark, ClientOutcome, MeasurementOrder
 from serviceoptd.config.plugins import BENCHMARK_GROUP
 from serviceoptd.contract.orders import VLLM_CONFIGURATION, VLLM_FIELDS, a_measurement_order, a_workplace, an_outcome
 from serviceoptd.contract.registration import default_fields, first_configuration, loaded_with_client, registered
 from serviceoptd.domain.settings import Field
+from serviceoptd.toolkit.interface import UnusableResult
 
 
 class BenchmarkContract:

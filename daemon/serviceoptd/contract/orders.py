@@ -11,7 +11,8 @@ from serviceopt_journal.events import Configuration
 from serviceoptd.benchmarks.interface import Benchmark, ClientOutcome, MeasurementOrder
 from serviceoptd.domain.load import load_of
 from serviceoptd.domain.settings import LOAD_NAMES, Field, Objective
-from serviceoptd.engines.interface import ServiceOrder, Workplace
+from serviceoptd.engines.interface import ServiceOrder
+from serviceoptd.toolkit.interface import Workplace
 
 VLLM_FIELDS = (
     Field(name="MAX_NUM_BATCHED_TOKENS", dtype="int", min=8192, max=65536, value=8192),

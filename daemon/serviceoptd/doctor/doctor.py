@@ -18,11 +18,11 @@ from serviceoptd.doctor import host_doctor
 from serviceoptd.doctor.finding import Finding, fail, ok, warn
 from serviceoptd.doctor.needs import Needs, needs
 from serviceoptd.domain.space.space import Space
-from serviceoptd.engines.interface import Problem, Workplace
 from serviceoptd.io.children_environment import isolated, own_prefix
 from serviceoptd.io.ports import holder
 from serviceoptd.submitting.checking import Plans, first_plans
 from serviceoptd.toolkit.find_program import find_program
+from serviceoptd.toolkit.interface import Problem, Workplace
 
 
 @dataclass(frozen=True)

@@ -12,82 +12,41 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict
-
 from serviceopt_journal.events import Configuration
 from serviceoptd.domain.settings import Field, ModelFacts
+from serviceoptd.toolkit.interface import (
+    Command,
+    HttpProbe,
+    LogProbe,
+    MetricsPage,
+    Options,
+    Probe,
+    Problem,
+    ProcessOptions,
+    Workplace,
+    render,
+)
 
-
-class Options(BaseModel):
-    """Base of every section's model: unknown keys are errors, so that a misspelt one is never ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ProcessOptions(Options):
-    """What can be configured for every engine and client that runs as a process."""
-
-    program: str | None = None  # path or name of the executable; None: the usual name, looked for on PATH
-    working_directory: str | None = None  # relative to the submitter's
-    environment: dict[str, str] = {}
-    environment_file: str | None = None  # NAME=value lines, read at each launch
-    stop_command: list[str] | None = None  # run instead of SIGTERM, such as `docker stop NAME`
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """Where a child process may write, and what surrounds it."""
-
-    directory: Path  # private to this launch or measurement; exists
-    working_directory: Path  # the submitter's
-    environment: Mapping[str, str]  # the submitter's, with the tool's own virtual environment taken out
-    originals: Mapping[Path, bytes] = field(default_factory=dict)  # of files that a launch of ours has edited now
-
-
-@dataclass(frozen=True)
-class Command:
-    """A process to start, without a shell."""
-
-    argv: tuple[str, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)  # added to the workplace's
-    measuring_environment: Mapping[str, str] = field(default_factory=dict)  # added too, but no part of a deployment
-    working_directory: Path | None = None  # None: the workplace's
-    files: Mapping[Path, bytes] = field(default_factory=dict)  # to write below the workplace's directory, before
-
-
-@dataclass(frozen=True)
-class HttpProbe:
-    """Ready when a GET answers with this status. Also used as `POST` for resetting a cache."""
-
-    host: str
-    port: int
-    path: str
-    method: str = "GET"
-    status: int = 200
-
-
-@dataclass(frozen=True)
-class LogProbe:
-    """Ready when a line of the service's output contains this text."""
-
-    text: str
-
-
-Probe = HttpProbe | LogProbe
-
-
-@dataclass(frozen=True)
-class MetricsPage:
-    """Where a service tells, in Prometheus' text format, how it goes, and how it calls what is read there.
-
-    `series` -> names, of which the first that is there counts. For early stopping: ttft, tpot, e2el (histograms of
-    requests, s), itl (of tokens), tokens, finished, preemptions (counters), running, waiting (gauges). For the profile
-    store, besides: steps (histogram of tokens), prompt_tokens, cached_tokens (counters), ended_prompt_tokens,
-    ended_output_tokens (histograms of requests, tokens).
-    """
-
-    endpoint: HttpProbe
-    series: Mapping[str, Sequence[str]] = field(default_factory=dict)
+# The names of the toolkit are offered here too for one release: plugins import them from here (docs/plugins.md).
+__all__ = [
+    "Command",
+    "Describing",
+    "Engine",
+    "HttpProbe",
+    "LogProbe",
+    "MetricsPage",
+    "Options",
+    "Probe",
+    "Problem",
+    "ProcessOptions",
+    "Repairing",
+    "ServiceOrder",
+    "ServicePlan",
+    "Survey",
+    "Surveying",
+    "Workplace",
+    "render",
+]
 
 
 @dataclass(frozen=True)
@@ -116,16 +75,6 @@ class ServiceOrder:
     fields: Sequence[Field]
     workplace: Workplace
     managed: bool = True
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that keeps a configuration from running here. `key` is its dotted place in the configuration."""
-
-    key: str
-    message: str
-    hint: str = ""
-    configuration: bool = False  # the value itself is wrong, on every machine
 
 
 class Engine(Protocol):
@@ -204,12 +153,3 @@ class Describing(Protocol):
 
         Asked once, when a run is submitted. What is not known, or not for certain, is left out.
         """
-
-
-def render(value: object) -> str:
-    """A parameter value as a command line or an environment variable shows it: 8192, 0.9, true."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value)) if abs(value) >= 1 or value == 0 else repr(value)
-    return str(value)

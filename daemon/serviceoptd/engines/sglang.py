@@ -14,22 +14,13 @@ from typing import Any, ClassVar
 
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration
-from serviceoptd.config.masking import mask_argv
 from serviceoptd.domain.settings import LOAD_NAMES, Field, ModelFacts
-from serviceoptd.engines.interface import (
-    HttpProbe,
-    MetricsPage,
-    Options,
-    Problem,
-    ProcessOptions,
-    ServiceOrder,
-    ServicePlan,
-    Workplace,
-    render,
-)
+from serviceoptd.engines.interface import ServiceOrder, ServicePlan
 from serviceoptd.toolkit import arguments, endpoint, program, provenance
+from serviceoptd.toolkit.interface import HttpProbe, MetricsPage, Options, Problem, ProcessOptions, Workplace, render
 from serviceoptd.toolkit.model_facts import model_facts
 from serviceoptd.toolkit.position_checks import refuse_dotted_positions, refuse_searched_service
+from serviceoptd.toolkit.secrets import mask_argv
 
 FLAG_OF = {
     "MAX_NUM_SEQS": "--max-running-requests",

@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 from serviceopt_journal.errors import InvalidConfiguration, ServiceoptError
 from serviceopt_journal.events import Configuration
 from serviceoptd.domain.settings import Field
-from serviceoptd.engines.interface import Options, Problem, ServiceOrder, ServicePlan, Workplace
+from serviceoptd.engines.interface import ServiceOrder, ServicePlan
 from serviceoptd.predicting.section import SimulatedSection, setting_of
 from serviceoptd.simulation.demonstration.engine import kv_blocks, refused_launch
 from serviceoptd.simulation.virtual_clock.limits import KV_BLOCKS, MissingLimits
+from serviceoptd.toolkit.interface import Options, Problem, Workplace
 from serviceoptd.toolkit.position_checks import refuse_searched_service
 
 MODEL_VERSION = "queueing 1"

@@ -15,11 +15,12 @@ from serviceopt_journal.artefacts import ArtefactStore
 from serviceopt_journal.clock import Clock
 from serviceoptd.benchmarks.interface import Benchmark
 from serviceoptd.domain.state import RunState
-from serviceoptd.engines.interface import Engine, Workplace
+from serviceoptd.engines.interface import Engine
 from serviceoptd.evaluating.edited_files import contents_before, edited_now
 from serviceoptd.evaluating.ledger import Ledger
 from serviceoptd.io.children_environment import isolated
 from serviceoptd.io.environment_file import load as load_environment
+from serviceoptd.toolkit.interface import Workplace
 
 Result = TypeVar("Result")
 

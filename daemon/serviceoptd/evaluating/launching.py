@@ -20,10 +20,9 @@ from serviceopt_journal.events import (
     ServiceReady,
     ServiceStopped,
 )
-from serviceoptd.config.masking import mask_argv, mask_environment
 from serviceoptd.domain.policy import Launch
 from serviceoptd.domain.state import RunState
-from serviceoptd.engines.interface import Engine, ServiceOrder, ServicePlan, Workplace
+from serviceoptd.engines.interface import Engine, ServiceOrder, ServicePlan
 from serviceoptd.evaluating.context import Context
 from serviceoptd.evaluating.edited_files import edit, originals, refuse_unrestored
 from serviceoptd.io import cgroups
@@ -33,6 +32,8 @@ from serviceoptd.io.log_follower import LogFollower
 from serviceoptd.io.ports import ensure_free
 from serviceoptd.io.processes import Child, spawn
 from serviceoptd.io.readiness import Readiness, ready
+from serviceoptd.toolkit.interface import Workplace
+from serviceoptd.toolkit.secrets import mask_argv, mask_environment
 
 
 @dataclass

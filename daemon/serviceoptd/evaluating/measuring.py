@@ -10,8 +10,7 @@ from pathlib import Path
 
 from serviceopt_journal.events import Event, MeasurementFailed, MeasurementFinished, MeasurementStarted, ServiceFailed
 from serviceopt_journal.metrics import Metrics
-from serviceoptd.benchmarks.interface import Benchmark, ClientOutcome, MeasurementOrder, MeasurementPlan, UnusableResult
-from serviceoptd.config.masking import mask_argv
+from serviceoptd.benchmarks.interface import Benchmark, ClientOutcome, MeasurementOrder, MeasurementPlan
 from serviceoptd.domain.load import load_of
 from serviceoptd.domain.policy import Measure
 from serviceoptd.domain.state import RunState
@@ -25,6 +24,8 @@ from serviceoptd.evaluating.watching_client import Failure, Kind, watch_client, 
 from serviceoptd.io import cgroups
 from serviceoptd.io.http_probe import probe
 from serviceoptd.io.processes import spawn, stop
+from serviceoptd.toolkit.interface import UnusableResult
+from serviceoptd.toolkit.secrets import mask_argv
 
 DYING = 2.0  # seconds in which a service whose client failed may turn out to have ended
 CLIENT_GRACE = 5.0  # seconds from SIGTERM to SIGKILL for a client that is no longer wanted

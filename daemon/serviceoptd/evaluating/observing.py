@@ -14,9 +14,10 @@ from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.settings import EarlyStopping, Objective, RunSettings
 from serviceoptd.domain.stopping.early_stopping import Stakes, Verdict, verdict
 from serviceoptd.domain.stopping.service_counters import Counters, observed
-from serviceoptd.engines.interface import HttpProbe, MetricsPage, ServicePlan
+from serviceoptd.engines.interface import ServicePlan
 from serviceoptd.io.log_follower import LogFollower
 from serviceoptd.io.metrics_scrape import UnusableMetrics, scrape
+from serviceoptd.toolkit.interface import HttpProbe, MetricsPage
 
 EAGER = 0.2  # seconds between two looks for the first request, and for the last one of a client that was ended
 

@@ -11,10 +11,9 @@ from serviceoptd.domain.space.space import Position
 from serviceoptd.domain.state import Particle, RunState, State
 from serviceoptd.evaluating.advising import ORIGIN, Advisors, advised, simulate_ahead
 from serviceoptd.evaluating.rejecting import rejection
-from serviceoptd.evaluating.trials import problem, trials
+from serviceoptd.evaluating.trials import problem, search_space, trials
 from serviceoptd.rules.interface import Rule
 from serviceoptd.search.interface import Prediction, Preparing, Problem, Proposal, Strategy
-from serviceoptd.submitting.surveying import search_space
 
 ADVISED = "warm-start"
 """Origin that a strategy gives to a particle which it was advised to measure first."""

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from serviceopt_journal.events import EvaluationFinished, EvaluationInterrupted, Event, ServiceStopped, ServiceStopping
 from serviceoptd.domain.state import Evaluation, RunState
-from serviceoptd.engines.interface import Command
 from serviceoptd.evaluating.backup import keep_backup
 from serviceoptd.evaluating.context import Context
 from serviceoptd.evaluating.edited_files import restore
@@ -16,6 +15,7 @@ from serviceoptd.evaluating.pruning import prune
 from serviceoptd.io.devices import wait_until_released
 from serviceoptd.io.processes import spawn, stop
 from serviceoptd.io.reaping import reap
+from serviceoptd.toolkit.interface import Command
 
 
 async def stop_service(context: Context, run: RunState, live: LiveService, reason: str) -> None:

@@ -8,13 +8,20 @@ from statistics import mean, median
 
 from serviceopt_journal.events import Configuration
 from serviceoptd.domain.objective import judge, rank
+from serviceoptd.domain.space.repaired_space import RepairedSpace
 from serviceoptd.domain.space.space import Space
 from serviceoptd.domain.state import BEYOND_THE_SEARCH, Particle, RunState, State
+from serviceoptd.engines.interface import Repairing
 from serviceoptd.search.interface import Costs, Problem, Proposal, Trial
 from serviceoptd.search.interface import Prediction as Predicted
 
 SIMILAR_FIRST = 3
 """So many of the best configurations of a similar run are measured first."""
+
+
+def search_space(space: Space, engine: object) -> Space:
+    """The space that is searched: with the engine's repairs, where it has any."""
+    return RepairedSpace.over(space, engine.repaired) if isinstance(engine, Repairing) else space
 
 
 def problem(state: State, run: RunState, space: Space, simulated: Iterable[tuple[float, ...]] = ()) -> Problem:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 
-from serviceoptd.engines.interface import HttpProbe
+from serviceoptd.toolkit.interface import HttpProbe
 
 MOST = 4 * 1024 * 1024
 """Bytes of a body that are read; the rest is left."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from serviceopt_journal.errors import ServiceoptError
 from serviceoptd.domain.stopping.service_counters import Counters, Distribution, EngineCounters
-from serviceoptd.engines.interface import HttpProbe
 from serviceoptd.io.http_probe import probe
+from serviceoptd.toolkit.interface import HttpProbe
 
 LATENCIES = ("ttft", "tpot", "itl", "e2el")
 NEEDED = ("tokens", "finished", "running")

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
-from serviceoptd.engines.interface import Command
 from serviceoptd.toolkit.find_program import find_program
+from serviceoptd.toolkit.interface import Command
 
 from . import cgroups, reaping
 from .child import Child, Surroundings

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from serviceoptd.domain.settings import LogPatterns
-from serviceoptd.engines.interface import HttpProbe, LogProbe, Probe
+from serviceoptd.toolkit.interface import HttpProbe, LogProbe, Probe
 
 from .child import Child
 from .http_probe import probe as ask

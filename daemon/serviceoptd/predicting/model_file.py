@@ -8,23 +8,12 @@ from pathlib import Path
 import msgspec
 
 from serviceopt_journal.errors import ExitCode, ServiceoptError
-from serviceoptd.simulation.step_times.latency_model import LatencyModel
-from serviceoptd.simulation.step_times.model_card import ModelCard, as_markdown
-from serviceoptd.simulation.step_times.validity import Validity
-from serviceoptd.simulation.virtual_clock.overheads import Overheads
+from serviceoptd.simulation.step_times.latency_model import TrainedModel
+from serviceoptd.simulation.step_times.model_card import as_markdown
 
 MODEL_FILE = "latency_model.json"
 CARD_FILE = "latency_model.md"
 VERSION = 1
-
-
-class TrainedModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A model, where it may be believed, and what is known of its errors."""
-
-    model: LatencyModel
-    validity: Validity
-    card: ModelCard
-    overheads: Overheads | None = None  # around the engine; None: no client's results were there to fit them to
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

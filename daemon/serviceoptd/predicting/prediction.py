@@ -16,8 +16,9 @@ from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceopt_journal.events import Configuration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.settings import Field, Slo
-from serviceoptd.predicting.model_file import ModelRejected, TrainedModel, load
+from serviceoptd.predicting.model_file import ModelRejected, load
 from serviceoptd.predicting.section import SimulatedSection
+from serviceoptd.simulation.step_times.latency_model import TrainedModel
 from serviceoptd.simulation.virtual_clock.lengths import RandomLengths
 from serviceoptd.simulation.virtual_clock.limits import Composer, Limits, limits, scheduler_of, searched
 from serviceoptd.simulation.virtual_clock.overheads import Overheads

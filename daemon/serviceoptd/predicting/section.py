@@ -10,10 +10,10 @@ from pydantic import Field as Bounded
 from pydantic import field_validator, model_validator
 
 from serviceopt_journal.events import Configuration, Value
-from serviceoptd.engines.interface import Options
 from serviceoptd.simulation.demonstration.engine import Machine, Setting, Workload
 from serviceoptd.simulation.virtual_clock.limits import KINDS, names_of
 from serviceoptd.simulation.virtual_clock.overheads import Overheads
+from serviceoptd.toolkit.interface import Options
 
 Positive = Annotated[float, Bounded(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Bounded(ge=0, allow_inf_nan=False)]

@@ -14,16 +14,18 @@ from serviceopt_journal.events import Configuration
 from serviceoptd.benchmarks.interface import MeasurementOrder, MeasurementPlan
 from serviceoptd.config import plugins
 from serviceoptd.config.load import Loaded, load
-from serviceoptd.config.masking import mask, mask_argv, mask_text
 from serviceoptd.config.problems import ConfigProblem
 from serviceoptd.config.source import parse
 from serviceoptd.domain.load import load_of
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space.space import Space
-from serviceoptd.engines.interface import Command, HttpProbe, LogProbe, Probe, ServiceOrder, ServicePlan, Workplace
+from serviceoptd.engines.interface import ServiceOrder, ServicePlan
+from serviceoptd.evaluating.trials import search_space
 from serviceoptd.io.children_environment import isolated, own_prefix
 from serviceoptd.submitting.cross_checks import Disagreement, disagreements, remarks
-from serviceoptd.submitting.surveying import search_space, surveyed
+from serviceoptd.submitting.surveying import surveyed
+from serviceoptd.toolkit.interface import Command, HttpProbe, LogProbe, Probe, Workplace
+from serviceoptd.toolkit.secrets import mask, mask_argv, mask_text
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,20 @@ import msgspec
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceoptd.config.load import Loaded, load_text
-from serviceoptd.config.masking import mask
 from serviceoptd.config.plugins import blaming
 from serviceoptd.config.problems import ConfigurationErrors
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space.space import Space
-from serviceoptd.engines.interface import Engine, HttpProbe, Problem, ServiceOrder, ServicePlan, Workplace
+from serviceoptd.engines.interface import Engine, ServiceOrder, ServicePlan
+from serviceoptd.evaluating.trials import search_space
 from serviceoptd.io.children_environment import isolated
 from serviceoptd.io.http_probe import probe
 from serviceoptd.io.ports import ensure_free
 from serviceoptd.submitting.checking import examine
 from serviceoptd.submitting.identity import measurement_identity, measurement_parts, run_identity
-from serviceoptd.submitting.surveying import search_space, surveyed, with_model_facts, with_simulation_files
+from serviceoptd.submitting.surveying import surveyed, with_model_facts, with_simulation_files
+from serviceoptd.toolkit.interface import HttpProbe, Problem, Workplace
+from serviceoptd.toolkit.secrets import mask
 
 SEPARATED_MINDIE = "mindie_kubernetes"
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from serviceopt_journal.events import Event, RunPaused, RunReconfigured, RunResumed, RunSubmitted
-from serviceoptd.config.masking import mask, masked_text
+from serviceoptd.config.masking import masked_text
 from serviceoptd.config.reload import changes
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.state import RunState
@@ -19,6 +19,7 @@ from serviceoptd.io import environment_file
 from serviceoptd.io.children_environment import isolated
 from serviceoptd.submitting.preparing import Prepared
 from serviceoptd.submitting.surveying import with_device_facts
+from serviceoptd.toolkit.secrets import mask
 
 NO_PREDECESSOR = "no earlier run has this identity: a new one starts"
 

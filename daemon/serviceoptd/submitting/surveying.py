@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from serviceoptd.config.masking import mask
 from serviceoptd.domain.accelerators import peak_of
 from serviceoptd.domain.settings import DeviceFacts, ModelFacts, RunSettings
-from serviceoptd.domain.space.repaired_space import RepairedSpace
 from serviceoptd.domain.space.space import Space
-from serviceoptd.engines.interface import Describing, Engine, Problem, Repairing, Surveying, Workplace
+from serviceoptd.engines.interface import Describing, Engine, Surveying
 from serviceoptd.io.devices import nvidia_limits
+from serviceoptd.toolkit.interface import Problem, Workplace
+from serviceoptd.toolkit.secrets import mask
 
 
 def surveyed(settings: RunSettings, engine: Engine, workplace: Workplace) -> tuple[RunSettings, tuple[Problem, ...]]:
@@ -71,8 +71,3 @@ async def with_device_facts(settings: RunSettings, environment: Mapping[str, str
             flops=given.flops or (peak.flops if peak else None),
         ),
     )
-
-
-def search_space(space: Space, engine: object) -> Space:
-    """The space that is searched: with the engine's repairs, where it has any."""
-    return RepairedSpace.over(space, engine.repaired) if isinstance(engine, Repairing) else space

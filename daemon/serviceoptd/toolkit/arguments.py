@@ -12,7 +12,7 @@ from pydantic import AfterValidator
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration, Value
 from serviceoptd.domain.settings import Field
-from serviceoptd.engines.interface import render
+from serviceoptd.toolkit.interface import render
 
 ARGUMENT = "argument:"
 _NOTHING = "\0"  # no argument can hold it, so it marks an empty value while it is being substituted

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, StrictInt
 
 from serviceopt_journal.errors import InvalidConfiguration
-from serviceoptd.engines.interface import Problem
+from serviceoptd.toolkit.interface import Problem
 
 
 def _in_range(port: int | str) -> int | str:

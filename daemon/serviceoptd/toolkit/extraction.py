@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from serviceoptd.benchmarks.interface import UnusableResult
+from serviceoptd.toolkit.interface import UnusableResult
 
 Kind = Literal["time", "tokens/s", "requests/s", "ratio", "count"]
 Step = str | int

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration, ServiceoptError
-from serviceoptd.engines.interface import Command, Problem, ProcessOptions, Workplace
 from serviceoptd.toolkit.arguments import replaced
 from serviceoptd.toolkit.find_program import find_program
+from serviceoptd.toolkit.interface import Command, Problem, ProcessOptions, Workplace
 
 
 def is_path(text: str) -> bool:

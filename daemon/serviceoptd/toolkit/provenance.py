@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from serviceopt_journal.errors import EnvironmentLacks, ServiceoptError
-from serviceoptd.config.masking import mask
-from serviceoptd.engines.interface import ProcessOptions, Workplace
 from serviceoptd.toolkit.find_program import find_program
+from serviceoptd.toolkit.interface import ProcessOptions, Workplace
 from serviceoptd.toolkit.program import located, section_environment
+from serviceoptd.toolkit.secrets import mask
 
 RELEVANT = re.compile(
     r"VLLM_.*|SGLANG_.*|LLAMA_.*|(CUDA|ASCEND_RT|HIP|ROCR|ZE)_VISIBLE_DEVICES|ZE_AFFINITY_MASK|.*_NUM_THREADS"

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.command import CommandBenchmark
-from serviceoptd.benchmarks.interface import ClientOutcome, UnusableResult
+from serviceoptd.benchmarks.interface import ClientOutcome
 from serviceoptd.contract.benchmark import ProcessBenchmarkContract
 from serviceoptd.contract.orders import (
     VLLM_CONFIGURATION,
@@ -21,6 +21,7 @@ from serviceoptd.contract.orders import (
     an_outcome,
     written,
 )
+from serviceoptd.toolkit.interface import UnusableResult
 
 CLIENT: dict[str, Any] = {
     "argv": [

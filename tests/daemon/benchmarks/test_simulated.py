@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from serviceoptd.benchmarks.interface import MeasurementOrder, UnusableResult
+from serviceoptd.benchmarks.interface import MeasurementOrder
 from serviceoptd.benchmarks.simulated import SimulatedBenchmark
 from serviceoptd.contract.benchmark import BenchmarkContract
 from serviceoptd.contract.orders import VLLM_CONFIGURATION, a_measurement_order, a_workplace, an_outcome
 from serviceoptd.domain.settings import Objective, Slo
+from serviceoptd.toolkit.interface import UnusableResult
 from trained_models import LIMITS, a_model_file
 
 

@@ -14,9 +14,9 @@ from serviceoptd.benchmarks.ais_bench.client import AisBench
 from serviceoptd.config.load import Loaded, load_text
 from serviceoptd.config.plugins import Plugins
 from serviceoptd.config.problems import ConfigurationErrors
-from serviceoptd.engines.interface import Options, ProcessOptions
 from serviceoptd.engines.mindie.engine import MindieEngine
 from serviceoptd.engines.mindie_kubernetes.engine import MindieKubernetesEngine
+from serviceoptd.toolkit.interface import Options, ProcessOptions
 
 SEQUENCES = {"name": "MAX_NUM_SEQS", "min": 32, "max": 512, "dtype": "int", "value": 64}
 CONCURRENCY = {"name": "CONCURRENCY", "min": 1, "max": 1000, "dtype": "int", "value": 100}

@@ -12,7 +12,7 @@ from serviceoptd.contract.engine import EngineContract
 from serviceoptd.contract.orders import a_field, a_program, a_service_order, a_workplace
 from serviceoptd.domain.settings import Field
 from serviceoptd.engines.command.engine import CommandEngine
-from serviceoptd.engines.interface import HttpProbe, LogProbe
+from serviceoptd.toolkit.interface import HttpProbe, LogProbe
 
 SERVICE: dict[str, Any] = {
     "argv": ["serve", "--model", "$MODEL", "--listen", "$HOST:$PORT", "--slots", "$SLOTS", "--mode=$MODE"],

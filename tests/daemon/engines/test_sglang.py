@@ -16,8 +16,9 @@ from serviceoptd.contract.orders import a_field, a_program, a_service_order, a_w
 from serviceoptd.contract.registration import default_fields
 from serviceoptd.domain.settings import Field
 from serviceoptd.domain.space.space import Space
-from serviceoptd.engines.interface import HttpProbe, ServicePlan
+from serviceoptd.engines.interface import ServicePlan
 from serviceoptd.engines.sglang import SglangEngine
+from serviceoptd.toolkit.interface import HttpProbe
 
 SERVED: dict[str, Any] = {"port": 30001, "model": "org/model", "served_model_name": "m"}
 FIELDS = default_fields(SglangEngine, load_only=False)

@@ -21,8 +21,8 @@ from serviceoptd.contract.orders import (
     a_workplace,
 )
 from serviceoptd.domain.settings import Field
-from serviceoptd.engines.interface import HttpProbe
 from serviceoptd.engines.vllm import VllmEngine
+from serviceoptd.toolkit.interface import HttpProbe
 
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 FLAGS_OF_VLLM = (Path(__file__).parent / "vllm-0.32.0-flags.txt").read_text().split()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from serviceoptd.domain.settings import EarlyStopping
-from serviceoptd.engines.interface import HttpProbe, MetricsPage, ServicePlan
+from serviceoptd.engines.interface import ServicePlan
 from serviceoptd.evaluating.observing import metrics_page
+from serviceoptd.toolkit.interface import HttpProbe, MetricsPage
 
 KNOWN = MetricsPage(HttpProbe("127.0.0.1", 8000, "/metrics"), {"ttft": ("a",), "tokens": ("b", "c")})
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from builders import Story, a_journal, some_metrics
+from daemon.service.daemons import SMALL, a_loop, finished, submitted
 from memory_journal import MemoryJournal
 from serviceopt_journal import events as e
 from serviceoptd.domain.evolve import fold
@@ -13,8 +14,6 @@ from serviceoptd.domain.state import RunState, State
 from serviceoptd.evaluating.trials import costs, problem, trials
 from serviceoptd.search.interface import Costs
 from stubs.scenario import records
-
-from .daemons import SMALL, a_loop, finished, submitted
 
 
 def runs_of(directory: Path, *texts: str) -> State:

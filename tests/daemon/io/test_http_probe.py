@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serviceoptd.engines.interface import HttpProbe
 from serviceoptd.io.http_probe import MOST, Answer, probe
+from serviceoptd.toolkit.interface import HttpProbe
 
 
 @asynccontextmanager

@@ -12,9 +12,9 @@ import pytest
 
 from child_stage import ESCAPE, Stage, lives, python, until
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
-from serviceoptd.engines.interface import Command
 from serviceoptd.io import process_table
 from serviceoptd.io.processes import spawn, stop
+from serviceoptd.toolkit.interface import Command
 
 SLEEP = "import time; print('up', flush=True); time.sleep(60)"
 STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"

@@ -7,11 +7,11 @@ import pytest
 
 from child_stage import Stage
 from serviceoptd.domain.settings import LogPatterns
-from serviceoptd.engines.interface import HttpProbe, LogProbe, Probe
 from serviceoptd.io.child import Child
 from serviceoptd.io.log_follower import LogFollower
 from serviceoptd.io.processes import stop
 from serviceoptd.io.readiness import Readiness, ready, watch
+from serviceoptd.toolkit.interface import HttpProbe, LogProbe, Probe
 
 PATTERNS = LogPatterns(fatal={"out_of_memory": ("out of memory",)}, retryable={"network_error": ("timed out",)})
 SERVER = """

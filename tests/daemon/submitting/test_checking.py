@@ -14,11 +14,11 @@ from msgspec.structs import replace
 
 from ais_bench_files import a_config_directory
 from serviceopt_journal.errors import InvalidConfiguration
-from serviceoptd.config.masking import MASK
 from serviceoptd.domain.settings import Budget, Field, Objective, RunSettings, Search, Slo
 from serviceoptd.domain.space.space import Space
 from serviceoptd.submitting.checking import Checked, check, first_commands, first_plans, summary
 from serviceoptd.submitting.cross_checks import disagreements, remarks
+from serviceoptd.toolkit.secrets import MASK
 from stubs.kubernetes_scenario import STUBS as KUBERNETES
 from stubs.mindie_home import a_mindie
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serviceoptd.benchmarks.interface import UnusableResult
 from serviceoptd.toolkit.extraction import UNITS, Kind, at, json_in, parse_path, quantity, unit_factor
+from serviceoptd.toolkit.interface import UnusableResult
 
 KEYS = st.text(
     st.characters(codec="ascii", categories=["L", "N", "P"], exclude_characters='"[]'), min_size=1, max_size=6

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from serviceoptd.engines.interface import Workplace
+from serviceoptd.toolkit.interface import Workplace
 from serviceoptd.toolkit.program import model_problems
 
 NOBODY = 65534

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serviceoptd.config.masking import mask, mask_argv, mask_environment, mask_text, masked_text
+from serviceoptd.config.masking import masked_text
+from serviceoptd.toolkit.secrets import mask, mask_argv, mask_environment, mask_text
 
 SECRETS = st.text("abcdefghijklmnopqrstuvwxyzXYZ0123456789", min_size=8, max_size=20).map(lambda text: f"s{text}t")
 

@@ -18,10 +18,10 @@ from serviceoptd.benchmarks.ais_bench.model import ModelFile, Value
 from serviceoptd.benchmarks.ais_bench.result import STATISTICS, SUMMARY, TABLE, read_result
 from serviceoptd.benchmarks.ais_bench.section import AisBenchSection
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
-from serviceoptd.config.masking import mask_argv
-from serviceoptd.engines.interface import Options, Problem, Workplace
 from serviceoptd.toolkit import arguments, endpoint, program, provenance
+from serviceoptd.toolkit.interface import Options, Problem, Workplace
 from serviceoptd.toolkit.position_checks import refuse_dotted_positions
+from serviceoptd.toolkit.secrets import mask_argv
 
 PACKAGES = ("ais_bench_benchmark",)
 WORK, CONFIGS = "ais_bench", "configs"

@@ -16,9 +16,9 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
-from serviceoptd.engines.interface import Workplace
 from serviceoptd.toolkit import program
 from serviceoptd.toolkit.find_program import find_program
+from serviceoptd.toolkit.interface import Workplace
 from serviceoptd.toolkit.provenance import prefixes
 
 Kind = Literal["models", "datasets"]

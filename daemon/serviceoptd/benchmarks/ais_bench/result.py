@@ -19,10 +19,11 @@ from msgspec.structs import replace
 
 from serviceopt_journal.metrics import Latency, Metrics
 from serviceoptd.benchmarks.ais_bench.requests import latencies_in
-from serviceoptd.benchmarks.interface import ClientOutcome, UnusableResult
+from serviceoptd.benchmarks.interface import ClientOutcome
 from serviceoptd.benchmarks.result_checks import believe, ended_well, telling_line, written_in_time
 from serviceoptd.domain.statistics.order_statistics import tails
 from serviceoptd.toolkit.extraction import IN_TEXT, Kind, json_in, quantity
+from serviceoptd.toolkit.interface import UnusableResult
 
 TABLE, SUMMARY = "result.csv", "result.json"
 """Names of the copies that are kept with the journal: AISBench names its own directory by the clock."""

@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import AfterValidator
 from pydantic import Field as Bounded
 
-from serviceoptd.engines.interface import Options, ProcessOptions
 from serviceoptd.toolkit import arguments, endpoint
+from serviceoptd.toolkit.interface import Options, ProcessOptions
 
 MODES = ("all", "infer", "eval", "viz", "judge", "infer_judge")
 _MODEL = re.compile(r"[\w.+-]+")

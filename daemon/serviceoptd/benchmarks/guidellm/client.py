@@ -17,10 +17,10 @@ from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.guidellm.result import read_result
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
-from serviceoptd.config.masking import mask, mask_argv
-from serviceoptd.engines.interface import Options, Problem, ProcessOptions, Workplace
 from serviceoptd.toolkit import arguments, endpoint, program, provenance
+from serviceoptd.toolkit.interface import Options, Problem, ProcessOptions, Workplace
 from serviceoptd.toolkit.position_checks import refuse_dotted_positions
+from serviceoptd.toolkit.secrets import mask, mask_argv
 
 RESULT = "result.json"
 PACKAGES = ("guidellm",)

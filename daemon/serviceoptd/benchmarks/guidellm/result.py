@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from serviceopt_journal.metrics import Latency, Metrics
-from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, UnusableResult
+from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder
 from serviceoptd.benchmarks.result_checks import believe, ended_well, written_in_time
 from serviceoptd.benchmarks.vllm_benchmark.result import parsed
 from serviceoptd.domain.settings import Objective
 from serviceoptd.domain.statistics.order_statistics import tails
 from serviceoptd.toolkit.arguments import value_of
+from serviceoptd.toolkit.interface import UnusableResult
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0)
 STATES = ("successful", "errored", "incomplete")

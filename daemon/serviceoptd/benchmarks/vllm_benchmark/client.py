@@ -12,12 +12,12 @@ from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
 from serviceoptd.benchmarks.vllm_benchmark.result import SEED_KEY, read_result
-from serviceoptd.config.masking import mask_argv
 from serviceoptd.domain.settings import Objective
 from serviceoptd.domain.statistics.order_statistics import about_a_percentile
-from serviceoptd.engines.interface import Options, Problem, ProcessOptions, Workplace, render
 from serviceoptd.toolkit import arguments, endpoint, program, provenance
+from serviceoptd.toolkit.interface import Options, Problem, ProcessOptions, Workplace, render
 from serviceoptd.toolkit.position_checks import refuse_dotted_positions
+from serviceoptd.toolkit.secrets import mask_argv
 
 RESULT = "result.json"
 MAIN_RUN = "Starting main benchmark run"

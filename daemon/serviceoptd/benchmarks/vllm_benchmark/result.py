@@ -16,10 +16,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from serviceopt_journal.metrics import Latency, Metrics
-from serviceoptd.benchmarks.interface import ClientOutcome, UnusableResult
+from serviceoptd.benchmarks.interface import ClientOutcome
 from serviceoptd.benchmarks.result_checks import believe, ended_well, written_in_time
 from serviceoptd.domain.statistics.order_statistics import tails
 from serviceoptd.toolkit.arguments import value_of
+from serviceoptd.toolkit.interface import UnusableResult
 
 SEED_KEY = "serviceopt_seed"
 """The client copies `--metadata` into its result, so that a result can be told from another measurement's."""

@@ -10,20 +10,13 @@ from urllib.parse import urlsplit
 
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration
-from serviceoptd.config.masking import mask_argv
 from serviceoptd.domain.settings import LOAD_NAMES, Field
 from serviceoptd.engines.command.section import CommandSection, CommandService
-from serviceoptd.engines.interface import (
-    HttpProbe,
-    LogProbe,
-    Options,
-    Problem,
-    ServiceOrder,
-    ServicePlan,
-    Workplace,
-)
+from serviceoptd.engines.interface import ServiceOrder, ServicePlan
 from serviceoptd.toolkit import arguments, endpoint, program, provenance
+from serviceoptd.toolkit.interface import HttpProbe, LogProbe, Options, Problem, Workplace
 from serviceoptd.toolkit.position_checks import refuse_dotted_positions, refuse_searched_service
+from serviceoptd.toolkit.secrets import mask_argv
 
 
 class CommandEngine:

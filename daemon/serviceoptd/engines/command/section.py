@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, model_validator
 
-from serviceoptd.engines.interface import Options, ProcessOptions
 from serviceoptd.toolkit.endpoint import Port
 from serviceoptd.toolkit.extraction import METRIC_NAME, flattened, kind_of, parse_path, unit_factor
+from serviceoptd.toolkit.interface import Options, ProcessOptions
 
 
 def _pattern(text: str) -> str:

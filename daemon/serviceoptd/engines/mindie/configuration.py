@@ -13,7 +13,7 @@ from typing import Any
 
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Value
-from serviceoptd.engines.interface import render
+from serviceoptd.toolkit.interface import render
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serviceoptd.engines.interface import HttpProbe
 from serviceoptd.engines.mindie.section import MODEL
 from serviceoptd.toolkit import endpoint, provenance
+from serviceoptd.toolkit.interface import HttpProbe
 
 
 @dataclass(frozen=True)

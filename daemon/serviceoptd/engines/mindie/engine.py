@@ -11,15 +11,7 @@ from typing import Any, ClassVar
 from serviceopt_journal.errors import InvalidConfiguration, ServiceoptError
 from serviceopt_journal.events import Configuration, Value
 from serviceoptd.domain.settings import LOAD_NAMES, Field
-from serviceoptd.engines.interface import (
-    LogProbe,
-    Options,
-    Problem,
-    ServiceOrder,
-    ServicePlan,
-    Survey,
-    Workplace,
-)
+from serviceoptd.engines.interface import ServiceOrder, ServicePlan, Survey
 from serviceoptd.engines.mindie.configuration import JsonText, leaves
 from serviceoptd.engines.mindie.deployment import Address, accelerators, weights_path
 from serviceoptd.engines.mindie.installation import Installation
@@ -27,6 +19,7 @@ from serviceoptd.engines.mindie.limits import contradictions, repaired
 from serviceoptd.engines.mindie.section import DEFAULT_SPACE, MODEL, MindieSection
 from serviceoptd.engines.mindie.survey import current_values, narrowed, without_swapping
 from serviceoptd.toolkit import arguments, program, provenance
+from serviceoptd.toolkit.interface import LogProbe, Options, Problem, Workplace
 from serviceoptd.toolkit.position_checks import refuse_searched_service
 
 READY = "Daemon start success!"

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serviceopt_journal.errors import EnvironmentLacks
-from serviceoptd.engines.interface import Workplace
 from serviceoptd.engines.mindie.configuration import JsonText
 from serviceoptd.engines.mindie.section import MindieSection
 from serviceoptd.toolkit import provenance
 from serviceoptd.toolkit.find_program import find_program
+from serviceoptd.toolkit.interface import Workplace
 from serviceoptd.toolkit.program import is_path, located
 
 USUAL_ROOT = "/usr/local/Ascend/mindie/latest/mindie-service"

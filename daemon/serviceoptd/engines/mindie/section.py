@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from serviceoptd.engines.interface import ProcessOptions
+from serviceoptd.toolkit.interface import ProcessOptions
 
 SCHEDULE = "BackendConfig.ScheduleConfig"
 DEPLOYMENT = "BackendConfig.ModelDeployConfig"

@@ -9,12 +9,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from serviceoptd.domain.settings import Field
-from serviceoptd.engines.interface import Problem, Survey, Workplace
+from serviceoptd.engines.interface import Survey
 from serviceoptd.engines.mindie.bounds import USUAL_BLOCK, Bound, Lengths, bound, cache_of, memory_of
 from serviceoptd.engines.mindie.configuration import JsonText
 from serviceoptd.engines.mindie.deployment import read_model, tensor_parallel, weights_path, world_size
 from serviceoptd.engines.mindie.limits import BATCH, PREEMPTED, PREFILL_BATCH
 from serviceoptd.engines.mindie.section import DEPLOYMENT, MODEL, SCHEDULE, MindieSection
+from serviceoptd.toolkit.interface import Problem, Workplace
 from serviceoptd.toolkit.program import located
 
 KINDS: Mapping[str, tuple[type, ...]] = {"bool": (bool,), "str": (str,), "enum": (bool, int, float, str)}

@@ -16,16 +16,7 @@ from msgspec.structs import replace
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration, ServiceoptError
 from serviceopt_journal.events import Configuration
 from serviceoptd.domain.settings import LOAD_NAMES, Field
-from serviceoptd.engines.interface import (
-    Command,
-    LogProbe,
-    Options,
-    Problem,
-    ServiceOrder,
-    ServicePlan,
-    Survey,
-    Workplace,
-)
+from serviceoptd.engines.interface import ServiceOrder, ServicePlan, Survey
 from serviceoptd.engines.mindie.configuration import JsonText, leaves
 from serviceoptd.engines.mindie.limits import repaired
 from serviceoptd.engines.mindie.survey import current_values
@@ -44,6 +35,7 @@ from serviceoptd.engines.mindie_kubernetes.section import KubectlSection
 from serviceoptd.engines.mindie_kubernetes.supervisor import READY
 from serviceoptd.toolkit import arguments, program, provenance
 from serviceoptd.toolkit.find_program import find_program
+from serviceoptd.toolkit.interface import Command, LogProbe, Options, Problem, Workplace
 from serviceoptd.toolkit.position_checks import refuse_searched_service
 
 SCRIPTS = ("deploy.sh", "delete.sh")

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceopt_journal.events import Value
-from serviceoptd.engines.interface import Problem, ServiceOrder, Workplace
+from serviceoptd.engines.interface import ServiceOrder
 from serviceoptd.engines.mindie.configuration import JsonText
 from serviceoptd.engines.mindie.limits import contradictions
 from serviceoptd.engines.mindie_kubernetes.deployment import RATES
 from serviceoptd.toolkit import arguments
+from serviceoptd.toolkit.interface import Problem, Workplace
 
 CONFIGURATION, CONTROLLER = "conf/config.json", "conf/ms_controller.json"
 OF_THE_CONTROLLER = "default"

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from serviceoptd.profiling.data.predecessor_profile import is_profile, read_predecessor_profile
-from serviceoptd.profiling.data.recorded_load import RecordedLoad, read_load
+from serviceoptd.profiling.data.recorded_load import read_load
 from serviceoptd.profiling.data.recorded_steps import is_recording, read_recording
-from serviceoptd.simulation.step_times.profile_data import Profile, ProfileRejected, Run
-
-Progress = Callable[[str, float], None]
-"""Called with what is done now, and which share of all is done."""
+from serviceoptd.simulation.step_times.profile_data import Profile, ProfileRejected, Progress, RecordedLoad, Run
 
 
 def read_profile(directory: Path, *, framework: str, progress: Progress = lambda _what, _share: None) -> Profile:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from serviceopt_journal.errors import InvalidConfiguration
-from serviceopt_journal.metrics import Metrics
-from serviceoptd.benchmarks.interface import UnusableResult
 from serviceoptd.benchmarks.vllm_benchmark.result import metrics_of, parsed
 from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
-from serviceoptd.simulation.step_times.profile_data import ProfileRejected
+from serviceoptd.simulation.step_times.profile_data import ProfileRejected, RecordedLoad
 from serviceoptd.simulation.virtual_clock.interface import Request
 from serviceoptd.simulation.virtual_clock.limits import limits
+from serviceoptd.toolkit.interface import UnusableResult
 
 DESCRIPTION = "configuration.json"
 """What was served; lies beside its recordings, and says that each of them has its client's result."""
@@ -40,17 +38,6 @@ class _Requests(msgspec.Struct):
     request_rate: float | str
     max_concurrency: int | None = None
     queue_times: Times | None = None  # seconds that it waited for a place; not told by older clients
-
-
-@dataclass(frozen=True)
-class RecordedLoad:
-    """One benchmark of a real client, as the simulator takes it."""
-
-    run: str  # the name of the recording with its steps
-    requests: tuple[Request, ...]  # in the order of their arrival
-    limits: VllmLimits
-    concurrency: int | None
-    measured: Metrics
 
 
 def read_load(recording: Path, *, run: str) -> RecordedLoad | None:

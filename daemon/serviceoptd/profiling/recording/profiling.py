@@ -15,22 +15,23 @@ import msgspec
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceopt_journal.events import Configuration
-from serviceoptd.benchmarks.interface import Benchmark, MeasurementOrder, UnusableResult
+from serviceoptd.benchmarks.interface import Benchmark, MeasurementOrder
 from serviceoptd.benchmarks.vllm_benchmark.client import VllmBenchmark
 from serviceoptd.config import plugins
-from serviceoptd.config.masking import mask_argv
 from serviceoptd.domain.load import load_of
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space.space import Space
-from serviceoptd.engines.interface import Engine, ServiceOrder, Workplace
+from serviceoptd.engines.interface import Engine, ServiceOrder
 from serviceoptd.engines.vllm import VllmEngine
+from serviceoptd.evaluating.trials import search_space
 from serviceoptd.io.children_environment import isolated, own_prefix
 from serviceoptd.profiling.data.recorded_load import DESCRIPTION
 from serviceoptd.profiling.recording import choosing
 from serviceoptd.profiling.recording.measured_load import NotMeasured, measure
 from serviceoptd.profiling.recording.recorded_service import NotServed, served
 from serviceoptd.submitting.preparing import Submission, prepare
-from serviceoptd.submitting.surveying import search_space
+from serviceoptd.toolkit.interface import UnusableResult, Workplace
+from serviceoptd.toolkit.secrets import mask_argv
 
 FEWEST_REQUESTS = 32
 REQUESTS_PER_PLACE = 8  # of the client: enough steps at a low load, which would otherwise take the longest

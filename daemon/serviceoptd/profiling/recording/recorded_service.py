@@ -12,7 +12,7 @@ from typing import Any
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceoptd.domain.settings import RunSettings
-from serviceoptd.engines.interface import Command, Engine, ServiceOrder, ServicePlan
+from serviceoptd.engines.interface import Engine, ServiceOrder, ServicePlan
 from serviceoptd.io.devices import memory_in_use, wait_until_released
 from serviceoptd.io.log_follower import LogFollower, plain
 from serviceoptd.io.ports import ensure_free
@@ -20,6 +20,7 @@ from serviceoptd.io.processes import Child, spawn, stop
 from serviceoptd.io.readiness import ready
 from serviceoptd.profiling.recording.inside_vllm import serviceopt_step_recorder as recorder
 from serviceoptd.toolkit.arguments import flag_of
+from serviceoptd.toolkit.interface import Command
 
 FLAG = "--scheduler-cls"
 FACTORY = f"{recorder.__name__.rpartition('.')[2]}.{recorder.factory.__name__}"

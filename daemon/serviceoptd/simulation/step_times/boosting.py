@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serviceopt_journal.errors import EnvironmentLacks
+from serviceoptd.simulation.step_times.columns import Column
 from serviceoptd.simulation.step_times.latency_model import FEATURES, PAIRS, Table, features
-from serviceoptd.simulation.step_times.profile_data import Column
 
 if TYPE_CHECKING:
     import xgboost

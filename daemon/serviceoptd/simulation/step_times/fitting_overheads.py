@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from serviceopt_journal.metrics import Metrics
-from serviceoptd.profiling.data.recorded_load import RecordedLoad
 from serviceoptd.simulation.schedulers.vllm import VllmScheduler
+from serviceoptd.simulation.step_times.columns import Column
 from serviceoptd.simulation.step_times.model_card import BenchmarkErrors
-from serviceoptd.simulation.step_times.profile_data import Column
+from serviceoptd.simulation.step_times.profile_data import RecordedLoad
 from serviceoptd.simulation.virtual_clock.client_metrics import client_metrics
 from serviceoptd.simulation.virtual_clock.interface import StepTimes
 from serviceoptd.simulation.virtual_clock.overheads import Overheads

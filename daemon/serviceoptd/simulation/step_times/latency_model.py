@@ -13,8 +13,11 @@ from bisect import bisect_right
 import msgspec
 import numpy as np
 
+from serviceoptd.simulation.step_times.columns import Column
 from serviceoptd.simulation.step_times.linear_terms import terms
-from serviceoptd.simulation.step_times.profile_data import Column
+from serviceoptd.simulation.step_times.model_card import ModelCard
+from serviceoptd.simulation.step_times.validity import Validity
+from serviceoptd.simulation.virtual_clock.overheads import Overheads
 
 PAIRS = (
     ("tokens", "prefill_sequences"),
@@ -91,3 +94,12 @@ class LatencyModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             second = np.searchsorted(table.second, columns[2 * number + 1], side="right")
             seconds = seconds * np.exp(np.array(table.values)[first, second])
         return np.asarray(np.maximum(seconds, self.floor), dtype=float)
+
+
+class TrainedModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A model, where it may be believed, and what is known of its errors."""
+
+    model: LatencyModel
+    validity: Validity
+    card: ModelCard
+    overheads: Overheads | None = None  # around the engine; None: no client's results were there to fit them to

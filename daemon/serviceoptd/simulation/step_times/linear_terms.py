@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from serviceoptd.simulation.step_times.profile_data import Column
+from serviceoptd.simulation.step_times.columns import Column
 
 TERMS = (
     "step",  # one launch of the model: reading its weights, scheduling, the host's work

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import msgspec
 import numpy as np
 
-from serviceoptd.simulation.step_times.profile_data import Column
+from serviceoptd.simulation.step_times.columns import Column
 from serviceoptd.simulation.step_times.validity import STAGES, WORDS, Validity, stages
 from serviceoptd.simulation.virtual_clock.overheads import Overheads
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serviceopt_journal.errors import ExitCode, ServiceoptError
+from serviceopt_journal.metrics import Metrics
+from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
+from serviceoptd.simulation.step_times.columns import COMPOSITION, Column
+from serviceoptd.simulation.step_times.windows import WindowedRun
+from serviceoptd.simulation.virtual_clock.interface import Request
 
-if TYPE_CHECKING:
-    from serviceoptd.profiling.data.recorded_load import RecordedLoad
-    from serviceoptd.simulation.step_times.windows import WindowedRun
-
-Column = NDArray[np.float64]
-
-COMPOSITION = ("prefill_sequences", "prefill_tokens", "prefill_attention", "decode_sequences", "decode_context")
-"""What a batch consists of, in the order of `serviceoptd.simulation.virtual_clock.interface.StepTimes.step_seconds`."""
+Progress = Callable[[str, float], None]
+"""Told what is done now, and what share of it is done already."""
 
 
 class ProfileRejected(ServiceoptError):
@@ -28,7 +25,7 @@ class ProfileRejected(ServiceoptError):
 
     exit_code = ExitCode.CONFIGURATION
 
-    def __init__(self, place: Path | str, problem: str, *, hint: str = "") -> None:
+    def __init__(self, place: object, problem: str, *, hint: str = "") -> None:
         super().__init__(f"{place}: {problem}", hint=hint)
 
 
@@ -55,6 +52,17 @@ class Run:
     def __post_init__(self) -> None:
         if self.composition.shape != (len(self.seconds), len(COMPOSITION)):
             raise ValueError(f"{self.name}: {self.composition.shape} cells for {len(self.seconds)} batches")
+
+
+@dataclass(frozen=True)
+class RecordedLoad:
+    """One benchmark of a real client, as the simulator takes it."""
+
+    run: str  # the name of the recording with its steps
+    requests: tuple[Request, ...]  # in the order of their arrival
+    limits: VllmLimits
+    concurrency: int | None
+    measured: Metrics
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from serviceoptd.simulation.step_times.profile_data import Column
+from serviceoptd.simulation.step_times.columns import Column
 
 STAGES = ("prefill", "mixed", "decode")
 MEASURES = {

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from serviceoptd.domain.stopping.engine_windows import Window
+from serviceoptd.simulation.step_times.columns import COMPOSITION, Column
 from serviceoptd.simulation.step_times.latency_model import LatencyModel
 from serviceoptd.simulation.step_times.linear_terms import TERMS, terms
-from serviceoptd.simulation.step_times.profile_data import COMPOSITION, Column
 
 FEWEST_STEPS = 20
 """Of a window. The last step before a look may be counted with the window before or after: of 20, that is 5 %."""

@@ -14,9 +14,10 @@ from ais_bench_files import a_config_directory, a_result, requests_beside, summa
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.ais_bench.client import WORK, AisBench
 from serviceoptd.benchmarks.ais_bench.result import metrics_of
-from serviceoptd.benchmarks.interface import ClientOutcome, UnusableResult
+from serviceoptd.benchmarks.interface import ClientOutcome
 from serviceoptd.contract.orders import a_measurement_order, a_workplace, an_outcome
 from serviceoptd.domain.settings import Objective, Slo
+from serviceoptd.toolkit.interface import UnusableResult
 
 
 def outcome_of(tmp_path: Path, *, exit_status: int = 0, output: str = "", objective: Objective | None = None) -> Any:

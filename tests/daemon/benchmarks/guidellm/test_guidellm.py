@@ -18,7 +18,7 @@ from serviceopt_journal.events import Configuration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.guidellm.client import RESULT, GuidellmBenchmark
 from serviceoptd.benchmarks.guidellm.result import _percentile
-from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, UnusableResult
+from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder
 from serviceoptd.contract import ProcessBenchmarkContract
 from serviceoptd.contract.orders import (
     VLLM_CONFIGURATION,
@@ -30,6 +30,7 @@ from serviceoptd.contract.orders import (
     written,
 )
 from serviceoptd.domain.settings import Objective, Slo
+from serviceoptd.toolkit.interface import UnusableResult
 
 MEASURED: dict[str, Any] = {"port": 8000, "model": "org/model", "served_model_name": "m", "num_prompts": 10}
 AT_16: Configuration = VLLM_CONFIGURATION | {"CONCURRENCY": 16}

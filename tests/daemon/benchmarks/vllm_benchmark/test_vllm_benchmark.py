@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from contract.vllm import AT_16, MEASURED, REAL, a_client, an_order, read
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration
-from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, UnusableResult
+from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder
 from serviceoptd.benchmarks.vllm_benchmark.client import RESULT, VllmBenchmark
 from serviceoptd.contract.benchmark import ProcessBenchmarkContract
 from serviceoptd.contract.orders import (
@@ -22,6 +22,7 @@ from serviceoptd.contract.orders import (
     written,
 )
 from serviceoptd.domain.settings import Objective, Slo
+from serviceoptd.toolkit.interface import UnusableResult
 
 
 def argv_of(client: VllmBenchmark, order: MeasurementOrder) -> list[str]:

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.vllm import ALL_FAILED, REAL, SOME_FAILED, a_client, an_order, read
-from serviceoptd.benchmarks.interface import UnusableResult
 from serviceoptd.benchmarks.result_checks import TIME_STAMP_TOLERANCE
 from serviceoptd.benchmarks.vllm_benchmark.client import RESULT
 from serviceoptd.benchmarks.vllm_benchmark.result import latencies_of, metrics_of
@@ -18,6 +17,7 @@ from serviceoptd.contract.orders import (
     an_outcome,
 )
 from serviceoptd.domain.settings import Objective, Slo
+from serviceoptd.toolkit.interface import UnusableResult
 
 
 def test_a_real_result_is_read_in_seconds(tmp_path: Path) -> None:

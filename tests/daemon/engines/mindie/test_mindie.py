@@ -18,10 +18,12 @@ from serviceoptd.contract.engine import EngineContract
 from serviceoptd.contract.orders import a_field, a_program, a_service_order, a_workplace
 from serviceoptd.domain.settings import Field
 from serviceoptd.domain.space.space import Space
-from serviceoptd.engines.interface import HttpProbe, LogProbe, Repairing, ServicePlan, Surveying, Workplace
+from serviceoptd.engines.interface import Repairing, ServicePlan, Surveying
 from serviceoptd.engines.mindie.engine import MindieEngine
+from serviceoptd.evaluating.trials import search_space
 from serviceoptd.submitting.identity import measurement_parts
-from serviceoptd.submitting.surveying import search_space, surveyed
+from serviceoptd.submitting.surveying import surveyed
+from serviceoptd.toolkit.interface import HttpProbe, LogProbe, Workplace
 from stubs.mindie_home import a_configuration, a_mindie, a_model
 
 HEALTH = HttpProbe("127.0.0.1", 1026, "/v2/health/ready")

@@ -20,12 +20,13 @@ from serviceopt_journal.events import Configuration
 from serviceoptd.contract.engine import EngineContract
 from serviceoptd.contract.orders import a_field, a_program, a_service_order, a_workplace
 from serviceoptd.domain.settings import Field
-from serviceoptd.engines.interface import LogProbe, Repairing, ServicePlan, Surveying
+from serviceoptd.engines.interface import Repairing, ServicePlan, Surveying
 from serviceoptd.engines.mindie.engine import MindieEngine
 from serviceoptd.engines.mindie_kubernetes.cluster import Pod, pods_in
 from serviceoptd.engines.mindie_kubernetes.deployment import accelerators, node_port, winning_variable
 from serviceoptd.engines.mindie_kubernetes.engine import MindieKubernetesEngine
 from serviceoptd.engines.mindie_kubernetes.supervisor import READY, parser
+from serviceoptd.toolkit.interface import LogProbe
 from stubs.kubernetes_scenario import STUBS, StubCluster
 
 BATCH = a_field("max_batch_size", "BackendConfig.ScheduleConfig.maxBatchSize", min=10, max=1000)

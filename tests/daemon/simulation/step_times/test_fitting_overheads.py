@@ -12,9 +12,10 @@ import msgspec
 import pytest
 
 from recorded_loads import CONFIGURATIONS, LOADS, TRUE_OVERHEADS, TRUE_TIMES, write_profile
-from serviceoptd.predicting.model_file import MODEL_FILE, TrainedModel, load, save
+from serviceoptd.predicting.model_file import MODEL_FILE, load, save
 from serviceoptd.profiling.data.reading import read_profile
 from serviceoptd.simulation.step_times.fitting_overheads import READINGS, fit_overheads, simulated
+from serviceoptd.simulation.step_times.latency_model import TrainedModel
 from serviceoptd.simulation.step_times.profile_data import Profile, ProfileRejected
 from serviceoptd.simulation.step_times.training import train
 from serviceoptd.simulation.virtual_clock.overheads import Overheads

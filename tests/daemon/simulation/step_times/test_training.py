@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serviceoptd.predicting.model_file import TrainedModel, load, save
+from serviceoptd.predicting.model_file import load, save
 from serviceoptd.simulation.step_times.boosting import boost, boosted_factor, tabulate
-from serviceoptd.simulation.step_times.latency_model import LatencyModel
+from serviceoptd.simulation.step_times.latency_model import LatencyModel, TrainedModel
 from serviceoptd.simulation.step_times.linear_terms import TERMS, fit_physics, terms
 from serviceoptd.simulation.step_times.profile_data import Profile, ProfileRejected
 from serviceoptd.simulation.step_times.training import BOTH, PHYSICS, train

@@ -14,9 +14,10 @@ from linear_step_times import LinearStepTimes
 from serviceoptd.domain.stopping.engine_windows import windows
 from serviceoptd.predicting.model_file import load, save
 from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
+from serviceoptd.simulation.step_times.columns import Column
 from serviceoptd.simulation.step_times.linear_terms import fit_physics, fit_terms, terms
 from serviceoptd.simulation.step_times.model_card import as_markdown
-from serviceoptd.simulation.step_times.profile_data import Column, Profile, ProfileRejected
+from serviceoptd.simulation.step_times.profile_data import Profile, ProfileRejected
 from serviceoptd.simulation.step_times.training import PHYSICS, train
 from serviceoptd.simulation.step_times.windows import FEWEST_STEPS, WindowedRun, as_windows, joined
 from serviceoptd.simulation.virtual_clock.interface import Request

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 from pydantic import Field as Bounded
 
 from serviceopt_journal.metrics import Metrics
-from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan, UnusableResult
+from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
 from serviceoptd.benchmarks.result_checks import believe, ended_well, written_in_time
-from serviceoptd.engines.interface import Options, Problem, ProcessOptions, Workplace
 from serviceoptd.toolkit import arguments, endpoint, program
+from serviceoptd.toolkit.interface import Options, Problem, ProcessOptions, UnusableResult, Workplace
 
 LOAD = Path(__file__).with_name("load.py")
 RESULT = "result.json"

@@ -12,16 +12,9 @@ from pydantic import Field as Bounded
 
 from serviceopt_journal.events import Configuration
 from serviceoptd.domain.settings import Field
-from serviceoptd.engines.interface import (
-    HttpProbe,
-    Options,
-    Problem,
-    ProcessOptions,
-    ServiceOrder,
-    ServicePlan,
-    Workplace,
-)
+from serviceoptd.engines.interface import ServiceOrder, ServicePlan
 from serviceoptd.toolkit import arguments, endpoint, program
+from serviceoptd.toolkit.interface import HttpProbe, Options, Problem, ProcessOptions, Workplace
 from serviceoptd.toolkit.position_checks import refuse_dotted_positions, refuse_searched_service
 
 SERVER = Path(__file__).with_name("server.py")
