@@ -13,12 +13,12 @@ from serviceoptd.profiling.data.recorded_load import DESCRIPTION
 from serviceoptd.profiling.data.recorded_steps import COLUMNS
 from serviceoptd.simulation.schedulers.vllm import VllmScheduler
 from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
+from serviceoptd.simulation.virtual_benchmark import Recorder
 from serviceoptd.simulation.virtual_clock.arrivals import arrivals
 from serviceoptd.simulation.virtual_clock.client_metrics import client_metrics
 from serviceoptd.simulation.virtual_clock.lengths import RandomLengths, random_requests
 from serviceoptd.simulation.virtual_clock.overheads import Overheads
 from serviceoptd.simulation.virtual_clock.timeline import simulate
-from serviceoptd.simulation.virtual_clock.virtual_benchmark import Recorder
 
 TRUE_TIMES = LinearStepTimes(step=0.01, prefill_token=4e-5, decode_sequence=1e-4, decode_context=1e-7)
 TRUE_OVERHEADS = Overheads(delay=0.02, work_per_request=0.002, work_per_token=3e-5)

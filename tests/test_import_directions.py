@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,21 +13,28 @@ ROOT = Path(__file__).parent.parent
 JOURNAL, DAEMON, CTL = "serviceopt_journal", "serviceoptd", "serviceoptctl"
 DIRECTORIES = {JOURNAL: "journal", DAEMON: "daemon", CTL: "ctl"}
 
+FLOORS = (
+    *("domain", "search", "simulation", "rules"),
+    *("toolkit", "io", "predicting", "engines", "benchmarks"),
+    *("config", "contract", "evaluating", "submitting", "profiling", "doctor"),
+    *("service", "bootstrap", "foreground"),
+)
+"""The rooms of the daemon, from the ground up: each may import those before it, and none behind it."""
+
 CLIENT_MAY_KNOW = (
     "serviceoptd.domain",
     "serviceoptd.config",
-    "serviceoptd.bootstrap",
-    "serviceoptd.engines.interface",
-    "serviceoptd.io.children_environment",
-    "serviceoptd.latency_model",
+    "serviceoptd.doctor",
+    "serviceoptd.foreground",
+    "serviceoptd.predicting",
     "serviceoptd.profiling",
+    "serviceoptd.simulation.step_times",
     "serviceoptd.submitting.checking",
-    "serviceoptd.doctor.doctor",
-    "serviceoptd.doctor.drop_ins",
-    "serviceoptd.doctor.finding",
-    "serviceoptd.doctor.unit_doctor",
 )
-PURE = ("domain", "search", "simulation", "rules")
+MOST_ENTRIES = 20
+"""A folder with more has a second subject in it."""
+
+PURE = FLOORS[:4]
 EFFECTS = frozenset(
     {"asyncio", "os", "sys", "time", "datetime", "random", "secrets", "socket", "subprocess", "threading", "logging"}
     | {"structlog", "pathlib", "shutil", "sqlite3", "tempfile", "uuid", "signal", "http", "urllib", "starlette"}
@@ -71,7 +80,8 @@ def test_the_daemon_does_not_know_the_client(path: Path) -> None:
 @pytest.mark.parametrize("path", modules(CTL), ids=names)
 def test_the_client_knows_only_the_front_rooms_of_the_daemon(path: Path) -> None:
     foreign = {name for name in imports(path) if name.split(".")[0] == DAEMON and name != DAEMON}
-    roots = {"serviceoptd.__version__", "serviceoptd.service"}  # `from serviceoptd.service import checking` names both
+    # `from serviceoptd.submitting import checking` names the room as well
+    roots = {"serviceoptd.__version__", "serviceoptd.submitting"}
     assert not {name for name in foreign - roots if not name.startswith(CLIENT_MAY_KNOW)}
 
 
@@ -88,6 +98,69 @@ def test_the_core_is_pure(path: Path) -> None:
     assert rooms <= set(PURE)
 
 
+def module_name(path: Path) -> str:
+    """`serviceoptd.domain.state` of a file; a package's own name of its `__init__.py`."""
+    return ".".join(path.relative_to(ROOT / "daemon").with_suffix("").parts).removesuffix(".__init__")
+
+
+FILES = {module_name(path): path for path in modules(DAEMON)}
+IMPORTED = {name: {other for other in imports(path) if other in FILES} - {name} for name, path in FILES.items()}
+
+
+def room(module: str) -> str:
+    return [*module.split("."), ""][1]
+
+
+def test_every_room_stands_on_a_floor() -> None:
+    assert {room(name) for name in FILES} - {""} == {*FLOORS, "__main__"}
+
+
+@pytest.mark.parametrize("name", FLOORS)
+def test_a_room_imports_only_the_floors_below_it(name: str) -> None:
+    allowed = {*FLOORS[: FLOORS.index(name) + 1], ""}
+    upward = [(a, b) for a, others in IMPORTED.items() if room(a) == name for b in others if room(b) not in allowed]
+    assert not upward
+
+
+def test_no_two_folders_of_a_room_import_each_other() -> None:
+    folders: dict[str, set[str]] = {}
+    for module, others in IMPORTED.items():
+        for other in others:
+            mine, its = module.split(".")[1:-1], other.split(".")[1:-1]
+            shared = next((n for n, (a, b) in enumerate(zip(mine, its, strict=False)) if a != b), None)
+            if shared:  # both lie in one room, in different folders of it
+                folders.setdefault("/".join(mine[: shared + 1]), set()).add("/".join(its[: shared + 1]))
+    assert folders, "no folder imports another one: the test looks in the wrong place"
+    _ = list(TopologicalSorter(folders).static_order())  # raises CycleError, which names the circle
+
+
+def test_no_circle_of_files() -> None:
+    for package, directory in DIRECTORIES.items():
+        files = [path for path in modules(package) if path.name != "__init__.py"]
+        paths = {".".join(path.relative_to(ROOT / directory).with_suffix("").parts): path for path in files}
+        graph = {name: (imports(path) & set(paths)) - {name} for name, path in paths.items()}
+        _ = list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+
+
+FOLDERS = sorted({path.parent for package in DIRECTORIES for path in modules(package)})
+
+
+@pytest.mark.parametrize("folder", [folder for folder in FOLDERS if DAEMON in folder.parts], ids=names)
+def test_a_folder_can_be_taken_in_at_a_glance(folder: Path) -> None:
+    entries = [entry.name for entry in folder.iterdir() if entry.name not in ("__pycache__", "py.typed")]
+    assert len(entries) <= MOST_ENTRIES, entries
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=names)
+def test_a_folder_says_what_it_is_for_and_where_to_begin(folder: Path) -> None:
+    said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    assert said
+    if len(list(folder.glob("*.py"))) > 2:
+        named = re.findall(r"Read\s+first: `([\w/]+\.py)`", said)
+        assert named
+        assert (folder / named[0]).exists()
+
+
 def test_only_one_module_starts_processes() -> None:
     starting = {
         str(path.relative_to(ROOT / "daemon" / DAEMON))
@@ -97,7 +170,7 @@ def test_only_one_module_starts_processes() -> None:
     assert starting <= {
         "io/processes.py",
         "io/child.py",
-        "io/programs.py",
+        "toolkit/find_program.py",
         "io/json_lines.py",
-        "service/unit_doctor.py",
+        "doctor/unit_doctor.py",
     }

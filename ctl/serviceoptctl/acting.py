@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from serviceoptctl.documents import LATEST
 from serviceoptctl.live import Live
 from serviceoptctl.render.run import title
 from serviceoptctl.render.text import echo_json, safe
-from serviceoptctl.source import LATEST, current_run, daemon
+from serviceoptctl.source import current_run, daemon
 
 
 def act(verb: str, run: str | None, reason: str, *, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 Document = dict[str, Any]
+LATEST = "latest"
 
 
 @dataclass(frozen=True)

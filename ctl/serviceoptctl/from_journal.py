@@ -15,8 +15,7 @@ import msgspec
 from serviceopt_journal.errors import NotFound
 from serviceopt_journal.reader import JournalReader
 from serviceopt_journal.verification import verify
-from serviceoptctl.documents import Document, Selection
-from serviceoptctl.source import LATEST
+from serviceoptctl.documents import LATEST, Document, Selection
 
 if TYPE_CHECKING:
     from serviceoptd.domain.state import RunState, State

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from serviceoptctl.source import LATEST
+from serviceoptctl.documents import LATEST
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -13,7 +13,6 @@ from serviceoptctl.documents import Source
 if TYPE_CHECKING:
     from serviceoptctl.live import Live
 
-LATEST = "latest"
 JOURNAL = "journal.db"
 ANCHOR = "journal.anchor"
 HOW_TO_START = (

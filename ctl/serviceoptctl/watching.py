@@ -91,9 +91,9 @@ def standalone(submission: Document, display: Display) -> Ended:
         ServiceoptError: the configuration is not valid, a daemon holds the journal, ...
     """
     from serviceopt_journal.places import places
-    from serviceoptd.bootstrap import standalone as work
     from serviceoptd.domain.documents import recommendation, run_document
     from serviceoptd.domain.table import columns, rows
+    from serviceoptd.foreground import standalone as work
 
     latest: list[tuple[float, RunState]] = []
     failures: list[Exception] = []

@@ -12,7 +12,7 @@ import click
 from serviceopt_journal.errors import ServiceoptError
 from serviceopt_journal.places import Places, places
 from serviceoptd import __version__
-from serviceoptd.log import LEVELS
+from serviceoptd.io.log import LEVELS
 
 DROP_IN = Path("/etc/serviceoptd/runs.d")
 
@@ -35,7 +35,8 @@ def main(state_dir: Path | None, socket: Path | None, config_dir: Path, log_leve
     Ends on SIGTERM, SIGINT and SIGHUP after stopping the service under test; what was interrupted goes on at the next start.
     SIGUSR1 lets the evaluation under way finish first.
     """
-    from serviceoptd import bootstrap, log
+    from serviceoptd import bootstrap
+    from serviceoptd.io import log
 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # inherited as ignored, exit statuses of our children would be lost
     log.configure(log_level.upper())

@@ -29,7 +29,7 @@ from serviceopt_journal.codec import Recorded, encode
 from serviceopt_journal.events import Configuration
 from serviceopt_journal.metrics import Metrics
 from serviceopt_journal.places import Places
-from serviceoptd import bootstrap
+from serviceoptd import foreground
 from serviceoptd.domain.statistics.confidence import t_quantile
 from stubs.scenario import assert_sound, free_port, of_type, records
 
@@ -140,7 +140,7 @@ class Bench:
             "environment": {"PATH": os.defpath, "HOME": str(self.directory), **APART},
         }
         print(f"{name}: begins at a load average of {os.getloadavg()[0]:.1f}", flush=True)
-        run, _ = bootstrap.standalone(submission, places=Places(state, state / "s"))
+        run, _ = foreground.standalone(submission, places=Places(state, state / "s"))
         if not run.over:
             raise SystemExit(f"the run {name} is not over: {run.paused or 'interrupted'}")
 

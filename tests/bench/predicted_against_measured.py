@@ -27,7 +27,7 @@ from real.tuning import APART
 from serviceopt_journal.codec import Recorded
 from serviceopt_journal.events import Configuration
 from serviceopt_journal.places import Places
-from serviceoptd import bootstrap
+from serviceoptd import foreground
 from serviceoptd.domain.evolve import fold
 from serviceoptd.domain.objective import aggregate
 from serviceoptd.domain.state import RunState, State
@@ -135,7 +135,7 @@ def measure(directory: Path, number: int) -> None:
             "environment": {"PATH": os.defpath, "HOME": str(directory), **APART},
         }
         print(f"{name}, round {number}: {len(asked)} points, load average {os.getloadavg()[0]:.1f}", flush=True)
-        run, _ = bootstrap.standalone(submission, places=Places(state, state / "s"))
+        run, _ = foreground.standalone(submission, places=Places(state, state / "s"))
         if not run.over:
             raise SystemExit(f"the run {name} is not over: {run.paused or 'interrupted'}")
 

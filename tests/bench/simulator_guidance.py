@@ -38,9 +38,9 @@ from serviceoptd.evaluating.proposing import propose
 from serviceoptd.rules.simulated import SimulatedRule
 from serviceoptd.simulation.advice.simulator import Simulated, Simulator
 from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
+from serviceoptd.simulation.virtual_benchmark import Traffic, run_benchmark
 from serviceoptd.simulation.virtual_clock.lengths import RandomLengths
 from serviceoptd.simulation.virtual_clock.overheads import Overheads
-from serviceoptd.simulation.virtual_clock.virtual_benchmark import Traffic, run_benchmark
 
 ARMS = ("none", "right", "biased", "wrong")
 REACHED = 0.95

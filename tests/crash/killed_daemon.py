@@ -23,7 +23,7 @@ from serviceopt_journal.codec import Recorded
 from serviceopt_journal.events import Event
 from serviceopt_journal.places import Places
 from serviceopt_journal.store import Journal
-from serviceoptd import bootstrap
+from serviceoptd import foreground
 from serviceoptd.config import plugins
 
 
@@ -70,7 +70,7 @@ def run(configuration: Path, state: Path, *, go_on: bool) -> None:
     """One standalone run, to its end or death."""
     state.mkdir(parents=True, exist_ok=True)
     places = Places(state=state, socket=state / "socket")
-    bootstrap.standalone(submission(configuration, go_on=go_on), places=places, on_record=None)
+    foreground.standalone(submission(configuration, go_on=go_on), places=places, on_record=None)
 
 
 def in_a_fork(work: Callable[[], None]) -> int:

@@ -6,16 +6,21 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "plugin"
 
 
-def installed_example(place: Path) -> Path:
-    """The example plugin, installed by pip into a directory of its own, without the network."""
+def installed_example(place: Path, *, rewritten: Callable[[str], str] | None = None) -> Path:
+    """The example plugin, installed by pip into a directory of its own, without the network.
+
+    `rewritten` gives the text of each of its modules, and of its tests, in place of the one that is there.
+    """
     source, target = place / "source", place / "site"
     shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("__pycache__", ".pytest_cache"))
+    for path in source.rglob("*.py") if rewritten is not None else ():
+        path.write_text(rewritten(path.read_text()))
     options = ["--quiet", "--disable-pip-version-check", "--no-index", "--no-deps", "--no-build-isolation"]
     done = subprocess.run(
         [sys.executable, "-m", "pip", "install", *options, "--target", str(target), str(source)],

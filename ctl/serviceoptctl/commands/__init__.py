@@ -1,1 +1,4 @@
-"""One file per command: arguments, one call, one rendering. Imported when called; the list is in `program.py`."""
+"""One file a command: arguments, one call, one rendering. Imported when it is called, and not before.
+
+May import everything of the client. Read first: `best.py`, the plainest.
+"""

@@ -10,13 +10,13 @@ from datetime import datetime
 
 import click
 
-from serviceoptctl.documents import Document, Selection, Source
+from serviceoptctl.documents import LATEST, Document, Selection, Source
 from serviceoptctl.errors import note
 from serviceoptctl.following import POLL, follow
 from serviceoptctl.options import run_number
 from serviceoptctl.render.event_lines import PHRASES, line
 from serviceoptctl.render.text import to_json
-from serviceoptctl.source import LATEST, open_source
+from serviceoptctl.source import open_source
 
 TAIL = 10  # events shown before following, as tail and journalctl do
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}

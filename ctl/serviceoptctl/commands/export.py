@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from serviceoptctl import exporting
-from serviceoptctl.documents import Source
+from serviceoptctl.documents import LATEST, Source
 from serviceoptctl.errors import note
 from serviceoptctl.options import current_run_argument
-from serviceoptctl.source import LATEST, journal_directory, open_source
+from serviceoptctl.source import journal_directory, open_source
 
 
 @click.command()

@@ -72,6 +72,6 @@ def _content(path: Path) -> str:
 
 def _here(wanted: Document) -> Document:
     from serviceopt_journal.places import places
-    from serviceoptd.bootstrap import import_results
+    from serviceoptd.foreground import import_results
 
     return import_results(wanted, places=places())

@@ -1,5 +1,7 @@
-"""From TOML to a frozen run. `load.py` is the way in; the pages beside it are one step each.
+"""From TOML to a frozen run: everything in a configuration is checked, and every error is told with its line.
 
-`positions` finds the line of every key, `schema` and `fields` say what is allowed, `plugins` finds engines and clients,
-`sections` validates their tables, `build` makes the settings, `reload` tells what may change while a run is under way.
+Reads files and the installed plugins' sections; writes nothing. May import what lies below `evaluating`.
+Read first: `load.py` (the way in). `positions` finds the line of every key, `schema` and `fields` say what is allowed,
+`plugins` finds engines and clients, `sections` validates their tables, `build` makes the settings, `reload` tells what
+may change while a run is under way.
 """

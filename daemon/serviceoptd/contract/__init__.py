@@ -6,6 +6,7 @@
         engine = EchoEngine
 
 is a whole test file (docs/plugins.md). Needs pytest, which nothing else of serviceopt imports.
+Read first: `engine.py`, then `orders.py` (orders and workplaces for further tests).
 """
 
 import pytest

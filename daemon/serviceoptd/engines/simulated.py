@@ -15,7 +15,7 @@ from serviceoptd.domain.settings import Field
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan
 from serviceoptd.predicting.section import SimulatedSection, setting_of
 from serviceoptd.simulation.demonstration.engine import kv_blocks, refused_launch
-from serviceoptd.simulation.virtual_clock.limits import KV_BLOCKS, MissingLimits
+from serviceoptd.simulation.schedulers.limits import KV_BLOCKS, MissingLimits
 from serviceoptd.toolkit.interface import Options, Problem, Workplace
 from serviceoptd.toolkit.position_checks import refuse_searched_service
 

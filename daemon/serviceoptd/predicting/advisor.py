@@ -15,7 +15,7 @@ from serviceoptd.predicting.prediction import Predictor, fingerprint
 from serviceoptd.predicting.section import SimulatedSection
 from serviceoptd.predicting.validation import told_limits
 from serviceoptd.simulation.advice.simulator import Simulated
-from serviceoptd.simulation.virtual_clock.limits import MissingLimits
+from serviceoptd.simulation.schedulers.limits import MissingLimits
 from serviceoptd.simulation.virtual_clock.timeline import Stuck
 
 SEED = 1

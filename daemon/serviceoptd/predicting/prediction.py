@@ -18,11 +18,11 @@ from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.settings import Field, Slo
 from serviceoptd.predicting.model_file import ModelRejected, load
 from serviceoptd.predicting.section import SimulatedSection
+from serviceoptd.simulation.schedulers.limits import Composer, Limits, limits, scheduler_of, searched
 from serviceoptd.simulation.step_times.latency_model import TrainedModel
+from serviceoptd.simulation.virtual_benchmark import Recorder, Traffic, run_benchmark
 from serviceoptd.simulation.virtual_clock.lengths import RandomLengths
-from serviceoptd.simulation.virtual_clock.limits import Composer, Limits, limits, scheduler_of, searched
 from serviceoptd.simulation.virtual_clock.overheads import Overheads
-from serviceoptd.simulation.virtual_clock.virtual_benchmark import Recorder, Traffic, run_benchmark
 
 LENGTH_COLUMNS = ("input_tokens", "output_tokens")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceoptd.io.json_lines import JsonLines
+from serviceoptd.simulation.schedulers.limits import Composer, Limits
 from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
 from serviceoptd.simulation.virtual_clock.interface import Batch, Request
-from serviceoptd.simulation.virtual_clock.limits import Composer, Limits
 
 INSIDE = Path(__file__).parent / "inside_vllm" / "virtual_scheduler.py"
 

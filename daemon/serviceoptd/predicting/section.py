@@ -11,7 +11,7 @@ from pydantic import field_validator, model_validator
 
 from serviceopt_journal.events import Configuration, Value
 from serviceoptd.simulation.demonstration.engine import Machine, Setting, Workload
-from serviceoptd.simulation.virtual_clock.limits import KINDS, names_of
+from serviceoptd.simulation.schedulers.limits import KINDS, names_of
 from serviceoptd.simulation.virtual_clock.overheads import Overheads
 from serviceoptd.toolkit.interface import Options
 

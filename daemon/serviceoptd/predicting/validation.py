@@ -21,8 +21,8 @@ from serviceoptd.domain.state import Particle, RunState
 from serviceoptd.predicting.prediction import Predictor
 from serviceoptd.predicting.real_vllm_scheduler import composing
 from serviceoptd.predicting.section import SimulatedSection
+from serviceoptd.simulation.schedulers.limits import KV_BLOCKS, Composer, MissingLimits, scheduler_of
 from serviceoptd.simulation.virtual_clock.lengths import RandomLengths
-from serviceoptd.simulation.virtual_clock.limits import KV_BLOCKS, Composer, MissingLimits, scheduler_of
 
 DRAWN = 5
 """Benchmarks of a prediction, whose median counts: the client's arrivals and lengths are not known."""

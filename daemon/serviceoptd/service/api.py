@@ -17,9 +17,9 @@ from serviceopt_journal.errors import ExitCode, InvalidConfiguration, NotFound, 
 from serviceopt_journal.events import LogLevelChanged
 from serviceoptd.domain import documents, table
 from serviceoptd.domain.state import RunState, State
-from serviceoptd.importing.importing import Import, import_results, prepare_import
 from serviceoptd.io.unix_http import peer_uid
 from serviceoptd.service import control
+from serviceoptd.submitting.importing.importing import Import, import_results, prepare_import
 from serviceoptd.submitting.preparing import Submission, must_answer, prepare
 from serviceoptd.submitting.submission import submit
 
@@ -36,7 +36,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def make_app(daemon: Any) -> Starlette:
-    """The application; `daemon` is serviceoptd.bootstrap.Daemon."""
+    """The application; `daemon` is serviceoptd.service.daemon.Daemon."""
     api = Api(daemon)
     routes = [
         Route("/v1/status", api.status),

@@ -25,8 +25,8 @@ from serviceoptd.domain.state import State
 from serviceoptd.evaluating.context import Context
 from serviceoptd.evaluating.ledger import Ledger
 from serviceoptd.io import unix_http
+from serviceoptd.io.log import DEFAULT, LEVELS, current_level, set_level
 from serviceoptd.io.notify import ServiceNotifier
-from serviceoptd.log import DEFAULT, LEVELS, current_level, set_level
 from serviceoptd.service.api import make_app
 from serviceoptd.service.loop import Loop
 

@@ -12,7 +12,7 @@ from serviceoptd.domain.settings import Field
 from serviceoptd.domain.space.space import Space
 from serviceoptd.engines.simulated import SimulatedEngine
 from serviceoptd.engines.vllm import VllmEngine
-from serviceoptd.simulation.virtual_clock.limits import MissingLimits
+from serviceoptd.simulation.schedulers.limits import MissingLimits
 from trained_models import LIMITS, a_model_file
 
 

@@ -1,0 +1,1 @@
+"""GuideLLM. Read first: `client.py`, then `result.py` (what its document tells)."""

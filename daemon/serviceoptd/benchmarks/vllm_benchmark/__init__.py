@@ -1,0 +1,1 @@
+"""`vllm bench serve`. Read first: `client.py`, then `result.py` (what its document tells, and what is not believed)."""

@@ -16,12 +16,16 @@ from statistics import NormalDist, fmean, variance
 from serviceopt_journal.metrics import Tail
 from serviceoptd.domain.settings import Slo
 from serviceoptd.domain.statistics.confidence import incomplete_beta
-from serviceoptd.domain.stopping.service_counters import share_of
 
 CONFIDENCE = 0.95
 BATCHES = 16
 FEWEST_IN_BATCH = 5
 """Requests; with fewer nothing is known of how alike neighbours are."""
+
+
+def share_of(statistic: str) -> float:
+    """The share of the values that a statistic other than the mean leaves below it: p99 -> 0.99, max -> 1."""
+    return 1.0 if statistic == "max" else 0.5 if statistic == "median" else float(statistic[1:]) / 100.0
 
 
 def tail_name(slo: Slo) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from serviceopt_journal.metrics import Latency, Metrics
 from serviceoptd.domain.settings import Objective
+from serviceoptd.domain.statistics.order_statistics import share_of
 
 BETWEEN_TOKENS = "itl"
 """The one latency that is counted once a token; all others are counted once a request."""
@@ -129,8 +130,3 @@ def _latency(counted: Counters, series: Sequence[str], metric: str, objective: O
             value = distribution.quantile(share_of(slo.statistic))
             found |= {} if value is None else {slo.statistic: value}
     return found
-
-
-def share_of(statistic: str) -> float:
-    """The share of the values that a statistic other than the mean leaves below it: p99 -> 0.99, max -> 1."""
-    return 1.0 if statistic == "max" else 0.5 if statistic == "median" else float(statistic[1:]) / 100.0

@@ -10,10 +10,10 @@ import msgspec
 
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceoptd.benchmarks.vllm_benchmark.result import metrics_of, parsed
+from serviceoptd.simulation.schedulers.limits import limits
 from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
 from serviceoptd.simulation.step_times.profile_data import ProfileRejected, RecordedLoad
 from serviceoptd.simulation.virtual_clock.interface import Request
-from serviceoptd.simulation.virtual_clock.limits import limits
 from serviceoptd.toolkit.interface import UnusableResult
 
 DESCRIPTION = "configuration.json"

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.settings import Slo
+from serviceoptd.simulation.schedulers.limits import Composer, Limits, scheduler_of
 from serviceoptd.simulation.virtual_clock.arrivals import arrivals
 from serviceoptd.simulation.virtual_clock.client_metrics import client_metrics
 from serviceoptd.simulation.virtual_clock.interface import StepTimes
 from serviceoptd.simulation.virtual_clock.lengths import RandomLengths, random_requests, recorded_requests
-from serviceoptd.simulation.virtual_clock.limits import Composer, Limits, scheduler_of
 from serviceoptd.simulation.virtual_clock.overheads import Overheads
 from serviceoptd.simulation.virtual_clock.timeline import simulate
 

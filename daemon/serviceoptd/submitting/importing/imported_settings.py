@@ -21,7 +21,7 @@ from serviceoptd.domain.settings import (
     Search,
     Slo,
 )
-from serviceoptd.importing.predecessor_table import Table
+from serviceoptd.submitting.importing.predecessor_table import Table
 
 IMPORTED = "imported"
 """Origin and strategy of every particle, and the first word of the run's identities."""

@@ -21,8 +21,8 @@ from serviceopt_journal.errors import Conflict, InvalidConfiguration
 from serviceoptd.domain import documents, table
 from serviceoptd.domain.evolve import fold
 from serviceoptd.domain.state import RunState, State
-from serviceoptd.importing.importing import Import, import_results, prepare_import
-from serviceoptd.importing.predecessor_table import Row, read
+from serviceoptd.submitting.importing.importing import Import, import_results, prepare_import
+from serviceoptd.submitting.importing.predecessor_table import Row, read
 from serviceoptd.submitting.preparing import Submission, prepare
 from serviceoptd.submitting.submission import submit
 

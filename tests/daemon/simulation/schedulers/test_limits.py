@@ -6,9 +6,9 @@ import pytest
 
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceoptd.domain.settings import Field
+from serviceoptd.simulation.schedulers.limits import MissingLimits, limits, searched
 from serviceoptd.simulation.schedulers.mindie import MindieLimits
 from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
-from serviceoptd.simulation.virtual_clock.limits import MissingLimits, limits, searched
 
 VLLM = {"max_num_seqs": 8, "max_num_batched_tokens": 512, "max_model_len": 1024, "kv_blocks": 100}
 

@@ -18,8 +18,8 @@ from serviceoptd.domain.evolve import fold
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.state import RunState, State
 from serviceoptd.evaluating.context import Context
-from serviceoptd.importing.imported_settings import IMPORTED, imported_settings
-from serviceoptd.importing.predecessor_table import Table, read
+from serviceoptd.submitting.importing.imported_settings import IMPORTED, imported_settings
+from serviceoptd.submitting.importing.predecessor_table import Table, read
 
 LARGEST_FILE = 16 * 1024 * 1024  # bytes
 
