@@ -1,11 +1,14 @@
 """Draws the pictures of docs/how-it-works.md: `python docs/pictures/draw.py [DIRECTORY]`.
 
 Plain SVG on a background of its own, so that it can be read on a light page and on a dark one; the fonts are the
-reader's. Equal sources give equal bytes, and a test compares them with what is committed.
+reader's. Equal sources give equal bytes, and a test compares them with what is committed. The
+floors are read from tests/test_import_directions.py and their words from the rooms themselves, so that the picture is
+what the test enforces.
 """
 
 from __future__ import annotations
 
+import ast
 import math
 import sys
 from collections.abc import Iterator
@@ -214,7 +217,47 @@ def swarm_over_its_models() -> Picture:
     return picture
 
 
-PICTURES = {"one-evaluation": one_evaluation, "swarm": swarm_over_its_models}
+def floors() -> list[list[str]]:
+    """The rooms of the daemon from the ground up, by the rows in which the test's tuple is written."""
+    tree = ast.parse((ROOT / "tests" / "test_import_directions.py").read_text())
+    assigned = (node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple))
+    tuples = {ast.unparse(node.targets[0]): node.value for node in assigned}
+    return [list(ast.literal_eval(row.value)) for row in tuples["FLOORS"].elts if isinstance(row, ast.Starred)]
+
+
+def subject(room: str) -> str:
+    """The first sentence that a room says of itself."""
+    place = ROOT / "daemon" / "serviceoptd" / room
+    file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    said = ast.get_docstring(ast.parse(file.read_text())) or ""
+    return " ".join(said.split("\n\n")[0].split())
+
+
+def rooms_and_floors() -> Picture:
+    rows = floors()
+    tall, apart, top = 30, 12, 70
+    height = top + sum(len(row) * tall + apart for row in rows) + 34
+    picture = Picture(960, height, "The rooms of the daemon in floors: each imports only what lies below it")
+    picture.words(24, 34, "The floors of the daemon", 17, anchor="start", bold=True)
+    picture.words(24, 54, "each room may import the rooms below it, and none above", 12, FAINT, "start")
+    y = height - 34
+    for number, row in enumerate(rows):
+        fill = BLUE if number == 0 else GREEN
+        for room in row:
+            y -= tall
+            picture.box(46, y, 116, tall - 6, fill)
+            picture.words(104, y + 17, room, 13, bold=True)
+            picture.words(176, y + 17, subject(room).replace("`", ""), 12, anchor="start")
+        y -= apart
+    picture.path(f"M26 {top} V{height - 40}")
+    for index, (fill, text) in enumerate(((BLUE, "pure: decides and computes"), (GREEN, "reads files, or acts"))):
+        picture.box(590 + 200 * index, 20, 16, 16, fill)
+        picture.words(612 + 200 * index, 33, text, 12, FAINT, "start")
+    picture.words(46, height - 14, "the journal, serviceopt_journal, lies below all of them", 12, FAINT, "start")
+    return picture
+
+
+PICTURES = {"one-evaluation": one_evaluation, "floors": rooms_and_floors, "swarm": swarm_over_its_models}
 
 
 def draw(directory: Path) -> None:
