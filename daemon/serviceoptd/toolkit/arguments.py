@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,12 +18,13 @@ from serviceoptd.toolkit.interface import render
 ARGUMENT = "argument:"
 _NOTHING = "\0"  # no argument can hold it, so it marks an empty value while it is being substituted
 _REFERENCE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
+_JSON_TOKEN = re.compile(r"\\.|[\"{}\[\]]", re.DOTALL)
 _NUMBER = re.compile(r"-\d*\.?\d+([eE][-+]?\d+)?")
 
 
 def _splittable(text: str) -> str:
     try:
-        shlex.split(text)
+        split(text)
     except ValueError as error:
         raise ValueError(f"cannot be split into arguments: {error}") from error
     return text
@@ -33,8 +35,66 @@ Words = Annotated[str, AfterValidator(_splittable)]
 
 
 def split(words: str) -> list[str]:
-    """The arguments in a `Words` value."""
-    return shlex.split(words)
+    """The arguments in a text, as a shell would split it; but JSON outside of quotes keeps its own quotes.
+
+    `--compilation-config {"level":3}` is what people write where no shell reads it, and a shell would leave `{level:3}`.
+
+    Raises:
+        ValueError: a quotation is not closed.
+    """
+    return shlex.split(_json_quoted(words))
+
+
+def _json_quoted(text: str) -> str:
+    """The text with each JSON document that stands outside of quotes, up to the end of its word, put into quotes."""
+    parts: list[str] = []
+    at, quote = 0, ""
+    while at < len(text):
+        character = text[at]
+        end = at + 1
+        if quote:
+            escaped = quote == '"' and character == "\\"
+            quote = "" if character == quote else quote
+            end += escaped
+        elif character in "\"'":
+            quote = character
+        elif character == "\\":
+            end += 1
+        elif character in "{[" and (length := _json_length(text[at:])):
+            parts.append(shlex.quote(text[at : at + length]))
+            at += length
+            continue
+        parts.append(text[at:end])
+        at = end
+    return "".join(parts)
+
+
+def _json_length(text: str) -> int:
+    """Characters of the JSON object or list that the text begins with and a blank or its end follows; 0: there is none.
+
+    A `$NAME` in it may stand for a value that has yet to be put in.
+    """
+    depth, within = 0, False
+    for token in _JSON_TOKEN.finditer(text):
+        character = token[0]
+        if character == '"':
+            within = not within
+        elif not within and character in "{[":
+            depth += 1
+        elif not within and character in "}]":
+            depth -= 1
+            if depth == 0:
+                document, rest = text[: token.end()], text[token.end() :]
+                return len(document) if (not rest or rest[0].isspace()) and _is_json(document) else 0
+    return 0
+
+
+def _is_json(document: str) -> bool:
+    try:
+        json.loads(_REFERENCE.sub("0", document))
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def replaced(text: str, values: Mapping[str, object]) -> str:
@@ -51,7 +111,11 @@ def filled(words: Iterable[str], values: Mapping[str, object]) -> list[str]:
     """The arguments with `$NAME` and `${NAME}` replaced.
 
     An argument that is nothing but a reference to an empty value (`$NAME`, or `--flag=$NAME`) is dropped, and so is the
-    flag before a dropped `$NAME`: an enum's empty string means that the argument is not given.
+    flag before a dropped `$NAME`: an enum's empty string means that the argument is not given. An argument that is
+    nothing but a reference to a flag with its value (`--block-size 32`) becomes the arguments that this text holds.
+
+    Raises:
+        InvalidConfiguration: a quotation in such a text is not closed.
     """
     marked = {name: value if render(value) else _NOTHING for name, value in values.items()}
     kept: list[str] = []
@@ -60,9 +124,21 @@ def filled(words: Iterable[str], values: Mapping[str, object]) -> list[str]:
         if text == _NOTHING:
             if kept and kept[-1].startswith("-") and "=" not in kept[-1]:
                 kept.pop()
+        elif _REFERENCE.fullmatch(word) and flag_of(text):
+            kept += _flags_in(text, word)
         elif not re.fullmatch(rf"-[^=]*={_NOTHING}", text):
             kept.append(text.replace(_NOTHING, ""))
     return kept
+
+
+def _flags_in(text: str, reference: str) -> list[str]:
+    try:
+        return split(text)
+    except ValueError as error:
+        raise InvalidConfiguration(
+            f"{reference}: its value {text!r} cannot be split into arguments: {error}",
+            hint="close the quotation in that value",
+        ) from error
 
 
 def references(words: Iterable[str], names: Iterable[str]) -> list[str]:

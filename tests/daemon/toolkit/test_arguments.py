@@ -35,6 +35,23 @@ def test_extra_words_are_split_as_a_shell_would_split_them(words: list[str]) -> 
 
 
 @pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('--x {"a":"}{ \\" b"} y', ["--x", '{"a":"}{ \\" b"}', "y"]),
+        ('--x={"a": [1, {"b": 2}]}', ['--x={"a": [1, {"b": 2}]}']),
+        ('["a b"]', ['["a b"]']),
+        ('{"a": $N}', ['{"a": $N}']),
+        ('{"a":1}b', ["{a:1}b"]),
+        ('"{"', ["{"]),
+        ("{a} [b", ["{a}", "[b"]),
+        (r'"a \" {b" c', ['a " {b', "c"]),
+    ],
+)
+def test_json_outside_of_quotes_keeps_its_own(text: str, words: list[str]) -> None:
+    assert split(text) == words
+
+
+@pytest.mark.parametrize(
     ("word", "result"),
     [
         ("$SEQS", "8"),
