@@ -220,9 +220,14 @@ def swarm_over_its_models() -> Picture:
 def floors() -> list[list[str]]:
     """The rooms of the daemon from the ground up, by the rows in which the test's tuple is written."""
     tree = ast.parse((ROOT / "tests" / "test_import_directions.py").read_text())
-    assigned = (node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple))
-    tuples = {ast.unparse(node.targets[0]): node.value for node in assigned}
-    return [list(ast.literal_eval(row.value)) for row in tuples["FLOORS"].elts if isinstance(row, ast.Starred)]
+    for node in tree.body:
+        if (
+            isinstance(node, ast.Assign)
+            and ast.unparse(node.targets[0]) == "FLOORS"
+            and isinstance(node.value, ast.Tuple)
+        ):
+            return [list(ast.literal_eval(row.value)) for row in node.value.elts if isinstance(row, ast.Starred)]
+    raise LookupError("tests/test_import_directions.py has no tuple FLOORS")
 
 
 def subject(room: str) -> str:
