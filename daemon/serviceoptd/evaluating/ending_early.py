@@ -9,18 +9,19 @@ from serviceopt_journal.events import (
     MeasurementStarted,
     ServiceFailed,
 )
-from serviceoptd.domain.state import Particle, RunState
+from serviceoptd.domain.state import RunState
 from serviceoptd.domain.stopping.client_ratios import Agreement
 from serviceoptd.domain.stopping.early_stopping import Stakes, Verdict
+from serviceoptd.evaluating.measurement import MeasurementUnderWay, Spent
 from serviceoptd.evaluating.rejecting import CURRENT_SETTING
 
 RULE = "early-stopping"
 
 
-def stakes_of(run: RunState, particle: Particle, started: MeasurementStarted) -> Stakes | None:
+def stakes_of(run: RunState, started: MeasurementStarted) -> Stakes | None:
     """None: this measurement runs to its end. The current setting's does, which everything is compared with, and so
     do repetitions and confirmations, which are there to know more precisely."""
-    early = run.settings.early_stopping
+    early, particle = run.settings.early_stopping, run.particles[started.particle]
     if not early.enabled or particle.origin == CURRENT_SETTING or particle.measurements or particle.confirmation_due:
         return None
     best = run.best()
@@ -29,59 +30,22 @@ def stakes_of(run: RunState, particle: Particle, started: MeasurementStarted) ->
         requests=started.num_prompts,
         concurrency=started.concurrency,
         best=run.judgement(best) if best is not None else None,
-        devices=run.particles[started.particle].devices,
+        devices=particle.devices,
         agreement=Agreement(run.served),
         error_rate=early.error_rate,
         precision=early.precision,
     )
 
 
-def early_end(
-    run: RunState,
-    started: MeasurementStarted,
-    verdict: Verdict,
-    *,
-    seconds: float,
-    artefacts: dict[str, str],
-    looks: int,
-    drained: float | None,
+def ended_early(
+    measurement: MeasurementUnderWay, verdict: Verdict, spent: Spent, *, looks: int, drained: float | None
 ) -> list[Event]:
     """A result, or a rejection. `drained` None: requests of the ended client still run, so the service is not fit for
     another measurement and is launched anew if one is due."""
+    run, started = measurement.run, measurement.started
     waited = run.settings.limits.stop if drained is None else drained
-    told: Event
-    if verdict.kind == "converged":
-        told = MeasurementFinished(
-            run=started.run,
-            particle=started.particle,
-            evaluation=started.evaluation,
-            measurement=started.measurement,
-            attempt=started.attempt,
-            metrics=verdict.metrics,
-            seconds=seconds,
-            artefacts=artefacts,
-            stopped_early=f"converged: {verdict.reason}",
-            observed_by="metrics",
-            looks=looks,
-            drained=waited,
-        )
-    else:
-        told = MeasurementRejected(
-            run=started.run,
-            particle=started.particle,
-            evaluation=started.evaluation,
-            measurement=started.measurement,
-            attempt=started.attempt,
-            rule=RULE,
-            reason=f"ended early ({verdict.kind}) {verdict.reason}",
-            observed=verdict.metrics,
-            statistic=verdict.statistic,
-            bound=verdict.bound,
-            seconds=seconds,
-            artefacts=artefacts,
-            looks=looks,
-            drained=waited,
-        )
+    tell = _converged if verdict.kind == "converged" else _rejected
+    told = tell(started, verdict, spent, looks, waited)
     if drained is not None:
         return [told]
     return [
@@ -95,3 +59,39 @@ def early_end(
             will_retry=True,
         ),
     ]
+
+
+def _converged(started: MeasurementStarted, verdict: Verdict, spent: Spent, looks: int, drained: float) -> Event:
+    return MeasurementFinished(
+        run=started.run,
+        particle=started.particle,
+        evaluation=started.evaluation,
+        measurement=started.measurement,
+        attempt=started.attempt,
+        metrics=verdict.metrics,
+        seconds=spent.seconds,
+        artefacts=spent.artefacts,
+        stopped_early=f"converged: {verdict.reason}",
+        observed_by="metrics",
+        looks=looks,
+        drained=drained,
+    )
+
+
+def _rejected(started: MeasurementStarted, verdict: Verdict, spent: Spent, looks: int, drained: float) -> Event:
+    return MeasurementRejected(
+        run=started.run,
+        particle=started.particle,
+        evaluation=started.evaluation,
+        measurement=started.measurement,
+        attempt=started.attempt,
+        rule=RULE,
+        reason=f"ended early ({verdict.kind}) {verdict.reason}",
+        observed=verdict.metrics,
+        statistic=verdict.statistic,
+        bound=verdict.bound,
+        seconds=spent.seconds,
+        artefacts=spent.artefacts,
+        looks=looks,
+        drained=drained,
+    )

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from serviceopt_journal.events import Event, MeasurementFailed, MeasurementFinished, MeasurementStarted, ServiceFailed
+from serviceopt_journal.events import Event
 from serviceopt_journal.metrics import Metrics
-from serviceoptd.benchmarks.interface import Benchmark, ClientOutcome, MeasurementOrder, MeasurementPlan
-from serviceoptd.domain.load import load_of
 from serviceoptd.domain.policy import Measure
 from serviceoptd.domain.state import RunState
-from serviceoptd.domain.stopping.early_stopping import Stakes, Verdict
+from serviceoptd.domain.stopping.early_stopping import Verdict
 from serviceoptd.evaluating.context import Context
-from serviceoptd.evaluating.ending_early import early_end, stakes_of
-from serviceoptd.evaluating.launching import LiveService
+from serviceoptd.evaluating.ending_early import ended_early
+from serviceoptd.evaluating.live_service import LiveService
+from serviceoptd.evaluating.measurement import (
+    Failure,
+    MeasurementUnderWay,
+    Spent,
+    announcement,
+    client_log,
+    failed,
+    finished,
+    order_of,
+)
 from serviceoptd.evaluating.observing import Observer, metrics_page
 from serviceoptd.evaluating.profile_store import keep_windows
-from serviceoptd.evaluating.watching_client import Failure, Kind, watch_client, watch_service
+from serviceoptd.evaluating.watching_client import run_client
 from serviceoptd.io import cgroups
 from serviceoptd.io.http_probe import probe
-from serviceoptd.io.processes import spawn, stop
-from serviceoptd.toolkit.interface import UnusableResult
-from serviceoptd.toolkit.secrets import mask_argv
 
-DYING = 2.0  # seconds in which a service whose client failed may turn out to have ended
-CLIENT_GRACE = 5.0  # seconds from SIGTERM to SIGKILL for a client that is no longer wanted
-SEEDS_PER_ATTEMPT = 1000
+Outcome = Metrics | Failure | Verdict
+"""What the client measured, why that does not count, or why the rest of it was not waited for."""
 
 
 async def measure(context: Context, run: RunState, live: LiveService, action: Measure) -> None:
@@ -39,77 +42,30 @@ async def measure(context: Context, run: RunState, live: LiveService, action: Me
         Interrupted: the measurement is not wanted any more; its client has been ended.
         EnvironmentLacks: the client's program is not there.
     """
+    measurement = await _announced(context, run, live, action)
+    before = context.clock.monotonic()
+    outcome = await (_simulated if measurement.plan.command is None else run_client)(context, measurement)
+    seconds = context.clock.monotonic() - before
+    spent = Spent(seconds, _artefacts(context, measurement, outcome))
+    await context.ledger.commit(*await _events(context, measurement, outcome, spent))
+
+
+async def _announced(context: Context, run: RunState, live: LiveService, action: Measure) -> MeasurementUnderWay:
     benchmark = context.benchmark(run)
-    evaluation = run.evaluations[action.evaluation]
-    again = evaluation.measured_since_launch > 0
-    workplace = context.workplace(
-        run, f"evaluation-{action.evaluation}", f"measurement-{action.measurement}-{action.attempt}"
-    )
-    particle = run.particles[action.particle]
-    concurrency, request_rate = load_of(particle.configuration)
-    order = MeasurementOrder(
-        configuration=particle.configuration,
-        fields=run.settings.fields,
-        concurrency=concurrency,
-        request_rate=request_rate,
-        seed=action.measurement + SEEDS_PER_ATTEMPT * (action.attempt - 1),
-        warm_up_requests=run.settings.measuring.warm_up_requests,
-        objective=run.settings.objective,
-        workplace=workplace,
-        sample=None if particle.confirmation_due else run.settings.sample,
-        details=particle.confirmation_due,
-        noise_key=(run.seed, action.particle, action.repeat),
-    )
+    place = f"measurement-{action.measurement}-{action.attempt}"
+    order = order_of(run, action, context.workplace(run, f"evaluation-{action.evaluation}", place))
     plan = await asyncio.to_thread(benchmark.plan, order)  # that of a simulated one is its whole benchmark
-    reset = again and await _forget_cached_prefixes(live, run.settings.limits.http)
+    again = run.evaluations[action.evaluation].measured_since_launch > 0
+    cache_reset = again and await _forget_cached_prefixes(live, run.settings.limits.http)
     launch_id = os.urandom(16).hex()
     cgroup = cgroups.path_of(context.cgroups, launch_id) if context.cgroups and plan.command else None
-    output = workplace.directory / "client.log"
-    started = MeasurementStarted(
-        run=run.number,
-        particle=action.particle,
-        evaluation=action.evaluation,
-        measurement=action.measurement,
-        attempt=action.attempt,
-        launch_id=launch_id,
-        concurrency=concurrency,
-        request_rate=request_rate,
-        num_prompts=plan.num_prompts,
-        seed=order.seed,
-        argv=mask_argv(plan.command.argv) if plan.command else (),
-        cgroup=str(cgroup or ""),
-        log=str(output) if plan.command else "",
-        directory=str(workplace.directory) if plan.command else "",
-        warm_up=order.warm_up_requests > 0,
-        cache_reset=reset,
-        simulated=plan.command is None,
-    )
+    started = announcement(run, action, order, plan, launch_id=launch_id, cgroup=cgroup, cache_reset=cache_reset)
     await context.ledger.commit(started)
-    before = context.clock.monotonic()
     early, profile = run.settings.early_stopping, run.settings.store_profile
     page = metrics_page(live.plan, early, profile=profile) if live.child is not None else None
+    output = client_log(order.workplace)
     observer = Observer(page, run.settings, plan.main_run, order.warm_up_requests, output) if page is not None else None
-    if plan.command is None:
-        await context.unless_interrupted(asyncio.sleep(getattr(benchmark, "pace", 0.0)))
-        outcome: Metrics | Failure | Verdict = plan.simulated or Failure(
-            "exited", plan.failure or "the simulated client gave no result"
-        )
-    else:
-        stakes = stakes_of(run, particle, started)
-        outcome = await _run_client(context, run, live, benchmark, order, plan, launch_id, output, observer, stakes)
-    seconds = context.clock.monotonic() - before
-    artefacts = _keep(context, plan.artefacts or {}, output) if plan.command else {}
-    if not isinstance(outcome, Failure):
-        artefacts |= keep_windows(context, run, started, observer)
-    if isinstance(outcome, Verdict) and observer is not None:
-        drained = await context.unless_interrupted(observer.idle(run.settings.limits.stop))
-        ended = early_end(
-            run, started, outcome, seconds=seconds, artefacts=artefacts, looks=len(observer.looks), drained=drained
-        )
-        await context.ledger.commit(*ended)
-    elif not isinstance(outcome, Verdict):
-        told = observer if early.enabled else None
-        await context.ledger.commit(*_events(run, started, outcome, seconds, artefacts, told, plan.remark))
+    return MeasurementUnderWay(run, live, benchmark, order, plan, started, observer)
 
 
 async def _forget_cached_prefixes(live: LiveService, timeout: float) -> bool:
@@ -120,52 +76,19 @@ async def _forget_cached_prefixes(live: LiveService, timeout: float) -> bool:
     return answer.status == live.plan.reset_cache.status
 
 
-async def _run_client(
-    context: Context,
-    run: RunState,
-    live: LiveService,
-    benchmark: Benchmark,
-    order: MeasurementOrder,
-    plan: MeasurementPlan,
-    launch_id: str,
-    output: Path,
-    observer: Observer | None,
-    stakes: Stakes | None,
-) -> Metrics | Failure | Verdict:
-    assert plan.command is not None  # noqa: S101 - told by the caller
-    began = time.time()  # compared with the result file's time stamp, which is wall time
-    client = await spawn(
-        plan.command,
-        environment=order.workplace.environment,
-        working_directory=order.workplace.working_directory,
-        launch_id=launch_id,
-        output=output,
-        cgroup=cgroups.create(context.cgroups, launch_id) if context.cgroups else None,
-    )
-    service = asyncio.ensure_future(watch_service(run, live))
-    early = asyncio.ensure_future(observer.verdict(stakes)) if observer is not None else asyncio.Future[Verdict]()
-    try:
-        ended = await context.unless_interrupted(watch_client(run, client, output, service, early))
-        if not isinstance(ended, int):
-            return ended
-        if observer is not None:
-            await observer.last_look()
-        try:
-            return benchmark.read(
-                ClientOutcome(exit_status=ended, output=output, started=began, order=order, plan=plan)
-            )
-        except UnusableResult as unusable:
-            # A client whose requests fail is often the first to notice that its service has died.
-            await asyncio.wait({service}, timeout=DYING if live.child is not None else 0.0)
-            if service.done():
-                return service.result()
-            kind: Kind = "unusable" if ended == 0 else "exited"
-            return Failure(kind, str(unusable), ended, unusable.metrics)
-    finally:
-        for pending in (service, early):
-            pending.cancel()
-        await asyncio.gather(service, early, return_exceptions=True)
-        await stop(client, grace=CLIENT_GRACE)
+async def _simulated(context: Context, measurement: MeasurementUnderWay) -> Outcome:
+    """The outcome that lies in the plan already, after the pause that a simulated client asks for."""
+    await context.unless_interrupted(asyncio.sleep(getattr(measurement.benchmark, "pace", 0.0)))
+    plan = measurement.plan
+    return plan.simulated or Failure("exited", plan.failure or "the simulated client gave no result")
+
+
+def _artefacts(context: Context, measurement: MeasurementUnderWay, outcome: Outcome) -> dict[str, str]:
+    plan = measurement.plan
+    kept = _keep(context, plan.artefacts or {}, measurement.output) if plan.command else {}
+    if not isinstance(outcome, Failure):
+        kept |= keep_windows(context, measurement.run, measurement.started, measurement.observer)
+    return kept
 
 
 def _keep(context: Context, files: Mapping[str, Path], output: Path) -> dict[str, str]:
@@ -173,59 +96,15 @@ def _keep(context: Context, files: Mapping[str, Path], output: Path) -> dict[str
     return {name: context.artefacts.keep(path) for name, path in found.items()}
 
 
-def _events(
-    run: RunState,
-    started: MeasurementStarted,
-    outcome: Metrics | Failure,
-    seconds: float,
-    artefacts: dict[str, str],
-    observer: Observer | None,
-    remark: str,
-) -> list[Event]:
-    if isinstance(outcome, Metrics):
-        return [
-            MeasurementFinished(
-                run=started.run,
-                particle=started.particle,
-                evaluation=started.evaluation,
-                measurement=started.measurement,
-                attempt=started.attempt,
-                metrics=outcome,
-                seconds=seconds,
-                artefacts=artefacts,
-                simulated=started.simulated,
-                served=observer.served(run.settings.objective) if observer is not None else None,
-                looks=len(observer.looks) if observer is not None else 0,
-                remark=observer.remark if observer is not None else remark,
-            )
-        ]
-    evaluation = run.evaluations[started.evaluation]
-    retryable = "retryable" in (outcome.kind, outcome.service)
-    will_retry = retryable and evaluation.failures + 1 < run.settings.measuring.attempts
-    failed = MeasurementFailed(
-        run=started.run,
-        particle=started.particle,
-        evaluation=started.evaluation,
-        measurement=started.measurement,
-        attempt=started.attempt,
-        kind=outcome.kind,
-        reason=outcome.reason,
-        exit_status=outcome.exit_status,
-        seconds=seconds,
-        metrics=outcome.metrics,
-        artefacts=artefacts,
-        will_retry=will_retry,
-    )
-    if outcome.service is None:
-        return [failed]
-    return [
-        failed,
-        ServiceFailed(
-            run=started.run,
-            evaluation=started.evaluation,
-            attempt=evaluation.attempt,
-            kind=outcome.service,
-            reason=outcome.reason,
-            will_retry=will_retry,
-        ),
-    ]
+async def _events(context: Context, measurement: MeasurementUnderWay, outcome: Outcome, spent: Spent) -> list[Event]:
+    match outcome:
+        case Metrics():
+            return finished(measurement, outcome, spent)
+        case Failure():
+            return failed(measurement, outcome, spent)
+        case Verdict():
+            observer = measurement.observer
+            assert observer is not None  # noqa: S101 - only an observer gives a verdict
+            limit = measurement.run.settings.limits.stop
+            drained = await context.unless_interrupted(observer.idle(limit))
+            return ended_early(measurement, outcome, spent, looks=len(observer.looks), drained=drained)

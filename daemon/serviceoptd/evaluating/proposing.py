@@ -46,23 +46,7 @@ def propose(
     if advice is not None and proposal.origin == ADVISED and proposal.position == advice.position:
         told = Prediction(advice.expected, advice.probability_feasible, expected_gain=None)
         proposal = replace(proposal, origin=ORIGIN, predicted=told)
-    predicted = proposal.predicted
-    events: list[Event] = [
-        ParticleProposed(
-            run=run.number,
-            particle=number,
-            slot=proposal.slot,
-            iteration=proposal.iteration,
-            position=proposal.position,
-            velocity=proposal.velocity,
-            configuration=proposal.configuration,
-            strategy=run.settings.search.strategy,
-            origin=proposal.origin,
-            predicted=predicted.metrics if predicted else None,
-            probability_feasible=predicted.probability_feasible if predicted else None,
-            expected_gain=predicted.expected_gain if predicted else None,
-        )
-    ]
+    events: list[Event] = [_proposed(run, number, proposal)]
     if twin := _twin(state, run, proposal):
         source, particle = twin
         events.append(
@@ -73,6 +57,24 @@ def propose(
     elif rejected := rejection(run, proposal, rules, simulator):
         events.append(rejected)
     return events
+
+
+def _proposed(run: RunState, number: int, proposal: Proposal) -> ParticleProposed:
+    predicted = proposal.predicted
+    return ParticleProposed(
+        run=run.number,
+        particle=number,
+        slot=proposal.slot,
+        iteration=proposal.iteration,
+        position=proposal.position,
+        velocity=proposal.velocity,
+        configuration=proposal.configuration,
+        strategy=run.settings.search.strategy,
+        origin=proposal.origin,
+        predicted=predicted.metrics if predicted else None,
+        probability_feasible=predicted.probability_feasible if predicted else None,
+        expected_gain=predicted.expected_gain if predicted else None,
+    )
 
 
 def think_ahead(

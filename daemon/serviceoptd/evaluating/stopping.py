@@ -10,7 +10,7 @@ from serviceoptd.domain.state import Evaluation, RunState
 from serviceoptd.evaluating.backup import keep_backup
 from serviceoptd.evaluating.context import Context
 from serviceoptd.evaluating.edited_files import restore
-from serviceoptd.evaluating.launching import LiveService
+from serviceoptd.evaluating.live_service import LiveService, service_log
 from serviceoptd.evaluating.pruning import prune
 from serviceoptd.io.devices import wait_until_released
 from serviceoptd.io.processes import spawn, stop
@@ -43,7 +43,7 @@ async def _end(context: Context, run: RunState, live: LiveService) -> ServiceSto
     free, waited = await wait_until_released(
         evaluation.device_memory, live.workplace.environment, limit=run.settings.limits.device_memory
     )
-    log = live.workplace.directory / "service.log"
+    log = service_log(live.workplace)
     return ServiceStopped(
         run=run.number,
         evaluation=live.evaluation,

@@ -1,33 +1,95 @@
-"""Waiting for a benchmark client: until it ends, its service fails, or nobody needs the rest of it."""
+"""Running a benchmark client: until it ends, its service fails, or nobody needs the rest of it."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
+import time
 from pathlib import Path
 from typing import Any, Literal
 
 from serviceopt_journal.metrics import Metrics
+from serviceoptd.benchmarks.interface import ClientOutcome
 from serviceoptd.domain.state import RunState
 from serviceoptd.domain.stopping.early_stopping import Verdict
-from serviceoptd.evaluating.launching import LiveService
+from serviceoptd.evaluating.context import Context
+from serviceoptd.evaluating.ending_early import stakes_of
+from serviceoptd.evaluating.live_service import LiveService
+from serviceoptd.evaluating.measurement import Failure, Kind, MeasurementUnderWay
+from serviceoptd.io import cgroups
 from serviceoptd.io.log_follower import LogFollower
-from serviceoptd.io.processes import Child
+from serviceoptd.io.processes import Child, spawn, stop
 from serviceoptd.io.readiness import watch
+from serviceoptd.toolkit.interface import UnusableResult
 
-Kind = Literal["fatal", "retryable", "exited", "timeout", "unusable", "service"]
+DYING = 2.0  # seconds in which a service whose client failed may turn out to have ended
+CLIENT_GRACE = 5.0  # seconds from SIGTERM to SIGKILL for a client that is no longer wanted
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why a measurement does not count. `service`: the service is to blame, in these words."""
+async def run_client(context: Context, measurement: MeasurementUnderWay) -> Metrics | Failure | Verdict:
+    """What the client measured, why that does not count, or why the rest of it was not waited for.
 
-    kind: Kind
-    reason: str
-    exit_status: int | None = None
-    metrics: Metrics | None = None
-    service: Literal["fatal", "retryable", "exited"] | None = None
+    However this is left, the client has ended.
+
+    Raises:
+        Interrupted: the measurement is not wanted any more.
+        EnvironmentLacks: the client's program is not there.
+    """
+    began = time.time()  # compared with the result file's time stamp, which is wall time
+    run, observer = measurement.run, measurement.observer
+    stakes = stakes_of(run, measurement.started)
+    client = await _spawned(context, measurement)
+    service = asyncio.ensure_future(watch_service(run, measurement.service))
+    early: asyncio.Future[Verdict] = asyncio.Future()
+    if observer is not None:
+        early = asyncio.ensure_future(observer.verdict(stakes))
+    try:
+        ended = await context.unless_interrupted(watch_client(run, client, measurement.output, service, early))
+        if not isinstance(ended, int):
+            return ended
+        if observer is not None:
+            await observer.last_look()
+        return await _believed(measurement, ended, began, service)
+    finally:
+        for pending in (service, early):
+            pending.cancel()
+        await asyncio.gather(service, early, return_exceptions=True)
+        await stop(client, grace=CLIENT_GRACE)
+
+
+async def _spawned(context: Context, measurement: MeasurementUnderWay) -> Child:
+    workplace, launch_id = measurement.order.workplace, measurement.started.launch_id
+    assert measurement.plan.command is not None  # noqa: S101 - a simulated client is not run
+    return await spawn(
+        measurement.plan.command,
+        environment=workplace.environment,
+        working_directory=workplace.working_directory,
+        launch_id=launch_id,
+        output=measurement.output,
+        cgroup=cgroups.create(context.cgroups, launch_id) if context.cgroups else None,
+    )
+
+
+async def _believed(
+    measurement: MeasurementUnderWay, exit_status: int, began: float, service: asyncio.Future[Failure]
+) -> Metrics | Failure:
+    """The result of a client that has ended, or why it must not be believed: `service` may turn out to have failed."""
+    outcome = ClientOutcome(
+        exit_status=exit_status,
+        output=measurement.output,
+        started=began,
+        order=measurement.order,
+        plan=measurement.plan,
+    )
+    try:
+        return measurement.benchmark.read(outcome)
+    except UnusableResult as unusable:
+        # A client whose requests fail is often the first to notice that its service has died.
+        await asyncio.wait({service}, timeout=DYING if measurement.service.child is not None else 0.0)
+        if service.done():
+            return service.result()
+        kind: Kind = "unusable" if exit_status == 0 else "exited"
+        return Failure(kind, str(unusable), exit_status, unusable.metrics)
 
 
 async def watch_service(run: RunState, live: LiveService) -> Failure:

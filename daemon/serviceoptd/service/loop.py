@@ -25,7 +25,8 @@ from serviceoptd.domain.proving.racing import Confirmation, recommended
 from serviceoptd.domain.state import RunState, State
 from serviceoptd.evaluating.advising import Advisors
 from serviceoptd.evaluating.context import Context, Interrupted
-from serviceoptd.evaluating.launching import LiveService, launch
+from serviceoptd.evaluating.launching import launch
+from serviceoptd.evaluating.live_service import LiveService
 from serviceoptd.evaluating.measuring import measure
 from serviceoptd.evaluating.proposing import propose, think_ahead
 from serviceoptd.evaluating.rejecting import Rejections

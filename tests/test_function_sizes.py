@@ -1,0 +1,48 @@
+"""No function is longer than a screen, and none is called with more than can be kept in mind."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DAEMON = ROOT / "daemon" / "serviceoptd"
+ROOMS = ("evaluating",)
+MOST_LINES = 50
+MOST_PARAMETERS = 9
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def modules() -> list[Path]:
+    found = sorted(path for room in ROOMS for path in (DAEMON / room).rglob("*.py"))
+    assert found, "no modules: the test looks in the wrong place"
+    return found
+
+
+def functions(path: Path) -> Iterator[Function]:
+    yield from (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, Function))
+
+
+def parameters(function: Function) -> int:
+    told = function.args
+    return len(told.posonlyargs) + len(told.args) + len(told.kwonlyargs)
+
+
+def names(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", modules(), ids=names)
+def test_a_function_fits_on_a_screen(path: Path) -> None:
+    lines = {function.name: (function.end_lineno or 0) - function.lineno + 1 for function in functions(path)}
+    assert not {name: count for name, count in lines.items() if count > MOST_LINES}
+
+
+@pytest.mark.parametrize("path", modules(), ids=names)
+def test_what_travels_together_is_one_parameter(path: Path) -> None:
+    counted = {function.name: parameters(function) for function in functions(path)}
+    assert not {name: count for name, count in counted.items() if count > MOST_PARAMETERS}
