@@ -36,6 +36,15 @@ def test_every_key_is_documented_with_its_range_and_default(key: str) -> None:
     assert in_effect in ("yes", "later", "no")
 
 
+@pytest.mark.parametrize(("page", "table"), [("early-stopping.md", "early_stopping"), ("proof.md", "")])
+def test_a_default_on_another_page_is_the_same(page: str, table: str) -> None:
+    rows = re.findall(r"^\| `(?:\[(\w+)\] )?(\w+)` \| ([\d.]+|true|false) \|", (DOCS / page).read_text(), re.MULTILINE)
+    assert rows
+    for named, key, written in rows:
+        value = default(f"{named or table}.{key}")
+        assert written == str(value).lower() or float(written) == value
+
+
 def test_every_key_of_a_target_field_is_documented() -> None:
     text = (DOCS / "configuration.md").read_text()
     section = text[text.index("## Target fields") : text.index("## Placeholders")]
