@@ -16,6 +16,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from serviceoptctl.errors import present
+from serviceoptctl.spelling import spelled_out
 
 
 class Entry(NamedTuple):
@@ -74,6 +75,12 @@ class LazyGroup(click.Group):
         module = COMMANDS[cmd_name].module
         command: click.Command = getattr(importlib.import_module(f"serviceoptctl.commands.{module}"), module)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command, rest if command is None else spelled_out(command, rest)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         widest = max(map(len, COMMANDS))

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from serviceoptd.domain.settings import LOAD_NAMES, Dtype, Field
 from serviceoptd.domain.space.space import InvalidSpace, Space
+from serviceoptd.domain.space.space_reading import SpaceProblem
 
 from .explain import findings
 from .positions import Path
@@ -36,11 +37,16 @@ class TargetField(Table):
 
 @dataclass(frozen=True)
 class PlacedField:
-    """A field and where it is written; `given`: by the user, and not by a default."""
+    """A field and where it is written; `given`: by the user, and not by a default.
+
+    With `wrong` keys it stands in for one that cannot be read as it is: these keys have harmless values here, so that
+    everything else that is wrong is told in the same pass.
+    """
 
     field: Field
     path: Path
     given: bool
+    wrong: frozenset[str] = frozenset()
 
 
 def placed_fields(
@@ -59,10 +65,20 @@ def placed_fields(
         try:
             placed.append(PlacedField(_domain_field(TargetField.model_validate(table), load_only), here, given))
         except ValidationError as error:
-            problems += [
-                source.problem((*here, *p), what, allowed) for p, what, allowed in findings(error, TargetField, table)
-            ]
+            found = findings(error, TargetField, table)
+            problems += [source.problem((*here, *p), what, allowed) for p, what, allowed in found]
+            placed.append(_stand_in(table, frozenset(str(p[0]) for p, _, _ in found if p), here, given))
     return placed, problems
+
+
+def _stand_in(table: dict[str, Any], wrong: frozenset[str], here: Path, given: bool) -> PlacedField:
+    harmless = {"name": f"_{here[0]}_{here[-1]}", "dtype": "float"}
+    kept = {key: value for key, value in table.items() if key in TargetField.model_fields and key not in wrong}
+    if "dtype" in wrong:  # what the other keys must be depends on it, but for the bounds
+        kept = {key: value for key, value in kept.items() if key not in ("dtype_param", "value", "constant")}
+    if not {"min", "max"} <= set(kept):  # one of them alone says nothing
+        wrong |= {"min", "max"}
+    return PlacedField(_domain_field(TargetField.model_validate(harmless | kept), False), here, given, wrong)
 
 
 def combined(engine: Sequence[PlacedField], client: Sequence[PlacedField]) -> list[PlacedField]:
@@ -84,13 +100,25 @@ def space_problems(source: Source, placed: Sequence[PlacedField]) -> list[Config
     except InvalidSpace as error:
         problems: list[ConfigProblem] = []
         for found in error.problems:
-            # the last of that name: of two with the same name the second is the one too many
-            path = next((item.path for item in reversed(placed) if item.field.name == found.field_name), ())
+            if _may_follow(found, placed):
+                continue
+            paths = [item.path for item in placed if item.field.name == found.field_name] or [()]
+            path = paths[0] if found.index is None else placed[found.index].path
             problems.append(
                 source.problem((*path, found.key) if found.key else path, f"{found.message} (field {found.field_name})")
             )
         return problems
     return []
+
+
+def _may_follow(problem: SpaceProblem, placed: Sequence[PlacedField]) -> bool:
+    """Whether a problem may be no more than what follows from a key that is wrong, and is told already."""
+    stand_ins = [item for item in placed if item.wrong]
+    own = {key for item in stand_ins if item.field.name == problem.field_name for key in item.wrong}
+    if own:
+        return problem.key not in ("min", "max") or bool(own & {"min", "max"})
+    nameless = problem.key == "dtype_param" and any("name" in item.wrong for item in stand_ins)
+    return nameless or any(item.field.name in problem.message for item in stand_ins)
 
 
 def _domain_field(table: TargetField, load_only: bool) -> Field:

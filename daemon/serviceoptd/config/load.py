@@ -15,6 +15,7 @@ from serviceoptd.domain.settings import RunSettings
 
 from . import build, plugins, simulation_mode
 from .checks import constraint_problems, environment_values, no_such_key, search_problems, selected, written_secrets
+from .encoding import as_text
 from .explain import findings
 from .fields import PlacedField, combined, space_problems
 from .placeholders import placeholders
@@ -79,13 +80,14 @@ def load(
     text = ""
     if path is not None:
         try:
-            text = path.read_bytes().decode("utf-8-sig")
+            content = path.read_bytes()
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise ConfigurationErrors([ConfigProblem(str(path), 0, "", f"cannot be read: {reason}")]) from error
-        except UnicodeDecodeError as error:
-            line = error.object[: error.start].count(b"\n") + 1
-            raise ConfigurationErrors([ConfigProblem(str(path), line, "", "is not UTF-8 text")]) from error
+        decoded = as_text(content, path)
+        if isinstance(decoded, ConfigProblem):
+            raise ConfigurationErrors([decoded])
+        text = decoded
     return load_text(
         text,
         path,
@@ -203,7 +205,6 @@ def _sections(
     sections: dict[tuple[Role, str], Section] = {("engine", name): Section(name) for name in (pair[0], fields_table)}
     sections["client", pair[1]] = Section(pair[1])
     problems: list[ConfigProblem] = []
-    faulty: set[str] = set()
     for name, namesakes in known.items():
         if name not in source.document and name not in chosen:
             continue
@@ -211,8 +212,7 @@ def _sections(
             load_only = role == "client" and name != pair[0]
             sections[role, name], wrong = validated(source, name, namesakes, role, load_only=load_only)
             problems += wrong
-            faulty.update([name] if wrong else [])
-        if name not in chosen and name not in faulty and namesakes.engine:
+        if name not in chosen and namesakes.engine:
             problems += space_problems(source, sections["engine", name].fields)
 
     clients = sections["client", pair[1]].fields
@@ -224,8 +224,7 @@ def _sections(
         if not sections["engine", pair[0]].managed:
             engines = tuple(placed for placed in engines if placed.given or placed.field.load)
     fields = combined(engines, clients)
-    if not faulty.intersection(chosen):
-        problems += space_problems(source, fields)
+    problems += space_problems(source, fields)
     return sections, fields, problems
 
 

@@ -21,11 +21,15 @@ LARGEST_RESULT = 1e15
 
 @dataclass(frozen=True)
 class SpaceProblem:
-    """One thing that is wrong with one field. `key`: the field's key that must be changed."""
+    """One thing that is wrong with one field. `key`: the field's key that must be changed.
+
+    `index` is the field's place among all, where it is known: two fields may have one name, which is a problem of its own.
+    """
 
     field_name: str
     key: str
     message: str
+    index: int | None = None
 
     def __str__(self) -> str:
         return f"target field {self.field_name!r}, {self.key}: {self.message}"
@@ -59,10 +63,11 @@ def read(fields: Sequence[Field]) -> Reading:
     """
     problems: list[SpaceProblem] = []
     rules: dict[str, Rule] = {}
-    for field in fields:
+    for index, field in enumerate(fields):
         if field.name in rules:
-            problems.append(SpaceProblem(field.name, "name", "is used by another target field; names must differ"))
-        wrong_bounds = list(_bounds_problems(field))
+            message = "is used by another target field; names must differ"
+            problems.append(SpaceProblem(field.name, "name", message, index))
+        wrong_bounds = [SpaceProblem(field.name, key, message, index) for key, message in _bounds_problems(field)]
         problems += wrong_bounds
         # With bounds that cannot be meant, the other keys are read as if these were right.
         readable = msgspec.structs.replace(field, min=0.0, max=1.0) if wrong_bounds else field
@@ -71,7 +76,7 @@ def read(fields: Sequence[Field]) -> Reading:
             rules[field.name] = rule_of(readable)
             check_value(field, rules[field.name])
         except WrongKey as wrong:
-            problems.append(SpaceProblem(field.name, wrong.key, str(wrong)))
+            problems.append(SpaceProblem(field.name, wrong.key, str(wrong), index))
     names = {field.name for field in fields}
     for name, rule in rules.items():
         problems += [
@@ -97,14 +102,15 @@ def read(fields: Sequence[Field]) -> Reading:
     return Reading(rules, order, _pairs(rules))
 
 
-def _bounds_problems(field: Field) -> Iterator[SpaceProblem]:
+def _bounds_problems(field: Field) -> Iterator[tuple[str, str]]:
+    """Keys and what is wrong with them."""
     if field.dtype in ("enum", "bool", "str"):
         return
     for key, bound in (("min", field.min), ("max", field.max)):
         if not math.isfinite(bound) or abs(bound) > LARGEST:
-            yield SpaceProblem(field.name, key, f"is {bound}; a finite number of at most {LARGEST:g} is allowed")
+            yield key, (f"is {bound}; a finite number of at most {LARGEST:g} is allowed")
     if field.min > field.max:
-        yield SpaceProblem(field.name, "min", f"{field.min:g} is greater than max, {field.max:g}")
+        yield "min", f"{field.min:g} is greater than max, {field.max:g}"
 
 
 def _order(rules: Mapping[str, Rule]) -> tuple[tuple[str, ...], list[tuple[str, list[str]]]]:
