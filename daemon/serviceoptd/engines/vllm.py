@@ -5,18 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import prod
 from typing import Any, ClassVar
 
 from serviceopt_journal.errors import InvalidConfiguration
-from serviceopt_journal.events import Configuration
-from serviceoptd.domain.settings import LOAD_NAMES, Field, ModelFacts
+from serviceoptd.domain.settings import ModelFacts
+from serviceoptd.engines.http_engine import HttpEngine, HttpSection
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan
-from serviceoptd.toolkit import arguments, endpoint, program, provenance
-from serviceoptd.toolkit.interface import HttpProbe, MetricsPage, Options, Problem, ProcessOptions, Workplace, render
-from serviceoptd.toolkit.model_facts import model_facts
-from serviceoptd.toolkit.position_checks import refuse_dotted_positions, refuse_searched_service
-from serviceoptd.toolkit.secrets import mask_argv
+from serviceoptd.toolkit import endpoint
+from serviceoptd.toolkit.interface import Options, Workplace
 
 BUILT_IN = {"MAX_NUM_BATCHED_TOKENS": "--max-num-batched-tokens", "MAX_NUM_SEQS": "--max-num-seqs"}
 """Fields that become flags though their position is `env`, as in the predecessor."""
@@ -36,25 +32,14 @@ ALIASES = {
 PARALLEL = ("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size")
 CHANGES_THE_MODEL = frozenset({"config", "hf_overrides", "cpu_offload_gb", "load_format", "model_impl"})
 """Options after which the model's directory does not tell what lies in the devices' memory."""
-PACKAGES = ("vllm", "torch", "torch_npu")
+QUANTISES = frozenset({"quantization"})
 
 _BLOCKS = re.compile(r'^vllm:cache_config_info\{.*\bnum_gpu_blocks="(\d+)"|GPU blocks: (\d+)', re.MULTILINE)
 
 
-class VllmCommand(Options):
-    """`[vllm.command]`."""
-
-    host: str = "127.0.0.1"
-    port: endpoint.Port = "port"
-    model: str = "model_path"
-    served_model_name: str = "model_name"
-    others: arguments.Words = ""
-
-
-class VllmSection(ProcessOptions):
+class VllmSection(HttpSection):
     """`[vllm]`."""
 
-    command: VllmCommand = VllmCommand()
     reset_prefix_cache: bool = True  # between measurements; needs vLLM's development mode, so only on loopback
 
 
@@ -80,11 +65,18 @@ DEVELOPMENT_MODE = "VLLM_SERVER_DEV_MODE"
 """With it vLLM offers POST /reset_prefix_cache, and other endpoints that no deployment should have."""
 
 
-class VllmEngine:
+class VllmEngine(HttpEngine):
     """`vllm serve MODEL`, ready when GET /health answers 200."""
 
     name: ClassVar[str] = "vllm"
     section: ClassVar[type[Options]] = VllmSection
+    usual_program: ClassVar[str] = "vllm"
+    packages: ClassVar[Sequence[str]] = ("vllm", "torch", "torch_npu")
+    field_flags: ClassVar[Mapping[str, str]] = BUILT_IN
+    aliases: ClassVar[Mapping[str, str]] = ALIASES
+    parallel_flags: ClassVar[Sequence[str]] = PARALLEL
+    report_path: ClassVar[str] = "/metrics"
+    series: ClassVar[Mapping[str, Sequence[str]]] = SERIES
     defaults: ClassVar[Mapping[str, Any]] = {
         "target_field": [
             {"name": "MAX_NUM_BATCHED_TOKENS", "config_position": "env", "min": 8192, "max": 65536, "dtype": "int",
@@ -95,120 +87,37 @@ class VllmEngine:
         ],
     }  # fmt: skip
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        self.options = VllmSection.model_validate(options)
+    options: VllmSection
 
-    def plan(self, order: ServiceOrder) -> ServicePlan:
-        """The `vllm serve` command line; raises InvalidConfiguration as the interface says."""
+    def fixed_arguments(self, model: str, port: int) -> list[str]:
+        """`serve MODEL` with name, host and port."""
         given = self.options.command
-        port = endpoint.port_number(given.port, "vllm.command.port")
-        host = endpoint.reachable(given.host)
-        ready, report = HttpProbe(host, port, "/health"), HttpProbe(host, port, "/metrics")
-        refuse_dotted_positions(order.fields, self.name)
-        if not order.managed:
-            refuse_searched_service(order.fields, self.name)
-            return ServicePlan(command=None, ready=ready, report=report)
-        values = _service_values(order.fields, order.configuration)
-        environment = program.section_environment(self.options, order.workplace, values)
-        environment |= arguments.field_environment(order.fields, order.configuration, load=False)
-        resettable = self.options.reset_prefix_cache and endpoint.is_loopback(given.host)
-        resettable = resettable and environment.get(DEVELOPMENT_MODE, "1") == "1"
-        command = program.command(self._argv(order, values), self.options, order.workplace, environment)
-        return ServicePlan(
-            command=replace(command, measuring_environment={DEVELOPMENT_MODE: "1"}) if resettable else command,
-            ready=ready,
-            listens_on=(given.host, port),
-            stop=program.stop_command(self.options, order.workplace, environment, values),
-            reset_cache=HttpProbe(host, port, "/reset_prefix_cache", method="POST") if resettable else None,
-            report=report,
-            metrics=MetricsPage(report, SERIES),
-        )
+        words = ["serve", model, "--served-model-name", given.served_model_name]
+        return [*words, "--host", given.host, "--port", str(port)]
 
-    def problems(self, workplace: Workplace, managed: bool = True) -> list[Problem]:
-        """As the interface says. `managed` false: nothing that only a launch needs is asked for."""
-        given = self.options.command
-        problems = endpoint.port_problem(given.port, "vllm.command.port")
-        if not managed:
-            return problems
-        problems += endpoint.placeholder_problem(
-            given.model, "model_path", "vllm.command.model", "the model's directory, or its name on the hub"
-        )
-        problems += endpoint.placeholder_problem(
-            given.served_model_name, "model_name", "vllm.command.served_model_name", "the name that clients ask for"
-        )
-        problems += program.model_problems(given.model, "vllm.command.model", workplace)
-        return problems + program.program_problems(self.name, self._program, self.options, workplace)
-
-    def identity(self, workplace: Workplace) -> dict[str, str]:
-        """Versions, model, fixed arguments and environment."""
-        own = provenance.safely_read_environment(self.options, workplace)
-        return {
-            "version": provenance.program_version(self._program, workplace, PACKAGES),
-            "model": provenance.model_identity(self.options.command.model, workplace),
-            "others": " ".join(mask_argv(arguments.split(self.options.command.others))),
-            "environment": provenance.relevant_environment(workplace, own),
-        }
-
-    def model_facts(self, workplace: Workplace) -> ModelFacts:
-        """Nothing but the options where one of them changes what is loaded."""
-        given = arguments.options(arguments.split(self.options.command.others), ALIASES)
-        if CHANGES_THE_MODEL & given.keys():
-            return ModelFacts(arguments=given)
-        directory = workplace.working_directory / program.located(self.options.command.model, workplace)
-        quantised_here = "quantization" in given
-        return model_facts(directory, given, needs_a_whole_sequence=True, quantised_here=quantised_here)
-
-    def kv_blocks(self, report: str) -> int | None:
-        """From /metrics, or from a log line; of several data-parallel engines the first one's."""
-        found = _BLOCKS.search(report)
-        return int(found[1] or found[2]) if found else None
-
-    def devices(self, configuration: Configuration, fields: Sequence[Field] = ()) -> int:
-        """Tensor x pipeline x data parallel size, from flags in `others`, `argument:` fields or fields of that name."""
-        words = arguments.filled(arguments.split(self.options.command.others), configuration)
-        words += arguments.field_arguments(fields, configuration, load=False)
-        named = {name.lower().replace("_", "-"): render(value) for name, value in configuration.items()}
-        sizes = (
-            named.get(flag.removeprefix("--"), arguments.value_of(flag, words, ALIASES) or "1") for flag in PARALLEL
-        )
-        return prod(max(1, int(size)) if size.isdecimal() else 1 for size in sizes)
-
-    @property
-    def _program(self) -> str:
-        return self.options.program or "vllm"
-
-    def _argv(self, order: ServiceOrder, values: Mapping[str, object]) -> list[str]:
-        given, configuration = self.options.command, order.configuration
+    def refuse(self, values: Mapping[str, object], argv: Sequence[str]) -> None:
+        """vLLM wants at least one token in a step for each sequence."""
         tokens, seqs = (values.get(name) for name in BUILT_IN)
         if isinstance(tokens, int) and isinstance(seqs, int) and tokens < seqs:
             raise InvalidConfiguration(
                 f"MAX_NUM_BATCHED_TOKENS ({tokens}) must not be below MAX_NUM_SEQS ({seqs}): vLLM refuses that",
                 hint="raise the lower bound of MAX_NUM_BATCHED_TOKENS, or lower the upper one of MAX_NUM_SEQS",
             )
-        model = program.located(given.model, order.workplace)
-        fixed = ["serve", model, "--served-model-name", given.served_model_name, "--host", given.host]
-        fixed += ["--port", str(endpoint.port_number(given.port, "vllm.command.port"))]
-        positions = {field.name: field.config_position for field in order.fields}
-        built_in = [
-            word
-            for name, flag in BUILT_IN.items()
-            if name in configuration and positions.get(name, "env") == "env"
-            for word in (flag, render(configuration[name]))
-        ]
-        searched = arguments.field_arguments(order.fields, configuration, load=False)
-        others = arguments.filled(arguments.split(given.others), values)
-        if used := arguments.references(others, LOAD_NAMES):
-            raise InvalidConfiguration(
-                f"${used[0]} in [vllm.command] others: the service keeps running when its load changes",
-                hint="use it in the client's `others`",
-            )
-        parts = {"[vllm.command]": fixed, " and ".join(BUILT_IN): built_in, "others": others}
-        for field in order.fields:
-            parts[f"target_field {field.name}"] = arguments.field_arguments([field], configuration, load=False)
-        arguments.refuse_doubled(parts, ALIASES)
-        return [self._program, *fixed, *built_in, *searched, *others]
 
+    def plan(self, order: ServiceOrder) -> ServicePlan:
+        """The base's plan; while it is measured, and only on loopback, with the mode in which its cache can be reset."""
+        plan = super().plan(order)
+        resettable = self.options.reset_prefix_cache and endpoint.is_loopback(self.options.command.host)
+        if plan.command is None or not resettable or plan.command.environment.get(DEVELOPMENT_MODE, "1") != "1":
+            return plan
+        command = replace(plan.command, measuring_environment={DEVELOPMENT_MODE: "1"})
+        return replace(plan, command=command, reset_cache=self.probe("/reset_prefix_cache", "POST"))
 
-def _service_values(fields: Sequence[Field], configuration: Configuration) -> dict[str, object]:
-    load = {field.name for field in fields if field.load} | LOAD_NAMES
-    return {name: value for name, value in configuration.items() if name not in load}
+    def model_facts(self, workplace: Workplace) -> ModelFacts:
+        """Nothing but the options where one of them changes what is loaded."""
+        return self.described(workplace, changing=CHANGES_THE_MODEL, quantising=QUANTISES, needs_a_whole_sequence=True)
+
+    def kv_blocks(self, report: str) -> int | None:
+        """From /metrics, or from a log line; of several data-parallel engines the first one's."""
+        found = _BLOCKS.search(report)
+        return int(found[1] or found[2]) if found else None

@@ -8,22 +8,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field as Bounded
 from pydantic import field_validator
 
-from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.guidellm.result import read_result
-from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
-from serviceoptd.toolkit import arguments, endpoint, program, provenance
-from serviceoptd.toolkit.interface import Options, Problem, ProcessOptions, Workplace
-from serviceoptd.toolkit.position_checks import refuse_dotted_positions
-from serviceoptd.toolkit.secrets import mask, mask_argv
-
-RESULT = "result.json"
-PACKAGES = ("guidellm",)
+from serviceoptd.benchmarks.http_client import RESULT, HttpClient, HttpClientCommand, HttpClientSection
+from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder
+from serviceoptd.toolkit import program
+from serviceoptd.toolkit.interface import Options, Workplace
+from serviceoptd.toolkit.secrets import mask
 
 FIXED = (
     "-c", "--config", "--scenario", "--backend", "--profile", "--constraint", "--tokenizer", "--data", "--seed",
@@ -35,18 +31,12 @@ OF_THE_TABLE = ("kind", "target", "model", "request_format")
 """Keys of GuideLLM's backend that other keys of ours decide."""
 
 
-class GuidellmCommand(Options):
+class GuidellmCommand(HttpClientCommand):
     """`[guidellm.command]`."""
 
-    host: str = "127.0.0.1"
-    port: endpoint.Port = "port"
-    model: str = "model_path"  # whose tokenizer counts the tokens
-    served_model_name: str = "model_name"
     request_format: Literal["/v1/chat/completions", "/v1/completions"] = "/v1/chat/completions"
     data: dict[str, Any] = Bounded(default={"kind": "synthetic_text", "prompt_tokens": 512, "output_tokens": 128})
     backend: dict[str, Any] = Bounded(default={})  # more keys of GuideLLM's backend, such as `timeout` or `extras`
-    num_prompts: Annotated[int, Bounded(ge=1, le=10000)] = 1000
-    others: arguments.Words = ""
 
     @field_validator("data")
     @classmethod
@@ -63,106 +53,53 @@ class GuidellmCommand(Options):
         return backend
 
 
-class GuidellmSection(ProcessOptions):
+class GuidellmSection(HttpClientSection):
     """`[guidellm]`."""
 
     command: GuidellmCommand = GuidellmCommand()
 
 
-class GuidellmBenchmark:
+class GuidellmBenchmark(HttpClient):
     """`guidellm run` with one profile; its result from the JSON that it saves."""
 
     name: ClassVar[str] = "guidellm"
     section: ClassVar[type[Options]] = GuidellmSection
-    defaults: ClassVar[Mapping[str, Any]] = {}
+    usual_program: ClassVar[str] = "guidellm"
+    packages: ClassVar[Sequence[str]] = ("guidellm",)
+    fixed_flags: ClassVar[Sequence[str]] = FIXED
     tells_single_requests: ClassVar[bool] = True
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        self.options = GuidellmSection.model_validate(options)
+    options: GuidellmSection
 
-    def plan(self, order: MeasurementOrder) -> MeasurementPlan:
-        """The client's command line.
-
-        Warm-up requests are the first ones of the same client, left out of the result.
-
-        Raises:
-            InvalidConfiguration: the port is a placeholder, or a flag is given twice.
-        """
-        given, place = self.options.command, order.workplace
-        refuse_dotted_positions([field for field in order.fields if field.load], self.name)
-        values: dict[str, object] = {**order.configuration, "SEED": order.seed}
-        environment = program.section_environment(self.options, place, values)
-        environment |= arguments.field_environment(order.fields, order.configuration, load=True)
-        others = arguments.filled(arguments.split(given.others), values)
-        searched = arguments.field_arguments(order.fields, order.configuration, load=True)
-        parts: dict[str, Sequence[str]] = {f"[{self.name}.command]": FIXED}
-        for field in order.fields:
-            parts[f"target_field {field.name}"] = arguments.field_arguments([field], order.configuration, load=True)
-        arguments.refuse_doubled({**parts, "others": others})
-        num_prompts = min(order.sample or given.num_prompts, given.num_prompts)
-        argv = [self._program, "run", *self._fixed(order, num_prompts), *searched, *others]
-        return MeasurementPlan(
-            command=program.command(argv, self.options, place, environment),
-            num_prompts=num_prompts,
-            artefacts={RESULT: place.directory / RESULT},
-        )
+    def words(self, order: MeasurementOrder, tuned: Sequence[str], others: Sequence[str]) -> list[str]:
+        """One document a flag. Warm-up requests are the first ones of the same client, left out of the result."""
+        return ["run", *self._fixed(order, self.count(order)), *tuned, *others]
 
     def read(self, outcome: ClientOutcome) -> Metrics:
         """From the saved JSON; raises UnusableResult as the interface says."""
         return read_result(outcome, outcome.order.workplace.directory / RESULT)
 
-    def problems(self, workplace: Workplace) -> list[Problem]:
-        """As the interface says."""
-        given, prefix = self.options.command, f"{self.name}.command"
-        problems = endpoint.port_problem(given.port, f"{prefix}.port")
-        for key, placeholder, wanted in (
-            ("model", "model_path", "the model's directory, or its name on the hub (its tokenizer is needed)"),
-            ("served_model_name", "model_name", "the name that the service gives the model"),
-        ):
-            problems += endpoint.placeholder_problem(getattr(given, key), placeholder, f"{prefix}.{key}", wanted)
-        problems += program.model_problems(given.model, f"{prefix}.model", workplace)
-        path = self._data_path(workplace)
-        if path is not None and provenance.data_digest(path) == provenance.ABSENT:
-            problems.append(Problem(f"{prefix}.data", f"{path} does not exist", "correct its `path`"))
-        try:
-            arguments.refuse_doubled({f"[{prefix}]": FIXED, "others": arguments.split(given.others)})
-        except InvalidConfiguration as error:
-            problems.append(Problem(f"{prefix}.others", error.message, error.hint))
-        return problems + program.program_problems(self.name, self._program, self.options, workplace)
-
-    def identity(self, workplace: Workplace) -> dict[str, str]:
-        """Version, data and their hash, number of prompts, how requests are sent, extra arguments, environment."""
-        given, path = self.options.command, self._data_path(workplace)
-        own = provenance.safely_read_environment(self.options, workplace)
-        return {
-            "version": provenance.program_version(self._program, workplace, PACKAGES),
-            "data": _json(given.data),
-            "data_content": provenance.data_digest(path) if path is not None else "",
-            "num_prompts": str(given.num_prompts),
-            "requests": _json({"format": given.request_format, **mask("", given.backend)}),
-            "others": " ".join(mask_argv(arguments.split(given.others))),
-            "environment": provenance.relevant_environment(workplace, own),
-        }
-
-    @property
-    def _program(self) -> str:
-        return self.options.program or "guidellm"
-
-    def _data_path(self, workplace: Workplace) -> Path | None:
+    def data(self, workplace: Workplace) -> Path | None:
         """The data set's file; None where there is none."""
         path = self.options.command.data.get("path")
         return workplace.working_directory / program.located(path, workplace) if isinstance(path, str) else None
 
+    def requests(self, workplace: Workplace) -> dict[str, str]:
+        """Data and their hash, and how requests are sent."""
+        given = self.options.command
+        how = _json({"format": given.request_format, **mask("", given.backend)})
+        return {"data": _json(given.data), "data_content": self.data_content(workplace), "requests": how}
+
     def _fixed(self, order: MeasurementOrder, num_prompts: int) -> list[str]:
         given, place = self.options.command, order.workplace
-        port = endpoint.port_number(given.port, f"{self.name}.command.port")
+        host, port = self.address()
         backend = {
             "kind": "openai_http",
-            "target": f"http://{endpoint.reachable(given.host)}:{port}",
+            "target": f"http://{host}:{port}",
             "model": given.served_model_name,
             "request_format": given.request_format,
         }
-        path = self._data_path(place)
+        path = self.data(place)
         data = {**given.data, "path": str(path)} if path is not None else given.data
         count = num_prompts + min(order.warm_up_requests, num_prompts)
         documents: dict[str, dict[str, Any]] = {

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field as Bounded
 
-from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.metrics import Metrics
-from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
+from serviceoptd.benchmarks.http_client import RESULT, HttpClient, HttpClientCommand, HttpClientSection
+from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder
 from serviceoptd.benchmarks.vllm_benchmark.result import SEED_KEY, read_result
 from serviceoptd.domain.settings import Objective
 from serviceoptd.domain.statistics.order_statistics import about_a_percentile
-from serviceoptd.toolkit import arguments, endpoint, program, provenance
-from serviceoptd.toolkit.interface import Options, Problem, ProcessOptions, Workplace, render
-from serviceoptd.toolkit.position_checks import refuse_dotted_positions
-from serviceoptd.toolkit.secrets import mask_argv
+from serviceoptd.toolkit import arguments, program
+from serviceoptd.toolkit.interface import Options, Workplace, render
 
-RESULT = "result.json"
 MAIN_RUN = "Starting main benchmark run"
-PACKAGES = ("vllm",)
 METRICS = ("ttft", "tpot", "itl", "e2el")
 PERCENTILES = (50.0, 90.0, 95.0, 99.0)
 ENDS = {"min": 0.0, "max": 100.0}
@@ -39,130 +35,85 @@ NOT_A_FILE = ("hf", "random", "random-mm", "random-rerank", "prefix_repetition")
 """Data sets whose path is a name on a hub, or that have none."""
 
 
-class VllmBenchmarkCommand(Options):
+class VllmBenchmarkCommand(HttpClientCommand):
     """`[vllm_benchmark.command]`."""
 
-    host: str = "127.0.0.1"
-    port: endpoint.Port = "port"
-    model: str = "model_path"
-    served_model_name: str = "model_name"
     dataset_name: str = "dataset_name"
     dataset_path: str | None = None
     num_prompts: Annotated[int, Bounded(ge=1, le=10000)] = 3000
-    others: arguments.Words = ""
 
 
-class VllmBenchmarkSection(ProcessOptions):
+class VllmBenchmarkSection(HttpClientSection):
     """`[vllm_benchmark]`."""
 
     command: VllmBenchmarkCommand = VllmBenchmarkCommand()
 
 
-class VllmBenchmark:
+class VllmBenchmark(HttpClient):
     """`vllm bench serve`, its result read from the file that it saves."""
 
     name: ClassVar[str] = "vllm_benchmark"
     section: ClassVar[type[Options]] = VllmBenchmarkSection
-    defaults: ClassVar[Mapping[str, Any]] = {}
+    usual_program: ClassVar[str] = "vllm"
+    packages: ClassVar[Sequence[str]] = ("vllm",)
+    fixed_flags: ClassVar[Sequence[str]] = FIXED
+    # unbuffered, so that its output says at once when the measured requests begin
+    own_environment: ClassVar[Mapping[str, str]] = {"PYTHONUNBUFFERED": "1"}
+    main_run: ClassVar[str] = MAIN_RUN
+    data_key: ClassVar[str] = "dataset_path"
     tells_single_requests: ClassVar[bool] = True
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        self.options = VllmBenchmarkSection.model_validate(options)
+    options: VllmBenchmarkSection
 
-    def plan(self, order: MeasurementOrder) -> MeasurementPlan:
-        """The client's command line.
-
-        Raises:
-            InvalidConfiguration: the port is a placeholder, or a flag is given twice.
-        """
-        given, place = self.options.command, order.workplace
-        refuse_dotted_positions([field for field in order.fields if field.load], self.name)
-        values: dict[str, object] = {**order.configuration, "SEED": order.seed}
-        # unbuffered, so that its output says at once when the measured requests begin
-        environment = {"PYTHONUNBUFFERED": "1", **program.section_environment(self.options, place, values)}
-        environment |= arguments.field_environment(order.fields, order.configuration, load=True)
-        others = arguments.filled(arguments.split(given.others), values)
+    def words(self, order: MeasurementOrder, tuned: Sequence[str], others: Sequence[str]) -> list[str]:
+        """`bench serve` with the load; flags of ours that the user gives too are his."""
         fixed = self._fixed(order)
-        own = _own(order, order.sample or given.num_prompts)
-        parts: dict[str, Sequence[str]] = {f"[{self.name}.command]": fixed}
-        for field in order.fields:
-            parts[f"target_field {field.name}"] = arguments.field_arguments([field], order.configuration, load=True)
-        arguments.refuse_doubled({**parts, "others": others})
-        arguments.refuse_doubled({f"[{self.name}.command]": FIXED, "others": others})
+        arguments.refuse_doubled({f"[{self.name}.command]": fixed, "the target fields": tuned, "others": others})
         theirs = {flag for word in others if (flag := arguments.flag_of(word))}
-        argv = [
-            self._program,
+        own = _own(order, self.count(order))
+        return [
             *fixed,
             *_lists(order.objective, others),
             *(word for flag, words in own.items() if flag not in theirs for word in (flag, *words)),
-            *arguments.field_arguments(order.fields, order.configuration, load=True),
+            *tuned,
             *arguments.without(UNITED, others),
         ]
-        return MeasurementPlan(
-            command=program.command(argv, self.options, place, environment),
-            num_prompts=order.sample or given.num_prompts,
-            artefacts={RESULT: place.directory / RESULT},
-            main_run=MAIN_RUN,
-        )
+
+    def count(self, order: MeasurementOrder) -> int:
+        """The sample, which may be more than `num_prompts`, or all."""
+        return order.sample or self.options.command.num_prompts
 
     def read(self, outcome: ClientOutcome) -> Metrics:
         """From the saved JSON; raises UnusableResult as the interface says."""
         return read_result(outcome, outcome.order.workplace.directory / RESULT)
 
-    def problems(self, workplace: Workplace) -> list[Problem]:
-        """As the interface says."""
-        given, prefix = self.options.command, f"{self.name}.command"
-        problems = endpoint.port_problem(given.port, f"{prefix}.port")
-        for key, placeholder, wanted in (
-            ("model", "model_path", "the model's directory, or its name on the hub (its tokenizer is needed)"),
-            ("served_model_name", "model_name", "the name that the service gives the model"),
-            ("dataset_name", "dataset_name", "the data set's kind, such as random or sharegpt"),
-        ):
-            problems += endpoint.placeholder_problem(getattr(given, key), placeholder, f"{prefix}.{key}", wanted)
-        problems += program.model_problems(given.model, f"{prefix}.model", workplace)
-        path = self._dataset(workplace)
-        if path is not None and provenance.data_digest(Path(path)) == provenance.ABSENT:
-            problems.append(Problem(f"{prefix}.dataset_path", f"{path} does not exist", "correct the path"))
-        try:
-            arguments.refuse_doubled({f"[{prefix}]": FIXED, "others": arguments.split(given.others)})
-        except InvalidConfiguration as error:
-            problems.append(Problem(f"{prefix}.others", error.message, error.hint))
-        return problems + program.program_problems(self.name, self._program, self.options, workplace)
+    def placeholders(self) -> list[tuple[str, str, str]]:
+        """The data set's kind must be given too."""
+        kind = ("dataset_name", "dataset_name", "the data set's kind, such as random or sharegpt")
+        return [*super().placeholders(), kind]
 
-    def identity(self, workplace: Workplace) -> dict[str, str]:
-        """Version, data set and its hash, number of prompts, extra arguments, environment."""
-        given, path = self.options.command, self._dataset(workplace)
-        own = provenance.safely_read_environment(self.options, workplace)
-        return {
-            "version": provenance.program_version(self._program, workplace, PACKAGES),
-            "dataset": f"{given.dataset_name} {given.dataset_path or ''}".strip(),
-            "dataset_content": provenance.data_digest(Path(path)) if path is not None else "",
-            "num_prompts": str(given.num_prompts),
-            "others": " ".join(mask_argv(arguments.split(given.others))),
-            "environment": provenance.relevant_environment(workplace, own),
-        }
+    def requests(self, workplace: Workplace) -> dict[str, str]:
+        """The data set and its hash."""
+        given = self.options.command
+        named = f"{given.dataset_name} {given.dataset_path or ''}".strip()
+        return {"dataset": named, "dataset_content": self.data_content(workplace)}
 
-    @property
-    def _program(self) -> str:
-        return self.options.program or "vllm"
-
-    def _dataset(self, workplace: Workplace) -> str | None:
+    def data(self, workplace: Workplace) -> Path | None:
         """The data set's file or directory; None where there is none, or it is on a hub."""
         given = self.options.command
         if not given.dataset_path or (given.dataset_name in NOT_A_FILE and not program.is_path(given.dataset_path)):
             return None
-        expanded = program.located(given.dataset_path, workplace)
-        return str(workplace.working_directory / expanded)
+        return workplace.working_directory / program.located(given.dataset_path, workplace)
 
     def _fixed(self, order: MeasurementOrder) -> list[str]:
         given, place = self.options.command, order.workplace
-        words = ["bench", "serve", "--host", endpoint.reachable(given.host)]
-        words += ["--port", str(endpoint.port_number(given.port, f"{self.name}.command.port"))]
+        host, port = self.address()
+        words = ["bench", "serve", "--host", host, "--port", str(port)]
         words += ["--model", program.located(given.model, place), "--served-model-name", given.served_model_name]
         words += ["--dataset-name", given.dataset_name]
         if given.dataset_path:
-            words += ["--dataset-path", self._dataset(place) or given.dataset_path]
-        words += ["--num-prompts", str(order.sample or given.num_prompts)]
+            words += ["--dataset-path", str(self.data(place) or given.dataset_path)]
+        words += ["--num-prompts", str(self.count(order))]
         if order.concurrency is not None:
             words += ["--max-concurrency", str(order.concurrency)]
         if order.request_rate is not None:
