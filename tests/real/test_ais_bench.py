@@ -1,6 +1,6 @@
 """A real AISBench measures a real `vllm serve` on the CPU: a whole run, and side by side with `vllm bench serve`.
 
-Takes 8 to 12 minutes on two cores. The figures of the second test are in docs/real-engines.md.
+Takes 8 to 12 minutes on two cores. The figures of the second test are in docs/evidence/ais-bench.md.
 """
 
 from __future__ import annotations
