@@ -173,7 +173,7 @@ def swarm_over_its_models() -> Picture:
         way = [at(x, y) for x, y in climbing(*start, moves=5)]
         picture.path("M" + " L".join(f"{x:.1f} {y:.1f}" for x, y in way), "#2f6db3", width=1.2)
         picture.dot(*way[0], 4, "#ffffff", "#2f6db3")
-    for number, place in enumerate(((0.22, 0.32), (0.5, 0.5), (0.84, 0.46), (0.4, 0.7), (0.66, 0.62)), 1):
+    for number, place in enumerate(((0.22, 0.32), (0.5, 0.5), (0.84, 0.46), (0.27, 0.6), (0.66, 0.62)), 1):
         x, y = at(*place)
         picture.dot(x, y, 8, INK)
         picture.words(x, y + 4, str(number), 11, "#ffffff")
@@ -190,7 +190,7 @@ def swarm_over_its_models() -> Picture:
             "3  The place that promises most is proposed",
             "gain x chance to start and keep every SLO, against its time",
         ),
-        (GREEN, "4  It is launched and measured", "minutes; a load that differs alone needs no launch"),
+        (GREEN, "4  It is launched and measured", "minutes; another load on the same service needs no launch"),
         (BLUE, "5  The models learn from the result", "a failed launch teaches them too"),
     )
     for index, (fill, does, detail) in enumerate(steps):
