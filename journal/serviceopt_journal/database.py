@@ -26,6 +26,8 @@ DAMAGE_HINT = (
 _PAGE_BYTES = 16384
 _CHECKPOINT_PAGES = 500
 _COPY_ATTEMPTS = 20
+# SQLite's message about a damaged schema repeats the damaged bytes; where they are not UTF-8, sqlite3 fails to decode it.
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 
 
 def connect_for_writing(directory: Path) -> sqlite3.Connection:
@@ -169,7 +171,7 @@ class ReadPlan:
         return (database.st_ino, database.st_size, database.st_mtime_ns, wal or 0)
 
 
-def explain(error: sqlite3.Error) -> ServiceoptError:
+def explain(error: sqlite3.Error | UnicodeDecodeError) -> ServiceoptError:
     """What an error of SQLite while reading means for the user."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):

@@ -137,6 +137,8 @@ def explained() -> Iterator[None]:
         if is_full(error):
             raise JournalFull("there is no room on the disk for the journal", hint="make room") from error
         raise explain(error) from error
+    except UnicodeDecodeError as error:
+        raise explain(error) from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise JournalFull("there is no room on the disk for the journal", hint="make room") from error

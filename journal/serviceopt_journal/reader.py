@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Self
 from . import schema
 from .chain import GENESIS, Head
 from .codec import Recorded, decode
-from .database import DAMAGE_HINT, ReadPlan, explain
+from .database import DAMAGE_HINT, UNREADABLE, ReadPlan, explain
 from .errors import JournalDamaged
 from .views import VIEWS
 
@@ -124,7 +123,7 @@ class JournalReader:
                         rows = connection.execute(sql, parameters).fetchall()
                     if plan.settled():
                         return rows
-            except sqlite3.Error as error:
+            except UNREADABLE as error:
                 raise explain(error) from error
 
 

@@ -13,7 +13,7 @@ from . import schema
 from .anchor import Slots, read_anchor
 from .chain import GENESIS, HASH_BYTES, Head
 from .codec import Recorded, decode
-from .database import DAMAGE_HINT, FILE_NAME, ReadPlan, explain
+from .database import DAMAGE_HINT, FILE_NAME, UNREADABLE, ReadPlan, explain
 from .errors import JournalDamaged, JournalError, JournalFromTheFuture
 
 _LISTED_PROBLEMS = 100
@@ -84,7 +84,7 @@ def _verify(state_directory: Path, plan: ReadPlan) -> Report:
     report = Report()
     try:
         connection = plan.connect()
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         return _unreadable(error)
     try:
         # A live writer moves the anchor: it is compared with the state of the database that it stood beside.
@@ -99,14 +99,14 @@ def _verify(state_directory: Path, plan: ReadPlan) -> Report:
         report = examine(connection, slots)
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         return _unreadable(error)
     finally:
         connection.close()
     return report
 
 
-def _unreadable(error: sqlite3.DatabaseError) -> Report:
+def _unreadable(error: sqlite3.Error | UnicodeDecodeError) -> Report:
     explained = explain(error)
     if not isinstance(explained, JournalDamaged):
         raise explained from error
@@ -138,7 +138,7 @@ def examine(
     except JournalFromTheFuture as error:
         report.future = error
         return report
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         report.add(f"SQLite cannot read on: {error}", report.head_seq + 1)
     if anchored:
         _compare_anchor(report, slots, walk)

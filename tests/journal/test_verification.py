@@ -3,7 +3,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -278,6 +278,19 @@ def test_a_flipped_bit_anywhere_in_the_database_is_found_or_changes_nothing_that
         else:
             assert read == sound
     assert found > 100
+
+
+def test_a_damaged_text_of_the_schema_is_damage_and_no_internal_error(tmp_path: Path) -> None:
+    a_journal(tmp_path, a_run(1))
+    path = tmp_path / "journal.db"
+    stored = path.read_bytes()
+    start = stored.index(b"CREATE TRIGGER no_update")
+    for position in range(start, start + len("CREATE TRIGGER no_update BEFORE UPDATE ON event")):
+        path.write_bytes(flipped(stored, position, 7))  # no UTF-8 any more, and SQLite's own message repeats it
+        refused(tmp_path)
+        assert not verify(tmp_path).sound
+        with suppress(JournalDamaged):
+            JournalReader.open(tmp_path).head()
 
 
 def test_a_damaged_write_ahead_log_is_found_or_only_the_unacknowledged_commit_is_gone(tmp_path: Path) -> None:
