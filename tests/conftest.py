@@ -16,3 +16,9 @@ settings.load_profile("serviceopt")
 for name in [name for name in os.environ if name.startswith(("SERVICEOPT_", "MODEL_EVAL_STATE", "MODELEVALSTATE"))]:
     if name != "SERVICEOPT_REAL_ENGINES":
         del os.environ[name]
+
+# Where coverage is measured, the workers of pytest-xdist are (`make test COVERAGE=1`). The programs that tests start by the
+# hundred would each pay for it at their start, and end too hard to tell.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+        del os.environ[name]

@@ -110,9 +110,9 @@ class Program(LazyGroup):
 
 def _version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        from importlib.metadata import version
+        from serviceoptd import __version__
 
-        click.echo(f"serviceoptctl {version('serviceopt')}")
+        click.echo(f"serviceoptctl {__version__}")
         ctx.exit()
 
 
