@@ -161,16 +161,65 @@ def test_a_folder_says_what_it_is_for_and_where_to_begin(folder: Path) -> None:
         assert (folder / named[0]).exists()
 
 
-def test_only_one_module_starts_processes() -> None:
+START_PROCESSES = {
+    "io/processes.py": "the children of a run: services, clients and their stop commands",
+    "io/child.py": "starts none: it holds the child that processes.py started",
+    "io/json_lines.py": "vLLM's own scheduler, asked line by line by `trust`",
+    "toolkit/find_program.py": "short-lived programs that are asked for their output, such as nvidia-smi",
+    "engines/mindie_kubernetes/cluster.py": "kubectl and scripts, by the supervisor, which is itself a child of the run",
+    "doctor/unit_doctor.py": "systemctl and systemd-run, to look at the unit",
+}
+"""Every module that can start a process, and for what. The children of a run are started by `io/processes.py` alone."""
+
+PROCESS_MODULES = frozenset({"subprocess", "multiprocessing", "pty", "_posixsubprocess"})
+PROCESS_FUNCTIONS = frozenset(
+    {"fork", "forkpty", "posix_spawn", "posix_spawnp", "system", "popen", "Popen", "ProcessPoolExecutor"}
+    | {"create_subprocess_exec", "create_subprocess_shell", "subprocess_exec", "subprocess_shell"}
+    | {f"{kind}{how}" for kind in ("exec", "spawn") for how in ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe")}
+)
+
+
+def ways_to_start_a_process(source: str) -> set[str]:
+    """The modules and functions in a source text that start processes, under whatever name their module was imported."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.split(".")[0] in PROCESS_MODULES}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            imported = {alias.name for alias in node.names}
+            found |= {str(node.module)} & PROCESS_MODULES | imported & PROCESS_FUNCTIONS
+        elif isinstance(node, ast.Attribute) and node.attr in PROCESS_FUNCTIONS:
+            found.add(node.attr)
+    return found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import subprocess",
+        "from subprocess import run",
+        "def later():\n    import multiprocessing.pool",
+        "import pty",
+        "from os import execvp as become",
+        "import os as system\nsystem.fork()",
+        "import os\nos.posix_spawn('/bin/true', ['true'], {})",
+        "import os\nos.spawnlp(os.P_WAIT, 'true', 'true')",
+        "import os\nos.system('true')",
+        "import asyncio\nasyncio.create_subprocess_exec('true')",
+        "from asyncio import create_subprocess_shell",
+        "loop.subprocess_exec(protocol, 'true')",
+        "from concurrent.futures import ProcessPoolExecutor",
+    ],
+)
+def test_every_way_to_start_a_process_is_noticed(source: str) -> None:
+    assert ways_to_start_a_process(source)
+
+
+def test_only_the_listed_modules_start_processes() -> None:
     starting = {
-        str(path.relative_to(ROOT / "daemon" / DAEMON))
-        for path in modules(DAEMON)
-        if imports(path) & {"subprocess", "os.posix_spawn", "os.fork", "os.execv", "multiprocessing"}
+        str(path.relative_to(ROOT / DIRECTORIES[package] / package))
+        for package in DIRECTORIES
+        for path in modules(package)
+        if ways_to_start_a_process(path.read_text())
     }
-    assert starting <= {
-        "io/processes.py",
-        "io/child.py",
-        "toolkit/find_program.py",
-        "io/json_lines.py",
-        "doctor/unit_doctor.py",
-    }
+    assert starting == set(START_PROCESSES)
