@@ -21,6 +21,11 @@ def installed_example(place: Path, *, rewritten: Callable[[str], str] | None = N
     shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("__pycache__", ".pytest_cache"))
     for path in source.rglob("*.py") if rewritten is not None else ():
         path.write_text(rewritten(path.read_text()))
+    return installed(source, target)
+
+
+def installed(source: Path, target: Path) -> Path:
+    """What `pip install` makes of this folder, in a directory of its own, without the network."""
     options = ["--quiet", "--disable-pip-version-check", "--no-index", "--no-deps", "--no-build-isolation"]
     done = subprocess.run(
         [sys.executable, "-m", "pip", "install", *options, "--target", str(target), str(source)],
