@@ -77,7 +77,7 @@ def test_without_xgboost_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "xgboost", None)
     result = invoke("train", "-i", str(recordings), "-o", "out")
     assert result.exit_code == 4
-    assert "pip install 'serviceopt[simulation]'" in result.stderr
+    assert "pip install xgboost-cpu" in result.stderr
     assert not Path("out").exists()
 
 

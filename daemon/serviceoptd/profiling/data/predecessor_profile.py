@@ -2,7 +2,8 @@
 
 The tables and their columns are those of its exporters: `batch` (name, res_list, batch_type, during_time), `batch_exec`
 (batch_id, name, pid, start and end in microseconds) and `request` (http_rid, recv_token_size). Column names carry their
-unit in some versions, `during_time(ms)`, and the manual's prefix in others, `request_recv_token_size`.
+unit in some versions, `during_time(ms)`, and the manual's names in others: `request_recv_token_size`, and `forward_time`
+(ms) in the row of a batch.
 """
 
 from __future__ import annotations
@@ -57,11 +58,14 @@ def read_predecessor_profile(directory: Path, *, name: str, framework: str) -> R
 
 def _timed(batches: Table, executed: Table | None) -> Sequence[tuple[Row, float]]:
     """Each batch with its seconds: by the forward passes where there are any, else by `modelExec`."""
-    batches.need("name", "res_list", "batch_type")
+    batches.need("res_list", "batch_type")
     if executed is not None and (forward := _forward_seconds(executed)):
+        batches.need("name")
         scheduled = [row for row in batches.rows if row["name"] in SCHEDULED]
         return [(row, forward[number]) for number, row in enumerate(scheduled, 1) if number in forward]
-    batches.need("during_time")
+    if "forward_time" in batches.columns:  # the manual's name: in the row of the batch, whatever the row is called
+        return [(row, row.duration("forward_time")) for row in batches.rows if row["forward_time"] not in ("", None)]
+    batches.need("name", "during_time")
     return [(row, row.duration("during_time")) for row in batches.rows if row["name"] == EXECUTED]
 
 

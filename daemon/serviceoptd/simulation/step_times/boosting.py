@@ -41,7 +41,7 @@ def require_xgboost() -> Any:
     except ImportError as error:
         raise EnvironmentLacks(
             "training needs XGBoost, which is not installed",
-            hint="install serviceopt with its extra: pip install 'serviceopt[simulation]'",
+            hint="it comes with serviceopt; in this environment: pip install xgboost-cpu",
         ) from error
     return xgboost
 

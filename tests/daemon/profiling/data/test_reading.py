@@ -66,6 +66,29 @@ def test_the_csv_files_are_read_where_there_is_no_database(tmp_path: Path, title
     assert run.seconds.tolist() == pytest.approx([0.040, 0.020, 0.018])
 
 
+@pytest.mark.parametrize("title", ["forward_time", "forward_time(ms)", "forward_time(us)"])
+def test_the_manuals_names_of_columns_are_read_as_well_as_the_exporters(tmp_path: Path, title: str) -> None:
+    header = ("batch_type", "batch_size", title, "batch_end_time(ms)", "need_blocks", "res_list")
+    factor = 1000 if title.endswith("(us)") else 1
+    rows = [(kind, len(each), taken * factor, 1001, 3, str(each)) for kind, each, taken in OF_MINDIE]
+    write_csv(tmp_path / "batch.csv", header, [*rows, (DECODE, 1, "", 1002, 3, str(OF_MINDIE[2][1]))])
+    write_csv(
+        tmp_path / "request.csv",
+        ("http_rid", "request_recv_token_size", "request_reply_token_size", "request_execution_time(ms)"),
+        [("101", 100, 8, 1.0), ("102", 200, 8, 1.0)],
+    )
+    (run,) = read_profile(tmp_path, framework="mindie").runs
+    assert list(map(tuple, run.composition.astype(int).tolist())) == COMPOSED
+    assert run.seconds.tolist() == pytest.approx([0.040, 0.020, 0.018])
+
+
+def test_a_forward_time_that_is_no_number_is_told_with_its_line(tmp_path: Path) -> None:
+    write_requests(tmp_path, {"101": 100, "102": 200})
+    rows = [(kind, taken, str(each)) for kind, each, taken in OF_MINDIE]
+    write_csv(tmp_path / "batch.csv", ("batch_type", "forward_time", "res_list"), [*rows, (DECODE, "soon", "[]")])
+    assert f"{tmp_path}/batch.csv:5: forward_time is 'soon', not a number" in refused(tmp_path)
+
+
 def test_chunks_of_prompts_and_mixed_batches_of_vllm_are_exact_where_the_profile_has_them(tmp_path: Path) -> None:
     write_requests(tmp_path, {"a": 500, "b": 30})
     chunk = {"rid": "a", "iter": 1, "type": 0, "num_scheduled_tokens": 200, "num_prompt_tokens": 500}
