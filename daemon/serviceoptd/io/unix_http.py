@@ -65,10 +65,11 @@ def listen(path: Path) -> socket.socket:
             hint="stop it, or set SERVICEOPT_SOCKET to another path",
         )
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o117)
+    before = os.umask(0o027)  # a directory that is made here must be one that can be entered
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         path.unlink(missing_ok=True)
+        os.umask(0o117)
         listener.bind(os.fspath(path))
         _give_to_group(path)
         listener.listen(64)
