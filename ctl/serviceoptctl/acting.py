@@ -19,11 +19,11 @@ def act(verb: str, run: str | None, reason: str, *, as_json: bool) -> None:
         RefusedError: not possible in the run's present state.
     """
     live = daemon()
-    document = live.act(meant(live, run), verb, reason)
+    answer = live.act(meant(live, run), verb, reason)
     if as_json:
-        echo_json(document)
+        echo_json(answer.told)
     else:
-        click.echo(safe(f"run {title(document)}: {document['status']}"))
+        click.echo(safe(f"run {title(answer.document)}: {answer.document.status}"))
 
 
 def meant(live: Live, run: str | None) -> int:
@@ -34,4 +34,4 @@ def meant(live: Live, run: str | None) -> int:
     """
     if run is None:
         return current_run(live)
-    return int(live.run(LATEST)["run"]) if run == LATEST else int(run)
+    return live.run(LATEST).document.run if run == LATEST else int(run)

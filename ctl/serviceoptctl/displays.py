@@ -6,18 +6,19 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import click
 
+from serviceopt_journal.documents.runs import Run
 from serviceopt_journal.errors import DaemonUnreachable
+from serviceoptctl.documents import Document
 from serviceoptctl.render.event_lines import NOTEWORTHY, short_line
 from serviceoptctl.render.run import standing
 from serviceoptctl.render.text import to_json
 from serviceoptctl.render.units import clock
 
-Document = dict[str, Any]
-Ask = Callable[[], Document]
+Ask = Callable[[], Run]
 """Gives the run's present document; may raise ServiceoptError."""
 
 

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+if TYPE_CHECKING:
+    from serviceopt_journal.documents.particles import Particles, Recommendation
+    from serviceopt_journal.documents.runs import Run, Runs, Status, Table
 
 Document = dict[str, Any]
+"""A record of the journal as it came: its event may be of a type that only a newer daemon knows."""
+
 LATEST = "latest"
+Shown = TypeVar("Shown", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True)
+class Answer(Generic[Shown]):
+    """One document, twice."""
+
+    told: dict[str, Any]  # as it came, with keys that only a newer daemon knows: what `--json` prints
+    document: Shown  # with its type: what is shown to people
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any], kind: type[Shown]) -> Answer[Shown]:
+        """Reads what was told.
+
+        Raises:
+            msgspec.ValidationError: it is not a document of this kind.
+        """
+        return cls(dict(told), msgspec.convert(told, kind))
 
 
 @dataclass(frozen=True)
@@ -30,19 +56,19 @@ class Source(Protocol):
 
     running: bool  # whether a daemon answers
 
-    def status(self) -> Document: ...
+    def status(self) -> Answer[Status]: ...
 
-    def runs(self) -> list[Document]: ...
+    def runs(self) -> Answer[Runs]: ...
 
-    def run(self, run: str) -> Document: ...
+    def run(self, run: str) -> Answer[Run]: ...
 
-    def best(self, run: str) -> Document:
+    def best(self, run: str) -> Answer[Recommendation]:
         """Raises NotFound when nothing has been measured yet."""
 
-    def table(self, run: str) -> Document:
-        """`columns` and `rows` of the result CSV."""
+    def table(self, run: str) -> Answer[Table]:
+        """The rows of the result CSV."""
 
-    def particles(self, run: str) -> list[Document]: ...
+    def particles(self, run: str) -> Answer[Particles]: ...
 
     def events(self, selection: Selection) -> Iterator[Document]:
         """Records, oldest first."""

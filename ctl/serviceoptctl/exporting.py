@@ -12,8 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
+import msgspec
+
+from serviceopt_journal.documents.runs import Table
 from serviceopt_journal.errors import EnvironmentLacks
-from serviceoptctl.documents import Document, Selection, Source
+from serviceoptctl.documents import Selection, Source
 from serviceoptctl.render.text import to_json
 
 EVENT_COLUMNS = ("seq", "time", "type", "run", "particle", "evaluation", "payload")
@@ -36,34 +39,34 @@ def opened(path: str | None) -> Iterator[TextIO]:
         raise EnvironmentLacks(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from error
 
 
-def together(tables: Sequence[Document]) -> Document:
+def together(tables: Sequence[Table]) -> Table:
     """One table of several: the columns of docs/api.md, the target fields of every run between them."""
     from serviceoptd.domain.table import METRIC_COLUMNS, OWN_COLUMNS, RECORD_COLUMNS
 
     if len(tables) == 1:
         return tables[0]
     fixed = {*METRIC_COLUMNS, *RECORD_COLUMNS, *OWN_COLUMNS}
-    fields = dict.fromkeys(column for table in tables for column in table["columns"] if column not in fixed)
-    return {
-        "columns": [*METRIC_COLUMNS, *fields, *RECORD_COLUMNS, *OWN_COLUMNS],
-        "rows": [row for table in tables for row in table["rows"]],
-    }
+    fields = dict.fromkeys(column for table in tables for column in table.columns if column not in fixed)
+    return Table(
+        columns=(*METRIC_COLUMNS, *fields, *RECORD_COLUMNS, *OWN_COLUMNS),
+        rows=tuple(row for table in tables for row in table.rows),
+    )
 
 
-def rows(table: Document, stream: TextIO, *, as_json: bool) -> int:
+def rows(table: Table, stream: TextIO, *, as_json: bool) -> int:
     """Writes a table of results; the number of its rows."""
     from serviceoptd.domain.table import cell
 
     if as_json:
-        json.dump(table, stream, indent=2, ensure_ascii=False)
+        json.dump(msgspec.to_builtins(table), stream, indent=2, ensure_ascii=False)
         stream.write("\n")
     else:
         writer = _Writer(stream)
         # Names of target fields are the user's own words, and may look like a formula too.
-        writer.line([cell(column) for column in table["columns"]])
-        for row in table["rows"]:
-            writer.line([cell(row.get(column)) for column in table["columns"]])
-    return len(table["rows"])
+        writer.line([cell(column) for column in table.columns])
+        for row in table.rows:
+            writer.line([cell(row.get(column)) for column in table.columns])
+    return len(table.rows)
 
 
 def events(source: Source, run: int | None, stream: TextIO, *, as_json: bool) -> int:
@@ -86,7 +89,7 @@ def events(source: Source, run: int | None, stream: TextIO, *, as_json: bool) ->
     return count
 
 
-def store(table: Document, directory: str) -> Path:
+def store(table: Table, directory: str) -> Path:
     """Writes `data_storage_<time>.csv` below a directory, as the predecessor's `optimizer` does; its path.
 
     Raises:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from serviceopt_journal.documents.particles import Particles, Recommendation
+from serviceopt_journal.documents.runs import Run, Runs, Status, Table
 from serviceopt_journal.errors import NotFound
 from serviceopt_journal.reader import JournalReader
 from serviceopt_journal.verification import verify
-from serviceoptctl.documents import LATEST, Document, Selection
+from serviceoptctl.documents import LATEST, Answer, Document, Selection, Shown
 
 if TYPE_CHECKING:
     from serviceoptd.domain.state import RunState, State
@@ -58,42 +60,42 @@ class FromJournal:
             state = fold(state, recorded)
         return state
 
-    def status(self) -> Document:
+    def status(self) -> Answer[Status]:
         from serviceoptd.domain.documents import status_document
 
-        return _plain(status_document(self.state, now=self.state.time, daemon=None))
+        return told(status_document(self.state, now=self.state.time, daemon=None))
 
-    def runs(self) -> list[Document]:
+    def runs(self) -> Answer[Runs]:
         from serviceoptd.domain.documents import run_summary
 
-        return [_plain(run_summary(run)) for run in self.state.runs.values()]
+        return told(Runs(runs=tuple(run_summary(run) for run in self.state.runs.values())))
 
-    def run(self, run: str) -> Document:
+    def run(self, run: str) -> Answer[Run]:
         from serviceoptd.domain.documents import run_document
 
         # The time of the last event is the present: nothing has gone on since.
-        return _plain(run_document(self.find(run), now=self.state.time))
+        return told(run_document(self.find(run), now=self.state.time))
 
-    def best(self, run: str) -> Document:
+    def best(self, run: str) -> Answer[Recommendation]:
         from serviceoptd.domain.documents import recommendation
 
         found = self.find(run)
         document = recommendation(found)
         if document is None:
             raise NotFound(f"nothing has been measured in run {found.number}")
-        return _plain(document)
+        return told(document)
 
-    def table(self, run: str) -> Document:
-        from serviceoptd.domain.table import columns, rows
+    def table(self, run: str) -> Answer[Table]:
+        from serviceoptd.domain.table import table
 
-        found = self.find(run)
-        return _plain({"columns": columns(found), "rows": rows(found)})
+        return told(table(self.find(run)))
 
-    def particles(self, run: str) -> list[Document]:
+    def particles(self, run: str) -> Answer[Particles]:
         from serviceoptd.domain.documents import particle_document
 
         found = self.find(run)
-        return [_plain(particle_document(found, particle)) for particle in found.particles.values()]
+        shown = (particle_document(found, particle) for particle in found.particles.values())
+        return told(Particles(particles=tuple(shown)))
 
     def events(self, selection: Selection) -> Iterator[Document]:
         until = selection.until if self._until is None else min(self._until, selection.until or self._until)
@@ -119,7 +121,11 @@ class FromJournal:
         return runs[number]
 
 
-def _plain(document: Any) -> Document:
+def told(document: Shown) -> Answer[Shown]:
     """As it would have come through the socket: not-a-number and infinity are null there."""
+    return Answer.of(_plain(document), type(document))
+
+
+def _plain(document: Any) -> Document:
     plain: Document = msgspec.json.decode(msgspec.json.encode(document))
     return plain

@@ -5,8 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from serviceoptctl.connection import Connection
-from serviceoptctl.documents import Document, Selection
+import msgspec
+
+from serviceopt_journal.documents.particles import Particles, Recommendation
+from serviceopt_journal.documents.requests import (
+    Accepted,
+    Changes,
+    Draining,
+    Import,
+    ImportedResults,
+    NewConfiguration,
+    Reason,
+    Submission,
+)
+from serviceopt_journal.documents.runs import Run, Runs, Status, Table
+from serviceopt_journal.errors import ExitCode
+from serviceoptctl.connection import Connection, RefusedError
+from serviceoptctl.documents import Answer, Document, Selection, Shown
 
 PAGE = 1000  # events in one answer
 
@@ -19,25 +34,23 @@ class Live:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
-    def status(self) -> Document:
-        return self._get("/v1/status")
+    def status(self) -> Answer[Status]:
+        return self._get("/v1/status", Status)
 
-    def runs(self) -> list[Document]:
-        found: list[Document] = self._get("/v1/runs")["runs"]
-        return found
+    def runs(self) -> Answer[Runs]:
+        return self._get("/v1/runs", Runs)
 
-    def run(self, run: str) -> Document:
-        return self._get(f"/v1/runs/{run}")
+    def run(self, run: str) -> Answer[Run]:
+        return self._get(f"/v1/runs/{run}", Run)
 
-    def best(self, run: str) -> Document:
-        return self._get(f"/v1/runs/{run}/best")
+    def best(self, run: str) -> Answer[Recommendation]:
+        return self._get(f"/v1/runs/{run}/best", Recommendation)
 
-    def table(self, run: str) -> Document:
-        return self._get(f"/v1/runs/{run}/rows")
+    def table(self, run: str) -> Answer[Table]:
+        return self._get(f"/v1/runs/{run}/rows", Table)
 
-    def particles(self, run: str) -> list[Document]:
-        found: list[Document] = self._get(f"/v1/runs/{run}/particles")["particles"]
-        return found
+    def particles(self, run: str) -> Answer[Particles]:
+        return self._get(f"/v1/runs/{run}/particles", Particles)
 
     def events(self, selection: Selection) -> Iterator[Document]:
         query: dict[str, object] = {
@@ -49,9 +62,9 @@ class Live:
         after = selection.after
         if selection.newest is not None or selection.since is not None:
             # One answer: a page whose events are all older than `since` would be empty, and look like the end.
-            yield from self._get("/v1/events", after=after, newest=selection.newest, **query)["events"]
+            yield from self._events(after=after, newest=selection.newest, **query)
             return
-        while page := self._get("/v1/events", after=after, limit=PAGE, **query)["events"]:
+        while page := self._events(after=after, limit=PAGE, **query):
             yield from page
             after = page[-1]["seq"]
 
@@ -59,25 +72,44 @@ class Live:
         """Records as they are committed, beginning with those after `after`. Ends when the daemon is lost."""
         return self.connection.stream("/v1/events/stream", query={"after": after, "run": run, "type": types})
 
-    def submit(self, submission: Document) -> Document:
+    def submit(self, submission: Submission) -> Answer[Accepted]:
         """A new run: its number, whether it continues an earlier one, and warnings."""
-        return self.connection.request("POST", "/v1/runs", body=submission)
+        return self._post("/v1/runs", submission, Accepted)
 
-    def import_results(self, wanted: Document) -> Document:
+    def import_results(self, wanted: Import) -> Answer[ImportedResults]:
         """A run that holds a file's results: its number, what was found, and warnings."""
-        return self.connection.request("POST", "/v1/import", body=wanted)
+        return self._post("/v1/import", wanted, ImportedResults)
 
-    def act(self, run: int, verb: str, reason: str) -> Document:
-        """`pause`, `resume` or `cancel`."""
-        return self.connection.request("POST", f"/v1/runs/{run}/{verb}", body={"reason": reason})
+    def act(self, run: int, verb: str, reason: str) -> Answer[Run]:
+        """`pause`, `resume` or `cancel`; how the run stands then."""
+        return self._post(f"/v1/runs/{run}/{verb}", Reason(reason=reason), Run)
 
-    def reconfigure(self, run: int, configuration: Document) -> Document:
+    def reconfigure(self, run: int, configuration: NewConfiguration) -> Answer[Changes]:
         """Changes what may change while a run is under way; the changes that were made."""
-        return self.connection.request("POST", f"/v1/runs/{run}/reconfigure", body=configuration)
+        return self._post(f"/v1/runs/{run}/reconfigure", configuration, Changes)
 
-    def drain(self) -> Document:
+    def drain(self) -> Answer[Draining]:
         """Finish what is measured, then start nothing more."""
-        return self.connection.request("POST", "/v1/drain", body={})
+        return self._post("/v1/drain", None, Draining)
 
-    def _get(self, path: str, **query: Any) -> Document:
-        return self.connection.request("GET", path, query=query)
+    def _get(self, path: str, kind: type[Shown]) -> Answer[Shown]:
+        return _read(self.connection.request("GET", path), path, kind)
+
+    def _post(self, path: str, body: msgspec.Struct | None, kind: type[Shown]) -> Answer[Shown]:
+        sent = msgspec.to_builtins(body) if body is not None else {}
+        return _read(self.connection.request("POST", path, body=sent), path, kind)
+
+    def _events(self, **query: Any) -> list[Document]:
+        events: list[Document] = self.connection.request("GET", "/v1/events", query=query)["events"]
+        return events
+
+
+def _read(told: Document, path: str, kind: type[Shown]) -> Answer[Shown]:
+    try:
+        return Answer.of(told, kind)
+    except msgspec.ValidationError as error:
+        raise RefusedError(
+            f"the answer to {path} is not what docs/api.md says: {error}",
+            hint="`serviceoptctl status` and `serviceoptctl --version` tell whether daemon and client are of one release",
+            exit_code=ExitCode.FAILURE,
+        ) from error

@@ -117,10 +117,10 @@ def current_run(source: Source) -> int:
     Raises:
         NotFound: there is none, or it is not clear which.
     """
-    status = source.status()
-    if status["current"]:
-        return int(status["current"]["run"])
-    queued: list[int] = status["queued"]
+    status = source.status().document
+    if status.current is not None:
+        return status.current.run
+    queued = status.queued
     if len(queued) == 1:
         return queued[0]
     if queued:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
+from serviceopt_journal.documents.requests import DeployPolicy, NewConfiguration, Separation, Submission
 from serviceopt_journal.errors import InvalidConfiguration
-
-Document = dict[str, Any]
 
 
 def submission(
@@ -20,10 +18,10 @@ def submission(
     seed: int | None = None,
     load_breakpoint: bool = False,
     backup: bool = False,
-    deploy_policy: str = "single",
-    pd: str = "competition",
+    deploy_policy: DeployPolicy = "single",
+    pd: Separation = "competition",
     log_level: str | None = None,
-) -> Document:
+) -> Submission:
     """The body of POST /v1/runs. The file is read here, because the daemon may not be allowed to.
 
     The environment is the caller's, since CUDA_VISIBLE_DEVICES and the like must reach the service. It goes to the
@@ -35,35 +33,37 @@ def submission(
     environment = dict(os.environ)
     if log_level is not None:
         environment["MODELEVALSTATE_LEVEL"] = log_level
-    return {
-        **configuration_document(configuration),
-        "engine": engine,
-        "benchmark": benchmark,
-        "name": name,
-        "seed": seed,
-        "load_breakpoint": load_breakpoint,
-        "backup": backup,
-        "deploy_policy": deploy_policy,
-        "pd": pd,
-        "environment": environment,
-        "working_directory": str(Path.cwd()),
-    }
+    text = configuration_text(configuration)
+    return Submission(
+        configuration_text=text.configuration_text,
+        configuration_path=text.configuration_path,
+        engine=engine,
+        benchmark=benchmark,
+        name=name,
+        seed=seed,
+        load_breakpoint=load_breakpoint,
+        backup=backup,
+        deploy_policy=deploy_policy,
+        pd=pd,
+        environment=environment,
+        working_directory=str(Path.cwd()),
+    )
 
 
-def log_is_wanted(body: Document) -> bool:
+def log_is_wanted(body: Submission) -> bool:
     """Whether a run in this process writes its log to standard error (MODELEVALSTATE_LEVEL=DEBUG)."""
-    return str(body["environment"].get("MODELEVALSTATE_LEVEL", "")).strip().upper() == "DEBUG"
+    return body.environment.get("MODELEVALSTATE_LEVEL", "").strip().upper() == "DEBUG"
 
 
-def configuration_document(configuration: str | None) -> Document:
-    """`configuration_text` and `configuration_path` of a named file, or of the one that is found.
+def configuration_text(configuration: str | None) -> NewConfiguration:
+    """The text of a named file, or of the one that is found, and its path.
 
     Raises:
         InvalidConfiguration: the file cannot be read.
     """
     path = Path(configuration).absolute() if configuration is not None else _discovered()
     if path is None:
-        return {"configuration_text": "", "configuration_path": None}
+        return NewConfiguration()
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -71,7 +71,7 @@ def configuration_document(configuration: str | None) -> Document:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise InvalidConfiguration(f"{path}:{line}: is not UTF-8 text") from error
-    return {"configuration_text": text, "configuration_path": str(path)}
+    return NewConfiguration(configuration_text=text, configuration_path=str(path))
 
 
 def _discovered() -> Path | None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
+from serviceopt_journal.documents.particles import Recommendation
+from serviceopt_journal.documents.requests import Submission
+from serviceopt_journal.documents.runs import Run, Table
 from serviceopt_journal.errors import ExitCode, NotFound
 from serviceoptctl.displays import Display
+from serviceoptctl.documents import Answer, Document
 from serviceoptctl.errors import note, warn
 from serviceoptctl.following import follow
 from serviceoptctl.live import Live
@@ -21,30 +24,27 @@ if TYPE_CHECKING:
     from serviceopt_journal.codec import Recorded
     from serviceoptd.domain.state import RunState, State
 
-Document = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Ended:
     """How a run ended, and everything that is said about it then."""
 
-    document: Document
-    recommendation: Document | None
-    table: Document  # columns and rows
+    run: Run
+    recommendation: Answer[Recommendation] | None
+    table: Table
     store_directory: str  # where the settings want the CSV file
     interrupted: bool = False  # by Ctrl-C or a signal, in this process; the run can be continued
 
     @property
     def exit_code(self) -> ExitCode:
         """The exit code that says it (docs/exit-codes.md)."""
-        outcome = self.document["outcome"]
-        if self.document["held"]:
+        if self.run.held:
             return ExitCode.ENVIRONMENT
-        if self.interrupted or outcome == "cancelled":
+        if self.interrupted or self.run.outcome == "cancelled":
             return ExitCode.INTERRUPTED
-        if outcome == "failed" or self.recommendation is None:
+        if self.run.outcome == "failed" or self.recommendation is None:
             return ExitCode.RUN_FAILED
-        return ExitCode.OK if self.recommendation["feasible"] else ExitCode.INFEASIBLE
+        return ExitCode.OK if self.recommendation.document.feasible else ExitCode.INFEASIBLE
 
 
 def watch(live: Live, run: str, display: Display) -> Ended:
@@ -56,12 +56,12 @@ def watch(live: Live, run: str, display: Display) -> Ended:
         KeyboardInterrupt: the user has seen enough; the run goes on.
     """
     # The number of the last event before the document: whatever happens after it is in the stream.
-    after = live.status()["seq"]
-    document = live.run(run)
-    number: int = document["run"]
+    after = live.status().document.seq
+    document = live.run(run).document
+    number = document.run
     if not over(document):
         with display:
-            display.begin(lambda: live.run(str(number)))
+            display.begin(lambda: live.run(str(number)).document)
             try:
                 for record in follow(live, after=after, run=number, say=display.say):
                     display.show(record)
@@ -70,29 +70,30 @@ def watch(live: Live, run: str, display: Display) -> Ended:
             except KeyboardInterrupt:
                 display.say(f"run {number} goes on; `serviceoptctl watch {number}` shows it again")
                 raise
-        document = live.run(str(number))
+        document = live.run(str(number)).document
     return ended(live, document)
 
 
-def ended(live: Live, document: Document) -> Ended:
+def ended(live: Live, run: Run) -> Ended:
     """What there is to say of a run that is over."""
-    number = document["run"]
+    name = str(run.run)
     try:
-        best = live.best(str(number))
+        best = live.best(name)
     except NotFound:
         best = None
-    return Ended(document, best, live.table(str(number)), _store_directory(live, number))
+    return Ended(run, best, live.table(name).document, _store_directory(live, run.run))
 
 
-def standalone(submission: Document, display: Display) -> Ended:
+def standalone(submission: Submission, display: Display) -> Ended:
     """Does a run in this process, without a daemon.
 
     Raises:
         ServiceoptError: the configuration is not valid, a daemon holds the journal, ...
     """
     from serviceopt_journal.places import places
+    from serviceoptctl.from_journal import told
     from serviceoptd.domain.documents import recommendation, run_document
-    from serviceoptd.domain.table import columns, rows
+    from serviceoptd.domain.table import table
     from serviceoptd.foreground import standalone as work
 
     latest: list[tuple[float, RunState]] = []
@@ -102,7 +103,7 @@ def standalone(submission: Document, display: Display) -> Ended:
         number = getattr(recorded.event, "run", None)
         if number is not None:
             if not latest:
-                display.begin(lambda: _plain(run_document(latest[-1][1], now=latest[-1][0])))
+                display.begin(lambda: run_document(latest[-1][1], now=latest[-1][0]))
             latest[:] = [(recorded.time, state.runs[number])]
         if not failures:
             try:
@@ -114,14 +115,14 @@ def standalone(submission: Document, display: Display) -> Ended:
         run, answer = work(submission, places=places(), on_record=on_record)
     for failure in failures:
         warn(f"the run was not shown to its end: {type(failure).__name__}: {failure}")
-    for warning in answer.get("warnings", ()):
-        warn(str(warning))
+    for warning in answer.warnings:
+        warn(warning)
     now = latest[-1][0] if latest else run.finished or run.submitted
     best = recommendation(run)
     return Ended(
-        document=_plain(run_document(run, now=now)),
-        recommendation=_plain(best) if best is not None else None,
-        table=_plain({"columns": columns(run), "rows": rows(run)}),
+        run=run_document(run, now=now),
+        recommendation=told(best) if best is not None else None,
+        table=table(run),
         store_directory=run.settings.store_dir,
         interrupted=not run.over,
     )
@@ -129,28 +130,28 @@ def standalone(submission: Document, display: Display) -> Ended:
 
 def report(end: Ended, *, as_json: bool) -> None:
     """Says how the run ended, and what to deploy."""
-    document = end.document
+    run, best = end.run, end.recommendation
     if as_json:
         # One line, like the records before it.
-        click.echo(to_json({"run": document["run"], "outcome": document["outcome"], "best": end.recommendation}))
+        click.echo(to_json({"run": run.run, "outcome": run.outcome, "best": best.told if best else None}))
         return
-    number, reason = document["run"], document["reason"]
-    if document["held"]:
-        warn(f"run {number} is held: {document['paused']}; -lb (--load-breakpoint) goes on when that is mended")
+    number = run.run
+    if run.held:
+        warn(f"run {number} is held: {run.paused}; -lb (--load-breakpoint) goes on when that is mended")
     elif end.interrupted:
         note(f"run {number} was interrupted; everything measured is kept, and -lb (--load-breakpoint) goes on with it")
     else:
-        note(f"run {number} is over: {document['outcome']}" + (f", {reason}" if reason else ""))
-    if end.recommendation is not None:
+        note(f"run {number} is over: {run.outcome}" + (f", {run.reason}" if run.reason else ""))
+    if best is not None:
         click.echo()
-        render_recommendation(end.recommendation)
+        render_recommendation(best.document)
     else:
         note(f"nothing could be measured; `serviceoptctl events --run {number}` tells why")
 
 
-def over(document: Mapping[str, Any]) -> bool:
+def over(run: Run) -> bool:
     """Whether the run has ended."""
-    return document["finished"] is not None
+    return run.finished is not None
 
 
 def _store_directory(live: Live, number: int) -> str:

@@ -6,13 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from serviceopt_journal.artefacts import ArtefactStore
 from serviceopt_journal.codec import Recorded
-from serviceopt_journal.errors import InvalidConfiguration, NotFound
+from serviceopt_journal.documents.requests import Accepted, Import, ImportedResults, Submission
+from serviceopt_journal.errors import NotFound
 from serviceopt_journal.events import DaemonStopped, RunSubmitted, ServiceLaunching
 from serviceopt_journal.places import Places
 from serviceopt_journal.reader import JournalReader
@@ -25,15 +23,15 @@ from serviceoptd.io.children_environment import own_prefix
 from serviceoptd.service.daemon import Daemon
 from serviceoptd.service.files import watch_files
 from serviceoptd.submitting.importing import importing
-from serviceoptd.submitting.preparing import Submission, must_answer, prepare
-from serviceoptd.submitting.submission import Accepted, leave_others_alone, submit
+from serviceoptd.submitting.preparing import must_answer, prepare
+from serviceoptd.submitting.submission import leave_others_alone, submit
 
 OnRecord = Callable[[Recorded, State], None]
 
 
 def standalone(
-    submission: dict[str, Any], *, places: Places, on_record: OnRecord | None = None
-) -> tuple[RunState, dict[str, Any]]:
+    submission: Submission, *, places: Places, on_record: OnRecord | None = None
+) -> tuple[RunState, Accepted]:
     """One run in the foreground, on the same code as the service; ends when the run is over, held or interrupted.
 
     Args:
@@ -47,17 +45,11 @@ def standalone(
     Raises:
         ServiceoptError: it cannot be started; then nothing was changed on disk.
     """
-    try:
-        wanted = msgspec.convert(submission, Submission)
-    except msgspec.ValidationError as error:
-        raise InvalidConfiguration(f"the submission is not what docs/api.md says: {error}") from error
     log.configure("ERROR")
-    return asyncio.run(_in_foreground(wanted, places, on_record))
+    return asyncio.run(_in_foreground(submission, places, on_record))
 
 
-async def _in_foreground(
-    wanted: Submission, places: Places, on_record: OnRecord | None
-) -> tuple[RunState, dict[str, Any]]:
+async def _in_foreground(wanted: Submission, places: Places, on_record: OnRecord | None) -> tuple[RunState, Accepted]:
     left = _launch_without_end(places.state)
     prepared = prepare(
         wanted,
@@ -73,7 +65,6 @@ async def _in_foreground(
         await daemon.loop.recover()
         accepted = await submit(daemon.context, prepared, uid=_uid(), through="standalone")
         await leave_others_alone(daemon.context, accepted.run)
-        answer = _answer(accepted)
         if not accepted.complete:
             daemon.ledger.listen(lambda _record, state: _stop_at_the_end(daemon, state.runs[accepted.run]))
             watching = asyncio.ensure_future(watch_files(daemon, None))
@@ -82,10 +73,10 @@ async def _in_foreground(
             finally:
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
-        return daemon.ledger.state.runs[accepted.run], answer
+        return daemon.ledger.state.runs[accepted.run], accepted
 
 
-def import_results(wanted: dict[str, Any], *, places: Places) -> dict[str, Any]:
+def import_results(wanted: Import, *, places: Places) -> ImportedResults:
     """Imports the predecessor's results without a daemon.
 
     Args:
@@ -98,10 +89,7 @@ def import_results(wanted: dict[str, Any], *, places: Places) -> dict[str, Any]:
     Raises:
         ServiceoptError: the file cannot be imported; then nothing was changed on disk.
     """
-    try:
-        prepared = importing.prepare_import(msgspec.convert(wanted, importing.Import))
-    except msgspec.ValidationError as error:
-        raise InvalidConfiguration(f"the request is not what docs/api.md says: {error}") from error
+    prepared = importing.prepare_import(wanted)
     with contextlib.suppress(NotFound):  # looked at before the journal is opened, which writes
         submitted = (r.event for r in JournalReader.open(places.state).events(types={"run_submitted"}))
         known = [(event.run, event.measurement_identity) for event in submitted if isinstance(event, RunSubmitted)]
@@ -110,7 +98,7 @@ def import_results(wanted: dict[str, Any], *, places: Places) -> dict[str, Any]:
     return asyncio.run(_import_here(prepared, places))
 
 
-async def _import_here(prepared: importing.PreparedImport, places: Places) -> dict[str, Any]:
+async def _import_here(prepared: importing.PreparedImport, places: Places) -> ImportedResults:
     async with opened(places, standalone=True) as daemon:
         answer = await importing.import_results(daemon.context, prepared, uid=_uid())
         await daemon.ledger.commit(DaemonStopped(reason="the results are imported"))
@@ -132,15 +120,6 @@ def _launch_without_end(state_directory: Path) -> ServiceLaunching | None:
 def _stop_at_the_end(daemon: Daemon, run: RunState) -> None:
     if run.over or run.held:
         daemon.loop.stop("held: " + run.paused if run.held else "the run is over")
-
-
-def _answer(accepted: Accepted) -> dict[str, Any]:
-    return {
-        "run": accepted.run,
-        "continued": accepted.continued,
-        "complete": accepted.complete,
-        "warnings": list(accepted.warnings),
-    }
 
 
 def _uid() -> int:

@@ -17,9 +17,9 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from serviceopt_journal.codec import Recorded
+from serviceopt_journal.documents.requests import Submission
 from serviceopt_journal.events import Event
 from serviceopt_journal.places import Places
 from serviceopt_journal.store import Journal
@@ -27,22 +27,15 @@ from serviceoptd import foreground
 from serviceoptd.config import plugins
 
 
-def submission(configuration: Path, *, go_on: bool) -> dict[str, Any]:
+def submission(configuration: Path, *, go_on: bool) -> Submission:
     """What `serviceoptctl run --standalone` hands over."""
-    return {
-        "configuration_text": configuration.read_text(),
-        "configuration_path": str(configuration),
-        "engine": None,
-        "benchmark": None,
-        "name": "",
-        "seed": None,
-        "load_breakpoint": go_on,
-        "backup": False,
-        "deploy_policy": "single",
-        "pd": "competition",
-        "environment": dict(os.environ),
-        "working_directory": str(configuration.parent),
-    }
+    return Submission(
+        configuration_text=configuration.read_text(),
+        configuration_path=str(configuration),
+        load_breakpoint=go_on,
+        environment=dict(os.environ),
+        working_directory=str(configuration.parent),
+    )
 
 
 def die() -> None:

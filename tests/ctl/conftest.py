@@ -106,17 +106,17 @@ class AnsweringDaemon:
         try:
             match parts:
                 case ["status"]:
-                    return 200, source.status() | {"daemon": {"pid": 100, "version": "0.1.0", "started": 1.0}}
+                    return 200, source.status().told | {"daemon": {"pid": 100, "version": "0.1.0", "started": 1.0}}
                 case ["runs"]:
-                    return 200, {"runs": source.runs()}
+                    return 200, source.runs().told
                 case ["runs", run]:
-                    return 200, source.run(run)
+                    return 200, source.run(run).told
                 case ["runs", run, "best"]:
-                    return 200, source.best(run)
+                    return 200, source.best(run).told
                 case ["runs", run, "rows"]:
-                    return 200, source.table(run)
+                    return 200, source.table(run).told
                 case ["runs", run, "particles"]:
-                    return 200, {"particles": source.particles(run)}
+                    return 200, source.particles(run).told
                 case ["events"]:
                     found = list(source.events(selection(query)))
                     limit = int(query["limit"][0]) if "limit" in query else None

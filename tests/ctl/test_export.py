@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from builders import Story, a_finished_story, a_journal, an_unfinished_story, some_metrics, some_settings
 from serviceopt_journal import events as e
+from serviceopt_journal.documents.runs import Table
 from serviceoptctl import exporting
 from serviceoptd.domain.settings import Field
 from serviceoptd.domain.table import FORMULA_STARTS
@@ -116,7 +117,7 @@ def test_a_name_or_reason_that_a_spreadsheet_would_execute_is_defused(invoke: In
 @settings(deadline=None)
 def test_no_text_cell_starts_like_a_formula_and_every_row_can_be_read_back(rows: list[dict[str, Any]]) -> None:
     stream = io.StringIO(newline="")
-    exporting.rows({"columns": ["a", "b"], "rows": rows}, stream, as_json=False)
+    exporting.rows(Table(columns=("a", "b"), rows=tuple(rows)), stream, as_json=False)
     read = list(csv.reader(io.StringIO(stream.getvalue(), newline="")))
     assert len(read) == len(rows) + 1
     for row, cells in zip(rows, read[1:], strict=True):

@@ -15,17 +15,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from builders import Story, a_journal, an_unfinished_story, go_on, the_rest
+from serviceopt_journal.documents.runs import Run
 from serviceopt_journal.errors import DaemonUnreachable
 from serviceoptctl.from_journal import FromJournal
 from serviceoptctl.render.live import LiveDisplay, picture
 
 
 def drawn(state: Path, width: int, **changes: Any) -> str:
-    document = FromJournal.open(state).run("latest") | changes
+    document = msgspec.structs.replace(FromJournal.open(state).run("latest").document, **changes)
     output = io.StringIO()
     console = Console(file=output, width=width, force_terminal=True, color_system=None)
     console.print(picture(document, 5.0, ["14:02:11 evaluation 2 ready"], ["14:01:07 evaluation 1 failed"], ""))
@@ -49,15 +51,15 @@ def test_the_picture_fits_the_terminal_and_has_everything_in_it(state: Path, wid
 
 def test_the_live_display_keeps_its_picture_when_the_daemon_is_lost(state: Path) -> None:
     a_journal(state, an_unfinished_story())
-    document = FromJournal.open(state).run("latest")
+    document = FromJournal.open(state).run("latest").document
     output = io.StringIO()
     console = Console(file=output, width=80, force_terminal=True, color_system=None)
-    answers: list[Any] = [document]
+    answers = [document]
 
-    def ask() -> dict[str, Any]:
+    def ask() -> Run:
         if not answers:
             raise DaemonUnreachable("it is gone")
-        return dict(answers.pop())
+        return answers.pop()
 
     with LiveDisplay(console) as display:
         display.begin(ask)

@@ -21,6 +21,7 @@ from builders import (
     some_metrics,
     some_settings,
 )
+from serviceopt_journal.documents.particles import Deploy, Recommendation
 from serviceoptctl.connection import Connection
 from serviceoptctl.documents import Selection
 from serviceoptctl.from_journal import FromJournal
@@ -57,7 +58,7 @@ def test_both_sources_answer_every_question_with_the_same_document(daemon: Calla
     answering = daemon(a_finished_story(), an_unfinished_story(Story(run=2)))
     live, journal = Live(Connection(state / "serviceoptd.sock")), FromJournal.open(state)
     assert (live.running, journal.running) == (True, False)
-    assert {**live.status(), "daemon": None} == journal.status()
+    assert {**live.status().told, "daemon": None} == journal.status().told
     assert live.runs() == journal.runs()
     for run in ("1", "2", "latest"):
         assert live.run(run) == journal.run(run)
@@ -195,13 +196,10 @@ def test_the_best_of_a_run_that_is_not_over_is_called_the_best_so_far(invoke: In
 def test_a_masked_secret_is_pointed_out_where_the_command_is_to_be_copied() -> None:
     from serviceoptctl.render.recommendation import environment, shell
 
-    document = {
-        "configuration": {"MAX_NUM_SEQS": 128},
-        "deploy": {
-            "argv": ["vllm", "serve", "--api-key", "***"], "environment": {"HF_TOKEN": "***"}, "managed": True,
-            "simulated": False, "working_directory": "/",
-        },
-    }  # fmt: skip
+    document = Recommendation(
+        particle=1, configuration={"MAX_NUM_SEQS": 128}, feasible=True, run=1, final=True, objective="",
+        deploy=Deploy(argv=("vllm", "serve", "--api-key", "***"), environment={"HF_TOKEN": "***"}),
+    )  # fmt: skip
     assert shell(document).splitlines()[0] == "# put the secret in before use: HF_TOKEN, ***"
     assert environment(document).splitlines()[0] == "# put the secret in before use: HF_TOKEN, ***"
 
@@ -245,3 +243,38 @@ def test_output_in_a_pipe_has_no_colours_and_no_cut_lines(invoke: Invoke, state:
     for command in LOOKING:
         assert "\x1b" not in invoke(*command).output
     assert "n" * 200 in invoke("runs").stdout
+
+
+def test_a_key_of_a_newer_daemon_is_passed_on_to_programs_and_does_not_disturb_people(
+    invoke: Invoke, daemon: Callable[..., Any], state: Path
+) -> None:
+    answering = daemon()
+    told = FromJournal.open(state).run("1").told
+    answering.answers["GET /v1/runs/1"] = (200, told | {"mood": "good", "counts": told["counts"] | {"cosy": 3}})
+    shown = json.loads(invoke("show", "1", "--json").stdout)
+    assert (shown["mood"], shown["counts"]["cosy"]) == ("good", 3)
+    assert facts(invoke("show", "1").stdout)["run"] == "1 (overnight)"
+
+
+def test_a_key_that_an_older_daemon_does_not_know_has_a_default(
+    invoke: Invoke, daemon: Callable[..., Any], state: Path
+) -> None:
+    answering = daemon()
+    later = ("imported", "rejections", "expected_gain", "target", "evaluations_left", "confirmations_left")
+    told = {key: value for key, value in FromJournal.open(state).run("1").told.items() if key not in later}
+    answering.answers["GET /v1/runs/1"] = (200, told)
+    result = invoke("show", "1")
+    assert (result.exit_code, facts(result.stdout)["run"]) == (0, "1 (overnight)")
+    assert json.loads(invoke("show", "1", "--json").stdout) == told
+
+
+def test_an_answer_of_another_shape_is_an_error_that_names_the_request_and_the_key(
+    invoke: Invoke, daemon: Callable[..., Any]
+) -> None:
+    daemon().answers["GET /v1/runs/1"] = (200, {"run": "one"})
+    result = invoke("show", "1")
+    assert result.exit_code == 1
+    assert (
+        "the answer to /v1/runs/1 is not what docs/api.md says: Expected `int`, got `str` - at `$.run`" in result.stderr
+    )
+    assert "--version" in result.stderr

@@ -9,11 +9,12 @@ from typing import Any
 
 from builders import a_finished_story, a_journal, an_unfinished_story
 from serviceopt_journal.codec import Recorded
+from serviceopt_journal.documents.requests import Submission
 from serviceopt_journal.errors import ExitCode
 from serviceoptctl.from_journal import FromJournal
 from serviceoptctl.reference import reference
-from serviceoptctl.submission import submission
 from serviceoptd.domain.settings import Field
+from serviceoptd.domain.table import METRIC_COLUMNS, OWN_COLUMNS, RECORD_COLUMNS
 
 DOCS = Path(__file__).parents[2] / "docs"
 OPEN = {
@@ -53,9 +54,10 @@ def test_every_key_of_every_document_is_described(state: Path) -> None:
     a_journal(state, an_unfinished_story(), a_finished_story())
     source = FromJournal.open(state)
     documents = [
-        source.status(), source.runs(), source.run("1"), source.best("latest"), source.table("1")["columns"],
-        source.particles("1"), dict.fromkeys(Field.__struct_fields__), dict.fromkeys(Recorded.__struct_fields__),
-        submission(configuration=None) | {"environment": None},
+        source.status().told, source.runs().told, source.run("1").told, source.best("latest").told,
+        dict.fromkeys((*METRIC_COLUMNS, *RECORD_COLUMNS, *OWN_COLUMNS)), source.particles("1").told["particles"],
+        dict.fromkeys(Field.__struct_fields__), dict.fromkeys(Recorded.__struct_fields__),
+        dict.fromkeys(Submission.__struct_fields__),
     ]  # fmt: skip
     described = set(re.findall(r"`/?([\w-]+)`", (DOCS / "api.md").read_text()))
     assert {key for document in documents for key in keys(document)} <= described

@@ -21,6 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import msgspec
 from msgspec.structs import replace
 
 from serviceopt_journal import events as e
@@ -110,7 +111,7 @@ def told(recorded: list[Recorded]) -> tuple[list[str], list[list[str]], dict[str
         state = fold(state, record)
     run = state.runs[1]
     cells = [[table.cell(value) for value in row.values()] for row in table.rows(run)]
-    return table.columns(run), cells, documents.recommendation(run) or {}
+    return table.columns(run), cells, msgspec.json.decode(msgspec.json.encode(documents.recommendation(run)))
 
 
 def main() -> None:

@@ -25,12 +25,12 @@ def best(run: str, form: str, as_json: bool) -> None:
 
     Of a run that is not over, the best so far.
     """
-    document = open_source().best(run)
+    answer = open_source().best(run)
     if as_json or form == "json":
-        echo_json(document)
+        echo_json(answer.told)
     elif form == "shell":
-        click.echo(render.shell(document))
+        click.echo(render.shell(answer.document))
     elif form == "env":
-        click.echo(render.environment(document))
+        click.echo(render.environment(answer.document))
     else:
-        render.recommendation(document)
+        render.recommendation(answer.document)

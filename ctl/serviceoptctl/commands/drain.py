@@ -18,6 +18,6 @@ def drain(as_json: bool) -> None:
     """
     answer = daemon().drain()
     if as_json:
-        echo_json(answer)
+        echo_json(answer.told)
     else:
         click.echo("draining: nothing more is started; `serviceoptctl status` tells when nothing runs any more")

@@ -54,11 +54,11 @@ def events(
 ) -> None:
     """Show what happened, like journalctl."""
     source = open_source()
-    number = int(source.run(LATEST)["run"]) if run == LATEST else int(run) if run is not None else None
+    number = source.run(LATEST).document.run if run == LATEST else int(run) if run is not None else None
     newest = lines or (TAIL if following and since is None else None)
     show: Callable[[Document], str] = to_json if as_json else line
     # Taken before the events are read: what happens meanwhile is shown by both, and left out once by its number.
-    after = source.status()["seq"] if following else 0
+    after = source.status().document.seq if following else 0
     last = 0
     for record in source.events(Selection(run=number, types=types, since=since, newest=newest)):
         click.echo(show(record))

@@ -34,10 +34,11 @@ def export(run: str | None, output: str | None, every: bool, events: bool, until
     source = _salvaged(until) if until is not None else open_source()
     with exporting.opened(output) as stream:
         if events:
-            number = int(source.run(LATEST)["run"]) if run == LATEST else int(run) if run is not None else None
+            number = source.run(LATEST).document.run if run == LATEST else int(run) if run is not None else None
             count, what = exporting.events(source, number, stream, as_json=as_json), "events"
         else:
-            tables = [source.table(str(r["run"])) for r in source.runs()] if every else [source.table(run or LATEST)]
+            names = [str(each.run) for each in source.runs().document.runs] if every else [run or LATEST]
+            tables = [source.table(name).document for name in names]
             count, what = exporting.rows(exporting.together(tables), stream, as_json=as_json), "rows"
     if output is not None:
         note(f"{count} {what} written to {output}")

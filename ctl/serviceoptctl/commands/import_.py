@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
+from serviceopt_journal.documents.requests import Import, ImportedResults, NewConfiguration
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceoptctl.documents import Answer
 from serviceoptctl.errors import note, warn
 from serviceoptctl.options import json_option
 from serviceoptctl.render.text import echo_json, safe
 from serviceoptctl.source import reachable
-from serviceoptctl.submission import configuration_document
-
-Document = dict[str, Any]
+from serviceoptctl.submission import configuration_text
 
 
 @click.command("import")
@@ -34,25 +33,29 @@ def import_(file: str, engine: str | None, configuration: str | None, name: str,
     `export` show it, and nothing of it is ever taken for a value that was measured here. All of it is imported or, when
     something is wrong with it, nothing.
     """
-    wanted = {
-        "file": str(Path(file).absolute()),
-        "content": _content(Path(file)),
-        "engine": engine,
-        "name": name,
-        "force": force,
-        "working_directory": str(Path.cwd()),
-        **(configuration_document(configuration) if configuration is not None else {}),
-    }
+    judged_by = configuration_text(configuration) if configuration is not None else NewConfiguration()
+    wanted = Import(
+        file=str(Path(file).absolute()),
+        content=_content(Path(file)),
+        configuration_text=judged_by.configuration_text,
+        configuration_path=judged_by.configuration_path,
+        engine=engine,
+        name=name,
+        force=force,
+        working_directory=str(Path.cwd()),
+    )
     live = reachable()
     answer = live.import_results(wanted) if live else _here(wanted)
     if as_json:
-        echo_json(answer)
+        echo_json(answer.told)
         return
-    for warning in answer["warnings"]:
-        warn(str(warning))
-    kinds = [f"{answer[kind]} {kind}" for kind in ("measured", "failed", "predicted") if answer[kind]]
-    click.echo(safe(f"run {answer['run']} imported from {file}: {answer['rows']} rows, {', '.join(kinds)}"))
-    note(f"`serviceoptctl best {answer['run']}` shows the best of them, `show {answer['run']} --particles` all")
+    found = answer.document
+    for warning in found.warnings:
+        warn(warning)
+    counted = (("measured", found.measured), ("failed", found.failed), ("predicted", found.predicted))
+    kinds = [f"{count} {kind}" for kind, count in counted if count]
+    click.echo(safe(f"run {found.run} imported from {file}: {found.rows} rows, {', '.join(kinds)}"))
+    note(f"`serviceoptctl best {found.run}` shows the best of them, `show {found.run} --particles` all")
 
 
 def _content(path: Path) -> str:
@@ -70,8 +73,9 @@ def _content(path: Path) -> str:
         raise InvalidConfiguration(f"{path}:{line}: is not UTF-8 text") from error
 
 
-def _here(wanted: Document) -> Document:
+def _here(wanted: Import) -> Answer[ImportedResults]:
     from serviceopt_journal.places import places
+    from serviceoptctl.from_journal import told
     from serviceoptd.foreground import import_results
 
-    return import_results(wanted, places=places())
+    return told(import_results(wanted, places=places()))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
+from serviceopt_journal.documents.requests import DeployPolicy, Separation, Submission
 from serviceopt_journal.errors import EnvironmentLacks, ExitCode, InvalidConfiguration
 from serviceoptctl import exporting
 from serviceoptctl.commands.run import accepted
 from serviceoptctl.displays import Display, display
-from serviceoptctl.documents import Document
 from serviceoptctl.errors import note
 from serviceoptctl.live import Live
 from serviceoptctl.options import PluginName, config_option, json_option
@@ -57,11 +57,11 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 @version_option
 def optimizer(
     load_breakpoint: bool,
-    deploy_policy: str,
+    deploy_policy: DeployPolicy,
     backup: bool,
     benchmark: str,
     engine: str,
-    pd: str,
+    pd: Separation,
     configuration: str | None,
     alone: bool,
     through_daemon: bool,
@@ -97,10 +97,10 @@ def optimizer(
     return end.exit_code
 
 
-def _through(live: Live, body: Document, shown: Display) -> Ended:
+def _through(live: Live, body: Submission, shown: Display) -> Ended:
     answer = live.submit(body)
-    accepted(answer, quietly=True)
-    return watch(live, str(answer["run"]), shown)
+    accepted(answer.document, quietly=True)
+    return watch(live, str(answer.document.run), shown)
 
 
 def _daemon_if_any() -> Live | None:

@@ -8,7 +8,7 @@ from serviceoptctl.acting import meant
 from serviceoptctl.options import config_option, current_run_argument, json_option
 from serviceoptctl.render.text import echo_json, one_line, to_json
 from serviceoptctl.source import daemon
-from serviceoptctl.submission import configuration_document
+from serviceoptctl.submission import configuration_text
 
 
 @click.command()
@@ -23,11 +23,12 @@ def reload(run: str | None, configuration: str, as_json: bool) -> None:
     """
     live = daemon()
     number = meant(live, run)
-    answer = live.reconfigure(number, configuration_document(configuration))
+    answer = live.reconfigure(number, configuration_text(configuration))
     if as_json:
-        echo_json(answer)
+        echo_json(answer.told)
         return
-    if not answer["changes"]:
+    changes = answer.document.changes
+    if not changes:
         click.echo(f"run {number}: nothing changed")
-    for key, value in answer["changes"].items():
+    for key, value in changes.items():
         click.echo(f"run {number}: {one_line(key)} = {one_line(to_json(value))}")

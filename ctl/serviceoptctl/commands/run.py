@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
+from serviceopt_journal.documents.requests import Accepted
 from serviceopt_journal.errors import ExitCode
 from serviceoptctl.displays import display
 from serviceoptctl.errors import note, warn
@@ -14,8 +13,6 @@ from serviceoptctl.render.text import echo_json
 from serviceoptctl.source import daemon
 from serviceoptctl.submission import log_is_wanted, submission
 from serviceoptctl.watching import report, standalone, watch
-
-Document = dict[str, Any]
 
 
 @click.command()
@@ -62,27 +59,27 @@ def run(
     live = daemon()
     answer = live.submit(body)
     if as_json and not watched:
-        echo_json(answer)
+        echo_json(answer.told)
         return ExitCode.OK
-    accepted(answer, quietly=watched)
+    accepted(answer.document, quietly=watched)
     if not watched:
         return ExitCode.OK
-    end = watch(live, str(answer["run"]), display(as_json=as_json))
+    end = watch(live, str(answer.document.run), display(as_json=as_json))
     report(end, as_json=as_json)
     return end.exit_code
 
 
-def accepted(answer: Document, *, quietly: bool) -> None:
+def accepted(answer: Accepted, *, quietly: bool) -> None:
     """Says what became of a submission; on standard error where standard output is for something else."""
-    for warning in answer["warnings"]:
-        warn(str(warning))
-    number = answer["run"]
-    what = f"run {number} goes on" if answer["continued"] else f"run {number} submitted"
-    if answer["complete"]:
+    for warning in answer.warnings:
+        warn(warning)
+    number = answer.run
+    what = f"run {number} goes on" if answer.continued else f"run {number} submitted"
+    if answer.complete:
         what = f"run {number} is complete already"
     if quietly:
         note(what)
         return
     click.echo(what)
-    follow_up = "best" if answer["complete"] else "watch"
-    note(f"`serviceoptctl {follow_up} {number}` " + ("shows its result" if answer["complete"] else "follows it"))
+    follow_up = "best" if answer.complete else "watch"
+    note(f"`serviceoptctl {follow_up} {number}` " + ("shows its result" if answer.complete else "follows it"))

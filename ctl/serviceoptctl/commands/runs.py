@@ -14,8 +14,8 @@ from serviceoptctl.source import open_source
 @json_option
 def runs(as_json: bool) -> None:
     """List every run."""
-    documents = open_source().runs()
+    answer = open_source().runs()
     if as_json:
-        echo_json({"runs": documents})
+        echo_json(answer.told)
     else:
-        render.listing(documents)
+        render.listing(answer.document.runs)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
+from serviceopt_journal.documents.particles import Particles
 from serviceopt_journal.errors import NotFound
+from serviceoptctl.documents import Answer
 from serviceoptctl.options import json_option, run_argument
 from serviceoptctl.render import run as render
 from serviceoptctl.render.text import echo_json
@@ -20,13 +22,18 @@ def show(run: str, particle: int | None, particles: bool, as_json: bool) -> None
     """Show one run, or one of its particles, in full."""
     source = open_source()
     if particle is not None:
-        found = next((p for p in source.particles(run) if p["particle"] == particle), None)
-        if found is None:
-            raise NotFound(f"the run has no particle {particle}", hint="`serviceoptctl show --particles` lists them")
-        echo_json(found) if as_json else render.particle(found)
+        _particle(source.particles(run), particle, as_json=as_json)
     elif particles:
         listed = source.particles(run)
-        echo_json({"particles": listed}) if as_json else render.particles(listed)
+        echo_json(listed.told) if as_json else render.particles(listed.document.particles)
     else:
-        document = source.run(run)
-        echo_json(document) if as_json else render.in_detail(document)
+        answer = source.run(run)
+        echo_json(answer.told) if as_json else render.in_detail(answer.document)
+
+
+def _particle(answer: Answer[Particles], number: int, *, as_json: bool) -> None:
+    listed = answer.document.particles
+    place = next((place for place, each in enumerate(listed) if each.particle == number), None)
+    if place is None:
+        raise NotFound(f"the run has no particle {number}", hint="`serviceoptctl show --particles` lists them")
+    echo_json(answer.told["particles"][place]) if as_json else render.particle(listed[place])

@@ -17,8 +17,8 @@ def status(as_json: bool) -> None:
 
     With the daemon down it tells what the journal holds.
     """
-    document = open_source().status()
+    answer = open_source().status()
     if as_json:
-        echo_json(document)
+        echo_json(answer.told)
     else:
-        render.status(document)
+        render.status(answer.document)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from serviceoptctl.render.metrics import labelled
+from serviceoptctl.render.metrics import marked
 from serviceoptctl.render.text import assignments, one_line
 from serviceoptctl.render.units import clock, duration, latency, moment, percent, speed
 
@@ -107,7 +107,7 @@ def _result(event: Event) -> str:
     if metrics["success_rate"] < 1:
         parts.append(f"success rate {percent(metrics['success_rate'])}")
     remark = f"; {event['remark']}" if event.get("remark") else ""
-    return labelled(", ".join(parts), event) + remark
+    return marked(", ".join(parts), "simulated" if event.get("simulated") else "") + remark
 
 
 _MEANS = (("ttft", "TTFT"), ("tpot", "TPOT"))

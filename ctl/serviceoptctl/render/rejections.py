@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from serviceopt_journal.documents.particles import RejectionRecord
 from serviceoptctl.render.units import duration, percent
 
 
-def rejections(record: Mapping[str, Any]) -> str:
+def rejections(record: RejectionRecord) -> str:
     """`12 (memory 8, declared 4), about 2 h 00 min saved (estimate); 3 audited, 0 % wrong (95 %: ...)`, or nothing."""
-    if not record["rejected"] and not record["audited"]:
+    if not record.rejected and not record.audited:
         return ""
-    rules = ", ".join(f"{rule} {count}" for rule, count in record["by_rule"])
-    text = f"{record['rejected']} ({rules})" if rules else str(record["rejected"])
-    if record["hours_saved"]:
-        text += f", about {duration(record['hours_saved'] * 3600)} saved (estimate)"
-    if not record["audited"]:
+    rules = ", ".join(f"{rule} {count}" for rule, count in record.by_rule)
+    text = f"{record.rejected} ({rules})" if rules else str(record.rejected)
+    if record.hours_saved:
+        text += f", about {duration(record.hours_saved * 3600)} saved (estimate)"
+    if not record.audited or record.false_rate_interval is None:
         return text + "; none audited"
-    low, high = record["false_rate_interval"]
-    wrong = f"{percent(record['false_rate'])} wrong (95 %: {percent(low)} to {percent(high)})"
-    return f"{text}; {record['audited']} audited, {wrong}"
+    low, high = record.false_rate_interval
+    wrong = f"{percent(record.false_rate)} wrong (95 %: {percent(low)} to {percent(high)})"
+    return f"{text}; {record.audited} audited, {wrong}"

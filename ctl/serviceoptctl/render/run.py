@@ -2,119 +2,125 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import click
 
+from serviceopt_journal.documents.particles import Particle
+from serviceopt_journal.documents.runs import Daemon, EvaluationUnderWay, Run, RunSummary, Status, TargetField
 from serviceoptctl.render.metrics import in_full, in_short, labelled
 from serviceoptctl.render.rejections import rejections
 from serviceoptctl.render.text import assignments, facts, one_line, table, value_text
 from serviceoptctl.render.units import duration, moment, percent, speed
 
-Document = Mapping[str, Any]
 
-
-def status(document: Document) -> None:
+def status(document: Status) -> None:
     """What `serviceoptctl status` shows."""
-    alive = document["daemon"] is not None
-    current, last = document["current"], document["last"]
-    lines = [("daemon", _daemon(document["daemon"]))]
-    if document["runs"] == 0:
+    alive = document.daemon is not None
+    current, last = document.current, document.last
+    lines = [("daemon", _daemon(document.daemon))]
+    if document.runs == 0:
         lines.append(("runs", "none yet; `serviceoptctl run` starts one"))
     elif current:
         lines += progress(current, alive=alive)
-    lines.append(("queue", ", ".join(f"run {number}" for number in document["queued"])))
+    lines.append(("queue", ", ".join(f"run {number}" for number in document.queued)))
     if last and not current:
         lines.append(("last run", f"{title(last)}, {_how(last)}"))
-        lines.append(("best", in_short(last["best"]) if last["best"] else "nothing measured"))
+        lines.append(("best", in_short(last.best) if last.best else "nothing measured"))
     facts(lines)
 
 
-def progress(run: Document, *, alive: bool = True) -> list[tuple[str, str]]:
+def progress(run: Run, *, alive: bool = True) -> list[tuple[str, str]]:
     """Where a run stands, as `facts`."""
-    word = run["status"]
+    word = run.status
     if not alive and word in ("running", "cancelling"):
         word = "interrupted, goes on when the daemon starts"
-    if run["paused"]:
-        word += f" ({one_line(run['paused'])})"
-    left = run["seconds_left"]
-    used = f"{duration(run['active_seconds'])} used"
+    if run.paused:
+        word += f" ({one_line(run.paused)})"
+    left = run.seconds_left
+    used = f"{duration(run.active_seconds)} used"
     lines = [
         ("run", f"{title(run)}, {word}"),
         ("engine", engine(run)),
-        ("objective", run["objective"]),
+        ("objective", run.objective),
         ("progress", counted(run)),
         ("time", f"{used}, about {duration(left)} left" if left else used),
         ("left", _budget_left(run)),
         ("best", best_line(run)),
-        ("rejections", rejections(run["rejections"])),
+        ("rejections", rejections(run.rejections)),
     ]
-    if now := run["current"]:
+    if now := run.current:
         lines += [
-            ("now", phase(now, now["seconds"] if alive else None)),
-            ("trying", assignments(now["configuration"])),
-            ("service log", now["service_log"]),
-            ("client log", now["client_log"]),
+            ("now", phase(now, now.seconds if alive else None)),
+            ("trying", assignments(now.configuration)),
+            ("service log", now.service_log),
+            ("client log", now.client_log),
         ]
     return lines
 
 
-def _budget_left(run: Document) -> str:
+def _budget_left(run: Run) -> str:
     """What the budgets still allow, and what the models expect of it; empty when the run is over."""
-    if run["finished"] is not None or run.get("imported"):
+    if run.finished is not None or run.imported:
         return ""
-    parts = [f"{run['evaluations_left']} configurations", f"{run['confirmations_left']} confirmations at most"]
-    if run["max_hours"] is not None:
-        hours = max(0.0, run["max_hours"] - run["active_seconds"] / 3600)
-        parts.append(f"{hours:.1f} of {run['max_hours']:g} hours")
-    if run["expected_gain"] is not None:
-        target = f" (the search ends below {run['target']:g} %)" if run["target"] is not None else ""
-        parts.append(f"expected gain of the last configuration {percent(run['expected_gain'])}{target}")
+    parts = [f"{run.evaluations_left} configurations", f"{run.confirmations_left} confirmations at most"]
+    if run.max_hours is not None:
+        hours = max(0.0, run.max_hours - run.active_seconds / 3600)
+        parts.append(f"{hours:.1f} of {run.max_hours:g} hours")
+    if run.expected_gain is not None:
+        target = f" (the search ends below {run.target:g} %)" if run.target is not None else ""
+        parts.append(f"expected gain of the last configuration {percent(run.expected_gain)}{target}")
     return ", ".join(parts)
 
 
-def phase(now: Document, seconds: float | None) -> str:
+def phase(now: EvaluationUnderWay, seconds: float | None) -> str:
     """What the evaluation under way is doing, and for how long, where that is going on."""
-    text = f"evaluation {now['evaluation']}, {now['phase']}"
-    resting = now["phase"] in ("stopped", "interrupted")
+    text = f"evaluation {now.evaluation}, {now.phase}"
+    resting = now.phase in ("stopped", "interrupted")
     return text if seconds is None or resting else f"{text} for {duration(seconds)}"
 
 
-def title(run: Document) -> str:
+def title(run: RunSummary) -> str:
     """`3 (overnight)`."""
-    given = run["name"] not in ("", f"run-{run['run']}")
-    return f"{run['run']} ({one_line(run['name'])})" if given else str(run["run"])
+    given = run.name not in ("", f"run-{run.run}")
+    return f"{run.run} ({one_line(run.name)})" if given else str(run.run)
 
 
-def engine(run: Document) -> str:
+def engine(run: RunSummary) -> str:
     """`vllm with vllm_benchmark`, and loudly when nothing real is measured."""
-    return labelled(f"{run['engine']} with {run['benchmark']}", run)
+    return labelled(f"{run.engine} with {run.benchmark}", run)
 
 
-def counted(run: Document) -> str:
+def counted(run: Run) -> str:
     """How much of the budget is used, and on what."""
-    counts = run["counts"]
-    kinds = ("measured", "failed", "rejected", "matched", "finalists", "confirmations")
-    others = [f"{counts[kind]} {kind}" for kind in kinds if counts.get(kind)]
-    first = f"{run['budget']} rows of {run['imported']}" if run.get("imported") else None
-    return ", ".join([first or f"{run['admitted']} of {run['budget']} configurations", *others])
+    counts = run.counts
+    kinds = (
+        ("measured", counts.measured),
+        ("failed", counts.failed),
+        ("rejected", counts.rejected),
+        ("matched", counts.matched),
+        ("finalists", counts.finalists),
+        ("confirmations", counts.confirmations),
+    )
+    others = [f"{count} {kind}" for kind, count in kinds if count]
+    first = f"{run.budget} rows of {run.imported}" if run.imported else None
+    return ", ".join([first or f"{run.admitted} of {run.budget} configurations", *others])
 
 
-def best_line(run: Document) -> str:
+def best_line(run: Run) -> str:
     """The best so far, with its particle."""
-    best = run["best"]
-    return f"{in_short(best)} (particle {best['particle']})" if best else "nothing measured yet"
+    best = run.best
+    return f"{in_short(best)} (particle {best.particle})" if best else "nothing measured yet"
 
 
-def standing(run: Document) -> str:
+def standing(run: Run) -> str:
     """How a run stands, on one line."""
-    left = run["seconds_left"]
+    left = run.seconds_left
     remaining = f"; about {duration(left)} left" if left else ""
-    return f"run {run['run']}: {counted(run)}; best {best_line(run)}{remaining}"
+    return f"run {run.run}: {counted(run)}; best {best_line(run)}{remaining}"
 
 
-def listing(runs: Sequence[Document]) -> None:
+def listing(runs: Sequence[RunSummary]) -> None:
     """What `serviceoptctl runs` shows."""
     if not runs:
         click.echo("no run yet; `serviceoptctl run` starts one")
@@ -123,69 +129,69 @@ def listing(runs: Sequence[Document]) -> None:
         ("RUN", "NAME", "STATUS", "ENGINE", "CONFIGURATIONS", "BEST", "SLO", "SUBMITTED"),
         [
             (
-                str(run["run"]),
-                run["name"] or "-",
-                run["status"],
-                run["engine"],
-                f"{run['admitted']}/{run['budget']}",
-                labelled(speed(run["best_generate_speed"]), run) if run["best_generate_speed"] else "-",
-                ("met" if run["feasible"] else "broken") if run["best_generate_speed"] else "-",
-                moment(run["submitted"])[:-3],
+                str(run.run),
+                run.name or "-",
+                run.status,
+                run.engine,
+                f"{run.admitted}/{run.budget}",
+                labelled(speed(run.best_generate_speed), run) if run.best_generate_speed else "-",
+                ("met" if run.feasible else "broken") if run.best_generate_speed else "-",
+                moment(run.submitted)[:-3],
             )
             for run in runs
         ],
     )
 
 
-def in_detail(run: Document) -> None:
+def in_detail(run: Run) -> None:
     """What `serviceoptctl show` shows of a run."""
-    over = run["finished"] is not None
+    over = run.finished is not None
     own = [("run", title(run)), ("status", _how(run))] if over else []
     facts(
         [
             *own,
             *(line for line in progress(run) if not (over and line[0] == "run")),
-            ("submitted", moment(run["submitted"])),
-            ("started", moment(run["started"])),
-            ("finished", moment(run["finished"])),
-            ("configuration", run["configuration_path"] or ""),
-            ("directory", run["working_directory"]),
-            ("seed", str(run["seed"])),
-            ("identity", f"run {run['identity']['run'][:16]}, measurement {run['identity']['measurement'][:16]}"),
-            ("depends on", "\n".join(f"{key}: {one_line(text)}" for key, text in run["identity"]["parts"].items())),
+            ("submitted", moment(run.submitted)),
+            ("started", moment(run.started)),
+            ("finished", moment(run.finished)),
+            ("configuration", run.configuration_path or ""),
+            ("directory", run.working_directory),
+            ("seed", str(run.seed)),
+            ("identity", f"run {run.identity.run[:16]}, measurement {run.identity.measurement[:16]}"),
+            ("depends on", "\n".join(f"{key}: {one_line(text)}" for key, text in run.identity.parts.items())),
         ]
     )
     click.echo()
-    table(("FIELD", "TYPE", "FROM", "TO", "NOW", "POSITION"), [_field(field) for field in run["fields"]])
+    table(("FIELD", "TYPE", "FROM", "TO", "NOW", "POSITION"), [_field(field) for field in run.fields])
 
 
-def particle(document: Document) -> None:
+def particle(document: Particle) -> None:
     """What `serviceoptctl show --particle` shows."""
     facts(
         [
-            ("particle", f"{document['particle']} ({document['origin']})"),
-            ("evaluation", str(document["evaluation"] or "")),
-            ("parameters", "\n".join(f"{k} = {value_text(v)}" for k, v in document["configuration"].items())),
+            ("particle", f"{document.particle} ({document.origin})"),
+            ("evaluation", str(document.evaluation or "")),
+            ("parameters", "\n".join(f"{k} = {value_text(v)}" for k, v in document.configuration.items())),
             ("result", _same_as(document)),
             *in_full(document),
-            ("measured", f"{document['repeats']} times" if document["repeats"] > 1 else ""),
-            ("confirmed", f"{document['confirmations']} times after the search" if document["confirmations"] else ""),
-            ("error", document["error"] if document["metrics"] else ""),
-            ("took", duration(document["seconds"])),
-            ("audit", f"measured although rejected: {document['audited']}" if document["audited"] else ""),
+            ("measured", f"{document.repeats} times" if document.repeats > 1 else ""),
+            ("confirmed", f"{document.confirmations} times after the search" if document.confirmations else ""),
+            ("error", document.error if document.metrics else ""),
+            ("took", duration(document.seconds)),
+            ("audit", f"measured although rejected: {document.audited}" if document.audited else ""),
         ]
     )
 
 
-def particles(documents: Sequence[Document]) -> None:
+def particles(documents: Sequence[Particle]) -> None:
     """What `serviceoptctl show --particles` shows."""
     table(
         ("PARTICLE", "EVALUATION", "PARAMETERS", "RESULT"),
         [
             (
-                str(document["particle"]),
-                str(document["evaluation"] or "-"),
-                assignments(document["configuration"]),
+                str(document.particle),
+                str(document.evaluation or "-"),
+                assignments(document.configuration),
                 _same_as(document) or in_short(document),
             )
             for document in documents
@@ -193,45 +199,45 @@ def particles(documents: Sequence[Document]) -> None:
     )
 
 
-def _same_as(document: Document) -> str:
-    matched = document["matched"]
+def _same_as(document: Particle) -> str:
+    matched = document.matched
     return f"as particle {matched[1]} of run {matched[0]}" if matched else ""
 
 
-def _daemon(daemon: Document | None) -> str:
+def _daemon(daemon: Daemon | None) -> str:
     if daemon is None:
         return "not running (read from the journal)"
-    parts = ["running in the foreground" if daemon.get("standalone") else "running"]
-    if "version" in daemon:
-        parts.append(f"version {daemon['version']}")
-    if "pid" in daemon:
-        parts.append(f"pid {daemon['pid']}")
-    if daemon.get("started"):
-        parts.append(f"since {moment(daemon['started'])}")
-    if daemon.get("draining"):
+    parts = ["running in the foreground" if daemon.standalone else "running"]
+    if daemon.version:
+        parts.append(f"version {daemon.version}")
+    if daemon.pid is not None:
+        parts.append(f"pid {daemon.pid}")
+    if daemon.started:
+        parts.append(f"since {moment(daemon.started)}")
+    if daemon.draining:
         parts.append("draining: starts nothing more")
-    if daemon.get("held"):
-        parts.append(f"held: {one_line(daemon['held'])}")
+    if daemon.held:
+        parts.append(f"held: {one_line(daemon.held)}")
     return ", ".join(parts)
 
 
-def _how(run: Document) -> str:
-    if run["finished"] is None:
-        return str(run["status"])
-    if run.get("imported"):
-        return one_line(run["reason"])
-    took = duration(run["finished"] - run["started"]) if run["started"] else "-"
-    return f"{run['status']} after {took}" + (f": {one_line(run['reason'])}" if run["reason"] else "")
+def _how(run: Run) -> str:
+    if run.finished is None:
+        return run.status
+    if run.imported:
+        return one_line(run.reason)
+    took = duration(run.finished - run.started) if run.started else "-"
+    return f"{run.status} after {took}" + (f": {one_line(run.reason)}" if run.reason else "")
 
 
-def _field(field: Document) -> tuple[str, ...]:
-    fixed = field["constant"] is not None or (field["min"] == field["max"] and field["dtype"] in ("int", "float"))
-    bounds = ("-", "-") if fixed or field["dtype"] in ("bool", "enum") else (field["min"], field["max"])
-    now = field["constant"] if field["constant"] is not None else field["value"]
+def _field(field: TargetField) -> tuple[str, ...]:
+    fixed = field.constant is not None or (field.min == field.max and field.dtype in ("int", "float"))
+    bounds = ("-", "-") if fixed or field.dtype in ("bool", "enum") else (field.min, field.max)
+    now = field.constant if field.constant is not None else field.value
     return (
-        field["name"],
-        field["dtype"] + (", load" if field["load"] else ""),
+        field.name,
+        field.dtype + (", load" if field.load else ""),
         *(value_text(bound) for bound in bounds),
         "-" if now is None else value_text(now),
-        field["config_position"],
+        field.config_position,
     )

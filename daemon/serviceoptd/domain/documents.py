@@ -1,4 +1,4 @@
-"""What people and programs are shown of a run: plain JSON values. Documented in docs/api.md.
+"""What people and programs are shown of a run, from its state. Documented in docs/api.md.
 
 The daemon's API answers with these documents, and the client builds the very same ones from the journal when the
 daemon is down.
@@ -7,124 +7,133 @@ daemon is down.
 from __future__ import annotations
 
 from statistics import fmean
-from typing import Any
 
 import msgspec
 
+from serviceopt_journal.documents.particles import Deploy, Recommendation
+from serviceopt_journal.documents.particles import Particle as Shown
+from serviceopt_journal.documents.runs import (
+    Counts,
+    Daemon,
+    EvaluationUnderWay,
+    Identity,
+    Run,
+    RunSummary,
+    Status,
+    TargetField,
+)
 from serviceopt_journal.proof import Proof
 from serviceoptd.domain.rejections import rejection_record
 from serviceoptd.domain.settings import Objective
 from serviceoptd.domain.state import BEYOND_THE_SEARCH, Evaluation, Particle, RunState, State
 
-Document = dict[str, Any]
 
-
-def status_document(state: State, *, now: float, daemon: Document | None) -> Document:
+def status_document(state: State, *, now: float, daemon: Daemon | None) -> Status:
     """Everything at a glance: the daemon (None: it is down), the run that is worked on, the queue."""
     queue = state.queue()
-    return {
-        "daemon": daemon,
-        "seq": state.seq,
-        "current": run_document(queue[0], now=now) if queue and queue[0].status == "running" else None,
-        "queued": [run.number for run in queue if run.status == "queued"],
-        "runs": len(state.runs),
-        "last": run_document(max(state.runs.values(), key=lambda r: r.number), now=now) if state.runs else None,
-    }
+    return Status(
+        daemon=daemon,
+        seq=state.seq,
+        current=run_document(queue[0], now=now) if queue and queue[0].status == "running" else None,
+        queued=tuple(run.number for run in queue if run.status == "queued"),
+        runs=len(state.runs),
+        last=run_document(max(state.runs.values(), key=lambda r: r.number), now=now) if state.runs else None,
+    )
 
 
-def run_summary(run: RunState) -> Document:
+def run_summary(run: RunState) -> RunSummary:
     """One line of `runs`."""
     best = run.best()
-    return {
-        "run": run.number,
-        "name": run.name,
-        "status": status_word(run),
-        "outcome": run.outcome,
-        "engine": run.settings.engine,
-        "benchmark": run.settings.benchmark,
-        "submitted": run.submitted,
-        "started": run.started,
-        "finished": run.finished,
-        "admitted": run.admitted,
-        "budget": run.settings.budget.evaluations,
-        "best_generate_speed": _speed(run, best),
-        "feasible": bool(best and run.feasible(best)),
-        "simulated": any(p.simulated for p in run.particles.values()),
-        "imported": run.imported_from,
-    }
+    return RunSummary(
+        run=run.number,
+        name=run.name,
+        status=status_word(run),
+        outcome=run.outcome,
+        engine=run.settings.engine,
+        benchmark=run.settings.benchmark,
+        submitted=run.submitted,
+        started=run.started,
+        finished=run.finished,
+        admitted=run.admitted,
+        budget=run.settings.budget.evaluations,
+        best_generate_speed=_speed(run, best),
+        feasible=bool(best and run.feasible(best)),
+        simulated=any(p.simulated for p in run.particles.values()),
+        imported=run.imported_from,
+    )
 
 
-def run_document(run: RunState, *, now: float) -> Document:
+def run_document(run: RunState, *, now: float) -> Run:
     """One run in full."""
     settled = [p for p in run.particles.values() if p.settled(run.settings.measuring.repeats)]
     best = run.best()
-    return {
-        **run_summary(run),
-        "reason": run.reason,
-        "paused": run.paused,
-        "held": run.held,
-        "identity": {
-            "run": run.run_identity,
-            "measurement": run.measurement_identity,
-            "parts": run.identity_parts,
-        },
-        "seed": run.seed,
-        "working_directory": run.working_directory,
-        "configuration_path": run.configuration_path,
-        "objective": objective_text(run.settings.objective),
-        "fields": [msgspec.to_builtins(field) for field in run.settings.fields],
-        "max_hours": run.settings.budget.max_hours,
-        "target": run.settings.budget.target,
-        "expected_gain": _expected_gain(settled),
-        "evaluations_left": 0 if run.over else max(0, run.settings.budget.evaluations - run.admitted),
-        "confirmations_left": _confirmations_left(run),
-        "active_seconds": run.active_seconds,
-        "counts": {
-            "proposed": len(run.particles),
-            "measured": sum(bool(p.measurements) and not p.error for p in settled),
-            "failed": sum(bool(p.error) for p in settled),
-            "rejected": sum(bool(p.rejected) for p in settled),
-            "finalists": sum(p.origin in BEYOND_THE_SEARCH or bool(p.confirmations) for p in settled),
-            "matched": sum(p.matched is not None for p in settled),
-            "evaluations": len(run.evaluations),
-            "measurements": sum(len(p.measurements) for p in run.particles.values()),
-            "confirmations": sum(len(p.confirmations) for p in run.particles.values()),
-        },
-        "rejections": msgspec.to_builtins(rejection_record(run)),
-        "best": particle_document(run, best) if best else None,
-        "current": _current(run, run.evaluation, now) if run.evaluation and not run.over else None,
-        "seconds_left": seconds_left(run),
-    }
+    return Run(
+        **msgspec.structs.asdict(run_summary(run)),
+        reason=run.reason,
+        paused=run.paused,
+        held=run.held,
+        identity=Identity(run=run.run_identity, measurement=run.measurement_identity, parts=run.identity_parts),
+        seed=run.seed,
+        working_directory=run.working_directory,
+        configuration_path=run.configuration_path,
+        objective=objective_text(run.settings.objective),
+        fields=tuple(TargetField(**msgspec.structs.asdict(field)) for field in run.settings.fields),
+        max_hours=run.settings.budget.max_hours,
+        target=run.settings.budget.target,
+        expected_gain=_expected_gain(settled),
+        evaluations_left=0 if run.over else max(0, run.settings.budget.evaluations - run.admitted),
+        confirmations_left=_confirmations_left(run),
+        active_seconds=run.active_seconds,
+        counts=_counts(run, settled),
+        rejections=rejection_record(run),
+        best=particle_document(run, best) if best else None,
+        current=_current(run, run.evaluation, now) if run.evaluation and not run.over else None,
+        seconds_left=seconds_left(run),
+    )
 
 
-def particle_document(run: RunState, particle: Particle) -> Document:
+def _counts(run: RunState, settled: list[Particle]) -> Counts:
+    return Counts(
+        proposed=len(run.particles),
+        measured=sum(bool(p.measurements) and not p.error for p in settled),
+        failed=sum(bool(p.error) for p in settled),
+        rejected=sum(bool(p.rejected) for p in settled),
+        finalists=sum(p.origin in BEYOND_THE_SEARCH or bool(p.confirmations) for p in settled),
+        matched=sum(p.matched is not None for p in settled),
+        evaluations=len(run.evaluations),
+        measurements=sum(len(p.measurements) for p in run.particles.values()),
+        confirmations=sum(len(p.confirmations) for p in run.particles.values()),
+    )
+
+
+def particle_document(run: RunState, particle: Particle) -> Shown:
     """A particle with its result and how it stands by the objective."""
     judgement = run.standing(particle)
     metrics = run.known_of(particle) or particle.metrics
-    return {
-        "particle": particle.number,
-        "evaluation": particle.evaluation,
-        "origin": particle.origin,
-        "configuration": particle.configuration,
-        "metrics": msgspec.to_builtins(metrics) if metrics else None,
-        "repeats": len(particle.confirmations or particle.measurements),
-        "confirmations": len(particle.confirmations),
-        "feasible": run.feasible(particle),
-        "violated": list(judgement.broken) if metrics else [],
-        "fitness": judgement.fitness,
-        "error": particle.error or particle.unconfirmed,
-        "rejected": particle.rejected,
-        "audited": particle.audited,
-        "predicted": msgspec.to_builtins(particle.predicted) if particle.predicted else None,
-        "matched": list(particle.matched) if particle.matched else None,
-        "seconds": particle.seconds,
-        "simulated": particle.simulated,
-        "remark": particle.remark,
-        "imported": particle.imported.place if particle.imported else "",
-    }
+    return Shown(
+        particle=particle.number,
+        evaluation=particle.evaluation,
+        origin=particle.origin,
+        configuration=particle.configuration,
+        metrics=metrics,
+        repeats=len(particle.confirmations or particle.measurements),
+        confirmations=len(particle.confirmations),
+        feasible=run.feasible(particle),
+        violated=judgement.broken if metrics else (),
+        fitness=judgement.fitness,
+        error=particle.error or particle.unconfirmed,
+        rejected=particle.rejected,
+        audited=particle.audited,
+        predicted=particle.predicted,
+        matched=particle.matched,
+        seconds=particle.seconds,
+        simulated=particle.simulated,
+        remark=particle.remark,
+        imported=particle.imported.place if particle.imported else "",
+    )
 
 
-def recommendation(run: RunState) -> Document | None:
+def recommendation(run: RunState) -> Recommendation | None:
     """The particle to deploy, why, and how; None when nothing has been measured.
 
     `deploy` holds what was really run: the service's arguments and what we set in its environment.
@@ -135,47 +144,47 @@ def recommendation(run: RunState) -> Document | None:
     baseline = next((p for p in run.particles.values() if p.origin == "current-setting"), None)
     proof = run.proof if chosen.number == run.recommended else None
     service = run.evaluations.get(chosen.evaluation) if chosen.evaluation is not None else None
-    return {
-        **particle_document(run, chosen),
-        "run": run.number,
-        "final": run.over,
-        "objective": objective_text(run.settings.objective),
-        "rejections": msgspec.to_builtins(rejection_record(run)),
-        "load": {f.name: chosen.configuration[f.name] for f in run.settings.fields if f.load},
-        "current_setting": particle_document(run, baseline) if baseline else None,
-        "gain": _gain(run, chosen, baseline, proof),
-        "unit": "tokens/s" if run.settings.objective.maximise == "generate_speed" else "requests/s",
-        "proof": msgspec.to_builtins(proof) if proof else None,
-        "deploy": _deploy(service) if service else None,
-    }
+    return Recommendation(
+        **msgspec.structs.asdict(particle_document(run, chosen)),
+        run=run.number,
+        final=run.over,
+        objective=objective_text(run.settings.objective),
+        rejections=rejection_record(run),
+        load={f.name: chosen.configuration[f.name] for f in run.settings.fields if f.load},
+        current_setting=particle_document(run, baseline) if baseline else None,
+        gain=_gain(run, chosen, baseline, proof),
+        unit="tokens/s" if run.settings.objective.maximise == "generate_speed" else "requests/s",
+        proof=proof,
+        deploy=_deploy(service) if service else None,
+    )
 
 
-def _deploy(service: Evaluation) -> Document:
-    return {
-        "argv": list(service.argv),
-        "environment": service.environment,
-        "working_directory": service.working_directory,
-        "managed": service.managed,
-        "simulated": service.simulated,
-    }
+def _deploy(service: Evaluation) -> Deploy:
+    return Deploy(
+        argv=service.argv,
+        environment=service.environment,
+        working_directory=service.working_directory,
+        managed=service.managed,
+        simulated=service.simulated,
+    )
 
 
-def _current(run: RunState, evaluation: Evaluation, now: float) -> Document:
+def _current(run: RunState, evaluation: Evaluation, now: float) -> EvaluationUnderWay:
     measuring = evaluation.measuring
     particle = measuring.particle if measuring else evaluation.particle
-    return {
-        "evaluation": evaluation.number,
-        "attempt": evaluation.attempt,
-        "phase": "measuring" if measuring else evaluation.phase,
-        "particle": particle,
-        "configuration": run.particles[particle].configuration,
-        "service_log": evaluation.log,
-        "client_log": measuring.log if measuring else "",
-        "measurement": measuring.number if measuring else None,
-        "since": measuring.started if measuring else evaluation.launching_at,
-        "seconds": max(0.0, now - (measuring.started if measuring else evaluation.launching_at)),
-        "pid": evaluation.pid,
-    }
+    return EvaluationUnderWay(
+        evaluation=evaluation.number,
+        attempt=evaluation.attempt,
+        phase="measuring" if measuring else evaluation.phase,
+        particle=particle,
+        configuration=run.particles[particle].configuration,
+        service_log=evaluation.log,
+        client_log=measuring.log if measuring else "",
+        measurement=measuring.number if measuring else None,
+        since=measuring.started if measuring else evaluation.launching_at,
+        seconds=max(0.0, now - (measuring.started if measuring else evaluation.launching_at)),
+        pid=evaluation.pid,
+    )
 
 
 def seconds_left(run: RunState) -> float | None:

@@ -6,8 +6,7 @@ import math
 from collections import Counter
 from statistics import fmean
 
-import msgspec
-
+from serviceopt_journal.documents.particles import RejectionRecord
 from serviceoptd.domain.state import Particle, RunState
 from serviceoptd.domain.statistics.draws import uniform
 
@@ -15,18 +14,6 @@ MOST_OF_THE_BUDGET = 0.1
 """Audited particles count against the budget, and get no more than this share of it, or one."""
 
 _NORMAL_95 = 1.959964
-
-
-class RejectionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rejection rules did in a run."""
-
-    rejected: int  # particles that were given up and not measured
-    by_rule: tuple[tuple[str, int], ...]  # the same for each rule
-    audited: int  # measured although they were rejected
-    false: int  # of these turned out feasible and better than the best before them
-    false_rate: float | None  # false / audited; None: none was audited
-    false_rate_interval: tuple[float, float] | None  # 95 % confidence
-    hours_saved: float | None  # an estimate: rejected x the mean time of a measured particle; None: none was measured
 
 
 def audited(run: RunState, particle: int) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from serviceopt_journal.documents.runs import Table
+from serviceopt_journal.events import Value
 from serviceopt_journal.metrics import NOT_TOLD, Metrics
 from serviceoptd.domain.state import Particle, RunState
 
@@ -22,7 +24,12 @@ def columns(run: RunState) -> list[str]:
     return [*METRIC_COLUMNS, *(field.name for field in run.settings.fields), *RECORD_COLUMNS, *OWN_COLUMNS]
 
 
-def rows(run: RunState) -> list[dict[str, Any]]:
+def table(run: RunState) -> Table:
+    """The table of results of a run."""
+    return Table(columns=tuple(columns(run)), rows=tuple(rows(run)))
+
+
+def rows(run: RunState) -> list[dict[str, Value | None]]:
     """One row per parameter set and load that was measured, failed or was rejected, in the order of proposal.
 
     A particle that was matched has no row of its own: its configuration is in the table already. Repeated
@@ -33,7 +40,7 @@ def rows(run: RunState) -> list[dict[str, Any]]:
     return [row(run, particle) for particle in listed if particle.settled(repeats) or particle.measurements]
 
 
-def row(run: RunState, particle: Particle) -> dict[str, Any]:
+def row(run: RunState, particle: Particle) -> dict[str, Value | None]:
     """One row as typed values; None where there is nothing to tell."""
     origin = run.twin(particle) or particle
     metrics = particle.confirmed or origin.metrics or origin.censored or (origin.predicted if origin.rejected else None)
@@ -41,7 +48,7 @@ def row(run: RunState, particle: Particle) -> dict[str, Any]:
     real = bool(origin.measurements) and not origin.simulated
     failed_real = bool(origin.error) and not origin.simulated
     evaluation = run.evaluations.get(particle.evaluation) if particle.evaluation is not None else None
-    record = {
+    record: dict[str, Value | None] = {
         "generate_speed": metrics.generate_speed if metrics else None,
         "time_to_first_token": metrics.ttft.get("mean") if metrics else None,
         "time_per_output_token": metrics.tpot.get("mean") if metrics else None,

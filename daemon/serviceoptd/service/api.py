@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -13,14 +13,28 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from serviceopt_journal.codec import Recorded
+from serviceopt_journal.documents.particles import Particles
+from serviceopt_journal.documents.records import Records
+from serviceopt_journal.documents.requests import (
+    Changes,
+    Draining,
+    Import,
+    LogLevel,
+    NewConfiguration,
+    Reason,
+    Refusal,
+    Refused,
+    Submission,
+)
+from serviceopt_journal.documents.runs import Runs
 from serviceopt_journal.errors import ExitCode, InvalidConfiguration, NotFound, ServiceoptError
 from serviceopt_journal.events import LogLevelChanged
 from serviceoptd.domain import documents, table
 from serviceoptd.domain.state import RunState, State
 from serviceoptd.io.unix_http import peer_uid
 from serviceoptd.service import control
-from serviceoptd.submitting.importing.importing import Import, import_results, prepare_import
-from serviceoptd.submitting.preparing import Submission, must_answer, prepare
+from serviceoptd.submitting.importing.importing import import_results, prepare_import
+from serviceoptd.submitting.preparing import must_answer, prepare
 from serviceoptd.submitting.submission import submit
 
 HEARTBEAT = 10.0  # seconds between comments on a silent event stream, so that a dead client is noticed
@@ -32,7 +46,7 @@ STATUS_BY_CODE = {
     ExitCode.USAGE: 400,
 }
 
-Handler = Callable[[Request], Awaitable[Response]]
+Body = TypeVar("Body")
 
 
 def make_app(daemon: Any) -> Starlette:
@@ -74,7 +88,7 @@ class Api:
         return _json(self._daemon.status())
 
     async def runs(self, request: Request) -> Response:
-        return _json({"runs": [documents.run_summary(run) for run in self._state.runs.values()]})
+        return _json(Runs(runs=tuple(documents.run_summary(run) for run in self._state.runs.values())))
 
     async def run(self, request: Request) -> Response:
         return _json(documents.run_document(self._run(request), now=self._daemon.clock.wall()))
@@ -87,12 +101,11 @@ class Api:
         return _json(found)
 
     async def rows(self, request: Request) -> Response:
-        run = self._run(request)
-        return _json({"columns": table.columns(run), "rows": table.rows(run)})
+        return _json(table.table(self._run(request)))
 
     async def particles(self, request: Request) -> Response:
         run = self._run(request)
-        return _json({"particles": [documents.particle_document(run, p) for p in run.particles.values()]})
+        return _json(Particles(particles=tuple(documents.particle_document(run, p) for p in run.particles.values())))
 
     async def submit(self, request: Request) -> Response:
         submission = await _body(request, Submission)
@@ -105,15 +118,7 @@ class Api:
         )
         await must_answer(prepared)
         accepted = await submit(self._daemon.context, prepared, uid=peer_uid(request), through="socket")
-        return _json(
-            {
-                "run": accepted.run,
-                "continued": accepted.continued,
-                "complete": accepted.complete,
-                "warnings": list(accepted.warnings),
-            },
-            status=201,
-        )
+        return _json(accepted, status=201)
 
     async def import_results(self, request: Request) -> Response:
         prepared = prepare_import(await _body(request, Import))
@@ -121,33 +126,32 @@ class Api:
 
     async def command(self, request: Request) -> Response:
         run = self._run(request)
-        body = await _body(request, dict[str, Any])
-        ledger, reason = self._daemon.ledger, str(body.get("reason", ""))
+        ledger = self._daemon.ledger
         match request.path_params["command"]:
             case "pause":
-                await control.pause(ledger, run, reason)
+                await control.pause(ledger, run, (await _body(request, Reason)).reason)
             case "resume":
-                await control.resume(ledger, run, reason)
+                await control.resume(ledger, run, (await _body(request, Reason)).reason)
             case "cancel":
-                await control.cancel(ledger, run, reason)
+                await control.cancel(ledger, run, (await _body(request, Reason)).reason)
             case "reconfigure":
-                source = str(body.get("configuration_path") or "the new configuration")
-                text = str(body.get("configuration_text", ""))
-                changed = await control.reconfigure(ledger, run, text, source, environment={})
-                return _json({"changes": changed})
+                new = await _body(request, NewConfiguration)
+                source = new.configuration_path or "the new configuration"
+                changed = await control.reconfigure(ledger, run, new.configuration_text, source, environment={})
+                return _json(Changes(changes=changed))
             case unknown:
                 raise NotFound(f"a run knows no command {unknown}", hint="pause, resume, cancel or reconfigure")
         return _json(documents.run_document(self._state.runs[run.number], now=self._daemon.clock.wall()))
 
     async def drain(self, request: Request) -> Response:
         self._daemon.loop.drain()
-        return _json({"draining": True})
+        return _json(Draining())
 
     async def log_level(self, request: Request) -> Response:
-        level = str((await _body(request, dict[str, Any])).get("level", "")).upper()
+        level = (await _body(request, LogLevel)).level.upper()
         self._daemon.set_log_level(level)
         await self._daemon.ledger.commit(LogLevelChanged(level=level))
-        return _json({"level": level})
+        return _json(LogLevel(level=level))
 
     async def events(self, request: Request) -> Response:
         query = request.query_params
@@ -160,7 +164,7 @@ class Api:
             newest=_number(query.get("newest"), None),
             since=float(query["since"]) if "since" in query else None,
         )
-        return _json({"events": list(found)})
+        return _json(Records(events=tuple(found)))
 
     async def stream(self, request: Request) -> Response:
         query = request.query_params
@@ -204,24 +208,24 @@ def _sse(record: Recorded) -> bytes:
     )
 
 
-def _json(document: Any, *, status: int = 200) -> Response:
+def _json(document: msgspec.Struct, *, status: int = 200) -> Response:
     return Response(msgspec.json.encode(document), status_code=status, media_type="application/json")
 
 
 async def _refusal(request: Request, error: Exception) -> Response:
     if not isinstance(error, ServiceoptError):
         raise error
-    document = {"message": str(error), "hint": error.hint, "exit_code": int(error.exit_code)}
-    return _json({"error": document}, status=STATUS_BY_CODE.get(error.exit_code, 500))
+    refusal = Refusal(message=str(error), hint=error.hint, exit_code=int(error.exit_code))
+    return _json(Refused(error=refusal), status=STATUS_BY_CODE.get(error.exit_code, 500))
 
 
 async def _unknown(request: Request, error: Exception) -> Response:
     message = f"{request.method} {request.url.path} is not part of the API"
-    document = {"message": message, "hint": "docs/api.md lists it", "exit_code": int(ExitCode.NOT_FOUND)}
-    return _json({"error": document}, status=getattr(error, "status_code", 404))
+    refusal = Refusal(message=message, hint="docs/api.md lists it", exit_code=int(ExitCode.NOT_FOUND))
+    return _json(Refused(error=refusal), status=getattr(error, "status_code", 404))
 
 
-async def _body(request: Request, kind: type[Any]) -> Any:
+async def _body(request: Request, kind: type[Body]) -> Body:
     try:
         return msgspec.json.decode(await request.body() or b"{}", type=kind)
     except msgspec.DecodeError as error:

@@ -16,6 +16,7 @@ import structlog
 
 from serviceopt_journal.clock import Clock
 from serviceopt_journal.codec import Recorded
+from serviceopt_journal.documents import runs
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceopt_journal.events import DaemonStarted, DaemonStopped
 from serviceopt_journal.reader import JournalReader
@@ -123,17 +124,17 @@ class Daemon:
                     await self.loop.stop_idle_service()
             await asyncio.sleep(pause)
 
-    def status(self) -> documents.Document:
+    def status(self) -> runs.Status:
         """The status document, as GET /v1/status answers."""
-        daemon = {
-            "pid": os.getpid(),
-            "version": __version__,
-            "started": self._started,
-            "standalone": self._standalone,
-            "draining": self.loop.draining,
-            "held": self.ledger.held,
-            "state_directory": str(self.context.state_directory),
-        }
+        daemon = runs.Daemon(
+            pid=os.getpid(),
+            version=__version__,
+            started=self._started,
+            standalone=self._standalone,
+            draining=self.loop.draining,
+            held=self.ledger.held,
+            state_directory=str(self.context.state_directory),
+        )
         return documents.status_document(self.ledger.state, now=self.clock.wall(), daemon=daemon)
 
     def records(self, **which: Any) -> Iterator[Recorded]:

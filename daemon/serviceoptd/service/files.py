@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from serviceopt_journal.documents.requests import Submission
 from serviceopt_journal.errors import ServiceoptError
 from serviceopt_journal.events import DropInRefused, LogLevelChanged, RunSubmitted
 from serviceoptd.config.masking import masked_text
@@ -15,7 +16,7 @@ from serviceoptd.domain.state import RunState
 from serviceoptd.io.watching import Watcher
 from serviceoptd.service import control
 from serviceoptd.service.daemon import Daemon
-from serviceoptd.submitting.preparing import Submission, must_answer, prepare
+from serviceoptd.submitting.preparing import must_answer, prepare
 from serviceoptd.submitting.submission import submit
 
 LOG = structlog.get_logger("serviceoptd")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
+from serviceopt_journal.documents.requests import Submission
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceoptd.config.load import Loaded, load_text
 from serviceoptd.config.plugins import blaming
@@ -27,23 +28,6 @@ from serviceoptd.toolkit.interface import HttpProbe, Problem, Workplace
 from serviceoptd.toolkit.secrets import mask
 
 SEPARATED_MINDIE = "mindie_kubernetes"
-
-
-class Submission(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client sends: the body of POST /v1/runs (docs/api.md)."""
-
-    configuration_text: str = ""
-    configuration_path: str | None = None
-    engine: str | None = None
-    benchmark: str | None = None
-    name: str | None = None
-    seed: int | None = None
-    load_breakpoint: bool = False
-    backup: bool = False
-    deploy_policy: Literal["single", "multiple"] = "single"
-    pd: Literal["competition", "disaggregation"] = "competition"
-    environment: dict[str, str] = {}
-    working_directory: str = "/"
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
+from serviceopt_journal.documents.requests import Accepted
 from serviceopt_journal.events import Event, RunPaused, RunReconfigured, RunResumed, RunSubmitted
 from serviceoptd.config.masking import masked_text
 from serviceoptd.config.reload import changes
@@ -22,16 +22,6 @@ from serviceoptd.submitting.surveying import with_device_facts
 from serviceoptd.toolkit.secrets import mask
 
 NO_PREDECESSOR = "no earlier run has this identity: a new one starts"
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """The run that a submission became, or that it continues."""
-
-    run: int
-    continued: bool = False
-    complete: bool = False  # the run that it would continue is over: nothing is due
-    warnings: tuple[str, ...] = ()
 
 
 async def submit(
@@ -82,7 +72,7 @@ async def submit(
             load_breakpoint=submission.load_breakpoint,
         )
     )
-    return Accepted(number, warnings=warnings)
+    return Accepted(run=number, warnings=warnings)
 
 
 def _with_private_options(prepared: Prepared, frozen: RunSettings) -> tuple[dict[str, str], dict[str, Any]]:
@@ -114,7 +104,7 @@ async def _continue(context: Context, run: RunState, prepared: Prepared) -> Acce
         events.append(RunResumed(run=run.number, reason="continued with --load_breakpoint"))
     if events:
         await context.ledger.commit(*events)
-    return Accepted(run.number, continued=True, complete=complete, warnings=tuple(prepared.warnings))
+    return Accepted(run=run.number, continued=True, complete=complete, warnings=tuple(prepared.warnings))
 
 
 async def leave_others_alone(context: Context, mine: int | None) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,7 +65,7 @@ def test_an_audited_particle_is_admitted_and_keeps_why_it_would_have_been_given_
     row = table.rows(story.measured(number, some_metrics(900.0)))[0]
     assert (row["audited"], row["error"], row["source"]) == ("memory: too large", "", "measured")
     assert (row["real_evaluation"], row["generate_speed"]) == (True, 900.0)
-    assert documents.particle_document(story.run, story.run.particles[number])["audited"] == "memory: too large"
+    assert documents.particle_document(story.run, story.run.particles[number]).audited == "memory: too large"
 
 
 def test_a_false_rejection_is_feasible_and_better_than_everything_before_it() -> None:
@@ -104,10 +103,10 @@ def test_hours_saved_are_the_rejected_particles_times_the_mean_of_the_measured()
     assert record.by_rule == (("memory", 2), ("declared", 1))
     assert record.hours_saved == pytest.approx(3 * seconds / 3600)
     document = documents.run_document(story.run, now=0.0)
-    assert document["rejections"] == msgspec.to_builtins(record)
+    assert document.rejections == record
     found = documents.recommendation(story.run)
     assert found is not None
-    assert found["rejections"]["rejected"] == 3
+    assert found.rejections.rejected == 3
 
 
 def test_the_audit_draws_its_share_of_the_particles_and_never_another_set() -> None:

@@ -58,12 +58,12 @@ def test_the_best_measured_wins_and_not_the_setting_that_was_found(tmp_path: Pat
     run = tuned(tmp_path, RUN + "ttft_slo = 2.0\n[data_storage]\npso_top_k = 0\n[proof]\nmeasurements = 0\n")
     recommended = documents.recommendation(run)
     assert recommended is not None
-    assert recommended["feasible"]
-    assert recommended["proof"] is None
-    assert recommended["origin"] != "current-setting"
-    assert recommended["gain"] > 0
+    assert recommended.feasible
+    assert recommended.proof is None
+    assert recommended.origin != "current-setting"
+    assert recommended.gain > 0
     feasible = [run.judgement(p) for p in run.particles.values() if run.judgement(p).feasible]
-    assert run.judgement(run.particles[recommended["particle"]]).objective == max(j.objective or 0 for j in feasible)
+    assert run.judgement(run.particles[recommended.particle]).objective == max(j.objective or 0 for j in feasible)
 
 
 def test_a_proven_winner_is_recommended_with_what_its_confirmations_tell(tmp_path: Path) -> None:
@@ -71,16 +71,16 @@ def test_a_proven_winner_is_recommended_with_what_its_confirmations_tell(tmp_pat
     recommended, best = documents.recommendation(run), run.best()
     assert recommended is not None
     assert best is not None
-    proof = recommended["proof"]
-    assert recommended["particle"] == best.number == run.recommended
-    assert recommended["feasible"] == run.declared_feasible
-    assert recommended["confirmations"] == proof["measurements"] == len(best.confirmations) > 1
-    assert proof["interval"][0] < proof["estimate"] < proof["interval"][1]
-    assert proof["estimate"] == pytest.approx(recommended["metrics"]["generate_speed"], rel=0.1)
-    assert recommended["gain"] == proof["gain"]
+    proof = recommended.proof
+    assert recommended.particle == best.number == run.recommended
+    assert recommended.feasible == run.declared_feasible
+    assert recommended.confirmations == proof.measurements == len(best.confirmations) > 1
+    assert proof.interval[0] < proof.estimate < proof.interval[1]
+    assert proof.estimate == pytest.approx(recommended.metrics.generate_speed, rel=0.1)
+    assert recommended.gain == proof.gain
     row = next(row for row in table.rows(run) if row["particle"] == best.number)
-    assert row["generate_speed"] == recommended["metrics"]["generate_speed"]
-    assert (row["confirmations"], row["feasible"]) == (proof["measurements"], run.declared_feasible)
+    assert row["generate_speed"] == recommended.metrics.generate_speed
+    assert (row["confirmations"], row["feasible"]) == (proof.measurements, run.declared_feasible)
 
 
 HARD = Objective(slos=(Slo(metric="ttft", limit=1.0),))
@@ -106,8 +106,8 @@ def test_where_nothing_keeps_the_objectives_the_closest_one_is_shown_and_called_
     run = measured(HARD, (900, 3.0), (800, 1.2), (9000, 2.2))
     recommended = documents.recommendation(run)
     assert recommended is not None
-    assert (recommended["particle"], recommended["feasible"]) == (2, False)
-    assert recommended["violated"] == ["mean TTFT 1.2 s > 1 s"]
+    assert (recommended.particle, recommended.feasible) == (2, False)
+    assert recommended.violated == ("mean TTFT 1.2 s > 1 s",)
 
 
 @pytest.mark.parametrize("formula", ["hard", "soft"])

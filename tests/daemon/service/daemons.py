@@ -9,13 +9,14 @@ from typing import Any
 from memory_journal import MemoryJournal
 from serviceopt_journal.artefacts import ArtefactStore
 from serviceopt_journal.clock import SystemClock
+from serviceopt_journal.documents.requests import Submission
 from serviceoptd.config import plugins
 from serviceoptd.domain.evolve import fold
 from serviceoptd.domain.state import RunState, State
 from serviceoptd.evaluating.context import Context
 from serviceoptd.evaluating.ledger import Ledger
 from serviceoptd.service.loop import Loop
-from serviceoptd.submitting.preparing import Submission, prepare
+from serviceoptd.submitting.preparing import prepare
 from serviceoptd.submitting.submission import submit
 
 SMALL = """

@@ -47,7 +47,7 @@ def test_a_result_outside_of_the_training_data_says_so_in_event_row_and_document
     (first, *_) = [record.event for record in journal.records if isinstance(record.event, e.MeasurementFinished)]
     assert first.remark.startswith("outside of the latency model's training data for ")
     particle = run.particles[first.particle]
-    assert particle_document(run, particle)["remark"] == particle.remark != ""
+    assert particle_document(run, particle).remark == particle.remark != ""
     assert {row["particle"]: row["remark"] for row in rows(run)}[particle.number] == particle.remark
 
 

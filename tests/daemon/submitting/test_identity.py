@@ -10,8 +10,9 @@ import pytest
 
 from daemon.service.daemons import SMALL, a_loop, finished, submitted
 from memory_journal import MemoryJournal
+from serviceopt_journal.documents.requests import Submission
 from serviceoptd.config import plugins
-from serviceoptd.submitting.preparing import Prepared, Submission, prepare
+from serviceoptd.submitting.preparing import Prepared, prepare
 from serviceoptd.submitting.submission import NO_PREDECESSOR, submit
 from stubs.scenario import stub_run
 

@@ -9,10 +9,8 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
+from serviceopt_journal.documents.requests import Submission
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceopt_journal.events import Configuration
 from serviceoptd.benchmarks.interface import Benchmark, MeasurementOrder
@@ -29,7 +27,7 @@ from serviceoptd.profiling.data.recorded_load import DESCRIPTION
 from serviceoptd.profiling.recording import choosing
 from serviceoptd.profiling.recording.measured_load import NotMeasured, measure
 from serviceoptd.profiling.recording.recorded_service import NotServed, served
-from serviceoptd.submitting.preparing import Submission, prepare
+from serviceoptd.submitting.preparing import prepare
 from serviceoptd.toolkit.interface import UnusableResult, Workplace
 from serviceoptd.toolkit.secrets import mask_argv
 
@@ -47,7 +45,7 @@ class Profiled:
 
 
 def profile(
-    submission: dict[str, Any],
+    wanted: Submission,
     directory: Path,
     *,
     configurations: int,
@@ -55,10 +53,10 @@ def profile(
     seed: int,
     say: Callable[[str], None],
 ) -> Profiled:
-    """Profiles what this submission would tune. Ctrl-C and SIGTERM end the service and the client first.
+    """Profiles what a submission would tune. Ctrl-C and SIGTERM end the service and the client first.
 
     Args:
-        submission: the body of POST /v1/runs (docs/api.md).
+        wanted: the body of POST /v1/runs (docs/api.md).
         directory: for the recordings; a load that is complete there is not measured again.
         configurations, loads: how many, and how many for each of them.
         seed: chooses them, and is the client's.
@@ -68,7 +66,6 @@ def profile(
         InvalidConfiguration: the configuration cannot be profiled, or the directory holds another one's profile.
         EnvironmentLacks: something is missing on this machine, or nothing could be measured.
     """
-    wanted = msgspec.convert(submission, Submission)
     _refuse_others(wanted.engine or "", wanted.benchmark or "")
     prepared = prepare(wanted, plugins, tool_prefix=own_prefix())
     settings = prepared.settings

@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from serviceopt_journal.codec import Recorded
+from serviceopt_journal.documents.requests import Import, ImportedResults
 from serviceopt_journal.errors import Conflict, InvalidConfiguration
 from serviceopt_journal.events import AnyEvent, ParticleProposed, ResultImported, RunFinished, RunSubmitted
 from serviceoptd.config.masking import masked_text
@@ -22,19 +22,6 @@ from serviceoptd.submitting.importing.imported_settings import IMPORTED, importe
 from serviceoptd.submitting.importing.predecessor_table import Table, read
 
 LARGEST_FILE = 16 * 1024 * 1024  # bytes
-
-
-class Import(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client sends: the body of POST /v1/import (docs/api.md)."""
-
-    file: str  # where the content comes from, for people
-    content: str
-    configuration_text: str = ""
-    configuration_path: str | None = None
-    engine: str | None = None
-    name: str = ""
-    force: bool = False
-    working_directory: str = "/"
 
 
 @dataclass(frozen=True)
@@ -88,8 +75,8 @@ def refuse_twice(known: Iterable[tuple[int, str]], prepared: PreparedImport) -> 
         )
 
 
-async def import_results(context: Context, prepared: PreparedImport, *, uid: int) -> dict[str, Any]:
-    """Puts the file's results into the journal, all of them or none; the document that POST /v1/import answers.
+async def import_results(context: Context, prepared: PreparedImport, *, uid: int) -> ImportedResults:
+    """Puts the file's results into the journal, all of them or none; what POST /v1/import answers.
 
     Raises:
         Conflict: the file was imported already.
@@ -111,16 +98,16 @@ async def import_results(context: Context, prepared: PreparedImport, *, uid: int
     )
     await context.ledger.commit(*events, finished)
     particles = run.particles.values()
-    return {
-        "run": number,
-        "rows": len(prepared.table.rows),
-        "measured": sum(bool(p.measurements) and not p.error for p in particles),
-        "failed": sum(bool(p.error) for p in particles),
-        "predicted": sum(bool(p.rejected) for p in particles),
-        "recommended": best.number if best else None,
-        "feasible": feasible,
-        "warnings": list(prepared.warnings),
-    }
+    return ImportedResults(
+        run=number,
+        rows=len(prepared.table.rows),
+        measured=sum(bool(p.measurements) and not p.error for p in particles),
+        failed=sum(bool(p.error) for p in particles),
+        predicted=sum(bool(p.rejected) for p in particles),
+        recommended=best.number if best else None,
+        feasible=feasible,
+        warnings=prepared.warnings,
+    )
 
 
 def _events(prepared: PreparedImport, number: int, uid: int) -> list[AnyEvent]:

@@ -17,24 +17,25 @@ from daemon.service.daemons import SMALL, a_loop, finished, submitted
 from memory_journal import MemoryJournal
 from predecessor_results import RESULTS
 from serviceopt_journal import events as e
+from serviceopt_journal.documents.requests import Import, ImportedResults, Submission
 from serviceopt_journal.errors import Conflict, InvalidConfiguration
 from serviceoptd.domain import documents, table
 from serviceoptd.domain.evolve import fold
 from serviceoptd.domain.state import RunState, State
-from serviceoptd.submitting.importing.importing import Import, import_results, prepare_import
+from serviceoptd.submitting.importing.importing import import_results, prepare_import
 from serviceoptd.submitting.importing.predecessor_table import Row, read
-from serviceoptd.submitting.preparing import Submission, prepare
+from serviceoptd.submitting.preparing import prepare
 from serviceoptd.submitting.submission import submit
 
 ONE_SECOND = 'engine = "vllm"\nttft_slo = 1.0\n'
 
 
-def imported(directory: Path, journal: MemoryJournal, **wanted: Any) -> tuple[RunState, dict[str, Any]]:
+def imported(directory: Path, journal: MemoryJournal, **wanted: Any) -> tuple[RunState, ImportedResults]:
     """The run that a file becomes, and the answer."""
     context, _ = a_loop(directory, journal)
     request = Import(**{"file": "/srv/data_storage_1.csv", "content": RESULTS, **wanted})
     answer = asyncio.run(import_results(context, prepare_import(request), uid=0))
-    return context.ledger.state.runs[answer["run"]], answer
+    return context.ledger.state.runs[answer.run], answer
 
 
 def written(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
@@ -53,12 +54,12 @@ def test_a_result_file_becomes_a_run_that_is_over_and_marked_as_imported(tmp_pat
     assert run.reason == "imported from /srv/data_storage_1.csv"
     assert run.name == "data_storage_1"
     assert {p.origin for p in run.particles.values()} == {"imported"}
-    counts = {key: answer[key] for key in ("run", "rows", "measured", "failed", "predicted", "recommended")}
+    counts = {key: getattr(answer, key) for key in ("run", "rows", "measured", "failed", "predicted", "recommended")}
     assert counts == {"run": 1, "rows": 4, "measured": 2, "failed": 1, "predicted": 1, "recommended": 1}
-    assert answer["feasible"] is True
-    assert documents.run_summary(run)["imported"] == "/srv/data_storage_1.csv"
-    assert documents.run_summary(run)["engine"] == "vllm"
-    assert documents.particle_document(run, run.particles[2])["imported"] == "/srv/data_storage_1.csv:3"
+    assert answer.feasible is True
+    assert documents.run_summary(run).imported == "/srv/data_storage_1.csv"
+    assert documents.run_summary(run).engine == "vllm"
+    assert documents.particle_document(run, run.particles[2]).imported == "/srv/data_storage_1.csv:3"
 
 
 def test_its_rows_are_those_of_the_file_and_called_imported(tmp_path: Path) -> None:
@@ -79,31 +80,31 @@ def test_its_rows_are_those_of_the_file_and_called_imported(tmp_path: Path) -> N
 
 def test_what_was_only_predicted_is_never_recommended(tmp_path: Path) -> None:
     run, answer = imported(tmp_path, MemoryJournal())
-    assert answer["recommended"] == 2
+    assert answer.recommended == 2
     only_predicted = "\n".join(line for line in RESULTS.splitlines() if "True" not in line)
     run, answer = imported(tmp_path, MemoryJournal(), content=only_predicted)
-    assert (run.outcome, answer["recommended"]) == ("failed", None)
+    assert (run.outcome, answer.recommended) == ("failed", None)
     assert documents.recommendation(run) is None
 
 
 def test_without_a_configuration_the_fastest_is_the_best_and_it_is_said(tmp_path: Path) -> None:
     run, answer = imported(tmp_path, MemoryJournal())
     assert run.settings.engine == "unknown"
-    assert answer["recommended"] == 2
-    assert any("no latency limit" in warning for warning in answer["warnings"])
+    assert answer.recommended == 2
+    assert any("no latency limit" in warning for warning in answer.warnings)
 
 
 def test_an_objective_that_the_file_cannot_answer_is_named(tmp_path: Path) -> None:
     _, answer = imported(tmp_path, MemoryJournal(), configuration_text='engine = "vllm"\nttft_slo = "p99:1"\n')
-    assert answer["feasible"] is False
-    assert any("needs p99 TTFT, which the file does not tell" in warning for warning in answer["warnings"])
+    assert answer.feasible is False
+    assert any("needs p99 TTFT, which the file does not tell" in warning for warning in answer.warnings)
 
 
 def test_fields_that_file_and_configuration_do_not_share_are_named(tmp_path: Path) -> None:
     content = RESULTS.replace("MAX_NUM_SEQS", "BLOCK_SIZE")
     _, answer = imported(tmp_path, MemoryJournal(), content=content, configuration_text=ONE_SECOND)
-    assert any(warning.startswith("BLOCK_SIZE: in the file") for warning in answer["warnings"])
-    assert any(warning.startswith("MAX_NUM_SEQS: target fields of the") for warning in answer["warnings"])
+    assert any(warning.startswith("BLOCK_SIZE: in the file") for warning in answer.warnings)
+    assert any(warning.startswith("MAX_NUM_SEQS: target fields of the") for warning in answer.warnings)
 
 
 def test_the_file_is_kept_byte_for_byte_under_the_hash_that_its_events_hold(tmp_path: Path) -> None:
@@ -209,7 +210,7 @@ def test_what_a_file_does_not_tell_is_empty_in_our_table_and_no_objective_is_met
     run, answer = imported(tmp_path, MemoryJournal(), content="generate_speed,A,error\n12.5,3,\n")
     (row,) = table.rows(run)
     assert (row["throughput"], row["success_rate"], row["time_to_first_token"]) == (None, None, None)
-    assert answer["feasible"] is False
+    assert answer.feasible is False
     assert "success_rate was not measured" in row["violated"]
 
 
