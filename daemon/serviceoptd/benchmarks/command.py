@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,6 +11,7 @@ from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.metrics import Latency, Metrics
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
 from serviceoptd.benchmarks.result_checks import believe, ended_well, written_in_time
+from serviceoptd.benchmarks.vllm_benchmark.flags import SPELLINGS
 from serviceoptd.engines.command.section import CommandClient, CommandSection
 from serviceoptd.toolkit import arguments, endpoint, program, provenance
 from serviceoptd.toolkit.extraction import at, found_in, json_in, kind_of, quantity
@@ -49,7 +51,7 @@ class CommandBenchmark:
         parts: dict[str, Sequence[str]] = {"[command.client] argv": words}
         for field in order.fields:
             parts[f"target_field {field.name}"] = arguments.field_arguments([field], order.configuration, load=True)
-        arguments.refuse_doubled(parts)
+        arguments.refuse_doubled(parts, SPELLINGS if _is_vllms(words) else None)
         words += arguments.field_arguments(order.fields, order.configuration, load=True)
         file = self._result_file(place)
         return MeasurementPlan(
@@ -138,6 +140,10 @@ class CommandBenchmark:
             raw = at(document, source.path) if source.path else found_in(text, source.pattern or "")
             numbers[name] = quantity(raw, source.unit, kind_of(name), name)
         return numbers
+
+
+def _is_vllms(words: Sequence[str]) -> bool:
+    return ("bench", "serve") in itertools.pairwise(words)
 
 
 def _metrics(numbers: Mapping[str, float], num_prompts: int) -> Metrics:

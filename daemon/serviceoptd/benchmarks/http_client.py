@@ -49,6 +49,9 @@ class HttpClient:
     usual_program: ClassVar[str]  # where `program` is not given
     packages: ClassVar[Sequence[str]] = ()  # Python packages whose versions are the program's; none: its file counts
     fixed_flags: ClassVar[Sequence[str]] = ()  # that the table and the load decide, whether they are given or not
+    aliases: ClassVar[
+        Mapping[str, str]
+    ] = {}  # other spellings of a flag -> the usual one; `Spellings` knows beginnings too
     own_environment: ClassVar[Mapping[str, str]] = {}  # variables under those of the section
     main_run: ClassVar[str] = ""  # as `MeasurementPlan.main_run`
     data_key: ClassVar[str] = "data"  # of `[<client>.command]`: where a data set that is not there is reported
@@ -100,7 +103,7 @@ class HttpClient:
         parts: dict[str, Sequence[str]] = {f"[{self.name}.command]": self.fixed_flags}
         for field in order.fields:
             parts[f"target_field {field.name}"] = arguments.field_arguments([field], order.configuration, load=True)
-        arguments.refuse_doubled({**parts, "others": others})
+        arguments.refuse_doubled({**parts, "others": others}, self.aliases)
         tuned = arguments.field_arguments(order.fields, order.configuration, load=True)
         argv = [self.executable, *self.words(order, tuned, others)]
         return MeasurementPlan(
@@ -121,7 +124,8 @@ class HttpClient:
         if path is not None and provenance.data_digest(path) == provenance.ABSENT:
             problems.append(Problem(f"{prefix}.{self.data_key}", f"{path} does not exist", "correct the path"))
         try:
-            arguments.refuse_doubled({f"[{prefix}]": self.fixed_flags, "others": arguments.split(given.others)})
+            others = arguments.split(given.others)
+            arguments.refuse_doubled({f"[{prefix}]": self.fixed_flags, "others": others}, self.aliases)
         except InvalidConfiguration as error:
             problems.append(Problem(f"{prefix}.others", error.message, error.hint))
         return problems + program.program_problems(self.name, self.executable, self.options, workplace)

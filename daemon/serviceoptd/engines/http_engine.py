@@ -15,9 +15,10 @@ from serviceopt_journal.events import Configuration
 from serviceoptd.domain.settings import LOAD_NAMES, Field, ModelFacts
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan
 from serviceoptd.toolkit import arguments, endpoint, program, provenance
+from serviceoptd.toolkit.config_file import with_config_file
 from serviceoptd.toolkit.interface import HttpProbe, MetricsPage, Options, Problem, ProcessOptions, Workplace, render
 from serviceoptd.toolkit.model_facts import model_facts
-from serviceoptd.toolkit.position_checks import refuse_dotted_positions, refuse_searched_service
+from serviceoptd.toolkit.position_checks import refuse_dotted_positions, refuse_searched_service, refuse_unanswerable
 from serviceoptd.toolkit.secrets import mask_argv
 
 
@@ -46,8 +47,11 @@ class HttpEngine:
     usual_program: ClassVar[str]  # where `program` is not given
     packages: ClassVar[Sequence[str]] = ()  # Python packages whose versions are the program's; none: its file counts
     field_flags: ClassVar[Mapping[str, str]] = {}  # `env` fields that become flags too: "MAX_NUM_SEQS" -> "--max-..."
-    aliases: ClassVar[Mapping[str, str]] = {}  # short and other spellings of a flag -> the usual one
+    aliases: ClassVar[
+        Mapping[str, str]
+    ] = {}  # other spellings of a flag -> the usual one; `Spellings` knows beginnings too
     parallel_flags: ClassVar[Sequence[str]] = ()  # the product of their values is the number of accelerators
+    never_answers: ClassVar[Mapping[str, str]] = {}  # options without a readiness check, as `refuse_unanswerable` says
     ready_path: ClassVar[str] = "/health"  # answers 200 when the service can be measured
     report_path: ClassVar[str] = ""  # its text tells the KV-cache blocks; "": there is none
     reset_path: ClassVar[str] = ""  # a POST forgets cached prefixes; "": that is not offered
@@ -70,7 +74,8 @@ class HttpEngine:
         raise NotImplementedError
 
     def refuse(self, values: Mapping[str, object], argv: Sequence[str]) -> None:
-        """Refuses what the program would refuse after a long start. `values`: parameters of the service, by name.
+        """Refuses what the program would refuse after a long start. `values`: parameters of the service, by name; `argv`:
+        its arguments, after those of its own `--config FILE`.
 
         Raises:
             InvalidConfiguration: such a combination is asked for.
@@ -93,7 +98,9 @@ class HttpEngine:
         environment = program.section_environment(self.options, order.workplace, values)
         environment |= arguments.field_environment(order.fields, order.configuration, load=False)
         argv = self._argv(order, values)
-        self.refuse(values, argv)
+        every = self.every_option(argv, order.workplace)
+        refuse_unanswerable(every, self.never_answers, self.name, self.aliases)
+        self.refuse(values, every)
         return ServicePlan(
             command=program.command(argv, self.options, order.workplace, environment),
             ready=ready,
@@ -102,6 +109,7 @@ class HttpEngine:
             reset_cache=self.probe(self.reset_path, "POST") if self.reset_path else None,
             report=report,
             metrics=MetricsPage(self.probe(self.metrics_path), self.series) if self.series else None,
+            devices=self._accelerators(every, order.configuration) if len(every) > len(argv) else None,
         )
 
     def problems(self, workplace: Workplace, managed: bool = True) -> list[Problem]:
@@ -136,6 +144,13 @@ class HttpEngine:
         """The product of the parallel sizes, from flags in `others`, `argument:` fields or fields of that name."""
         words = arguments.filled(arguments.split(self.options.command.others), configuration)
         words += arguments.field_arguments(fields, configuration, load=False)
+        return self._accelerators(words, configuration)
+
+    def every_option(self, words: Sequence[str], workplace: Workplace) -> list[str]:
+        """The arguments, after those of the file that they name with `--config`."""
+        return with_config_file(words, self.aliases, workplace, self.options.working_directory)
+
+    def _accelerators(self, words: Sequence[str], configuration: Configuration) -> int:
         flags = {"--" + name.lower().replace("_", "-"): render(value) for name, value in configuration.items()}
         named = {self.aliases.get(flag, flag): value for flag, value in flags.items()}
         sizes = (named.get(flag, arguments.value_of(flag, words, self.aliases) or "1") for flag in self.parallel(words))
@@ -169,8 +184,9 @@ class HttpEngine:
         facts are left out; one of `quantising` says that its weights shrink while they are loaded.
         `needs_a_whole_sequence`: the engine does not start where its cache is smaller than the longest sequence.
         """
-        given = arguments.options(arguments.split(self.options.command.others), self.aliases)
-        if changing & given.keys():
+        words = arguments.split(self.options.command.others)
+        given = arguments.options(self.every_option(words, workplace), self.aliases)
+        if changing & given.keys() or arguments.hides_flags(words):
             return ModelFacts(arguments=given)
         directory = workplace.working_directory / program.located(self.options.command.model, workplace)
         quantised_here = bool(quantising & given.keys())

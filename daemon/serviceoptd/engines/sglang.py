@@ -16,6 +16,7 @@ from serviceopt_journal.errors import InvalidConfiguration
 from serviceoptd.domain.settings import ModelFacts
 from serviceoptd.engines.http_engine import HttpCommand, HttpEngine, HttpSection
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan
+from serviceoptd.engines.sglang_flags import SPELLINGS
 from serviceoptd.toolkit import arguments, endpoint
 from serviceoptd.toolkit.interface import Options, Workplace
 
@@ -31,16 +32,16 @@ FLAG_OF = {
 }
 """Fields that become flags though their position is `env`. MAX_NUM_SEQS is what other engines call the same."""
 
-ALIASES = {
-    "--model": "--model-path",
-    "--tp": "--tensor-parallel-size",
-    "--tp-size": "--tensor-parallel-size",
-    "--pp-size": "--pipeline-parallel-size",
-    "--dp": "--data-parallel-size",
-    "--dp-size": "--data-parallel-size",
-}
 PARALLEL = ("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size")
 SHARED_DATA_PARALLEL = "--enable-dp-attention"
+NEVER_ANSWERS = {
+    "--grpc-mode": "SGLang speaks gRPC on that port then",
+    "--smg-grpc-mode": "SGLang speaks gRPC on that port then",
+    "--node-rank >0": "only the first node serves HTTP",
+    "--ssl-keyfile": "SGLang speaks TLS on that port then",
+    "--ssl-certfile": "SGLang speaks TLS on that port then",
+}
+"""Options with which nothing answers the readiness check."""
 CHANGES_THE_MODEL = frozenset({"config", "json_model_override_args", "cpu_offload_gb", "load_format", "model_impl"})
 """Options after which the model's directory does not tell what lies in the devices' memory."""
 QUANTISES = frozenset({"quantization", "torchao_config"})
@@ -81,8 +82,9 @@ class SglangEngine(HttpEngine):
     usual_program: ClassVar[str] = "python3"
     packages: ClassVar[Sequence[str]] = ("sglang", "sgl_kernel", "torch")
     field_flags: ClassVar[Mapping[str, str]] = FLAG_OF
-    aliases: ClassVar[Mapping[str, str]] = ALIASES
+    aliases: ClassVar[Mapping[str, str]] = SPELLINGS
     parallel_flags: ClassVar[Sequence[str]] = PARALLEL
+    never_answers: ClassVar[Mapping[str, str]] = NEVER_ANSWERS
     report_path: ClassVar[str] = "/get_server_info"
     reset_path: ClassVar[str] = "/flush_cache"
     series: ClassVar[Mapping[str, Sequence[str]]] = SERIES
@@ -108,7 +110,8 @@ class SglangEngine(HttpEngine):
 
     def refuse(self, values: Mapping[str, object], argv: Sequence[str]) -> None:
         """SGLang asserts at its start that a chunk is a whole number of pages."""
-        chunk, page = (arguments.value_of(flag, argv) or "" for flag in ("--chunked-prefill-size", "--page-size"))
+        sizes = ("--chunked-prefill-size", "--page-size")
+        chunk, page = (arguments.value_of(flag, argv, SPELLINGS) or "" for flag in sizes)
         if chunk.isdecimal() and page.isdecimal() and int(page) > 0 and int(chunk) % int(page):
             raise InvalidConfiguration(
                 f"--chunked-prefill-size {chunk} is not a multiple of --page-size {page}: SGLang refuses that",
@@ -118,7 +121,8 @@ class SglangEngine(HttpEngine):
     def plan(self, order: ServiceOrder) -> ServicePlan:
         """The base's plan, without the resets that are switched off and the metrics that are not switched on."""
         plan = super().plan(order)
-        told = plan.command is not None and METRICS_FLAG in plan.command.argv
+        every = self.every_option(plan.command.argv, order.workplace) if plan.command else []
+        told = _has(METRICS_FLAG, every)
         reset = plan.reset_cache if self.options.flush_cache else None
         return replace(plan, reset_cache=reset, metrics=plan.metrics if told else None)
 
@@ -133,5 +137,8 @@ class SglangEngine(HttpEngine):
 
     def parallel(self, words: Sequence[str]) -> Sequence[str]:
         """With attention in data parallel the groups share the devices of the tensor parallel ones."""
-        shared = any(arguments.flag_of(word) == SHARED_DATA_PARALLEL for word in words)
-        return PARALLEL[:2] if shared else PARALLEL
+        return PARALLEL[:2] if _has(SHARED_DATA_PARALLEL, words) else PARALLEL
+
+
+def _has(flag: str, words: Sequence[str]) -> bool:
+    return any(arguments.flag_of(word, SPELLINGS) == flag for word in words)

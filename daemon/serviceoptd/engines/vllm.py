@@ -11,25 +11,26 @@ from serviceopt_journal.errors import InvalidConfiguration
 from serviceoptd.domain.settings import ModelFacts
 from serviceoptd.engines.http_engine import HttpEngine, HttpSection
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan
+from serviceoptd.engines.vllm_flags import SPELLINGS
 from serviceoptd.toolkit import endpoint
 from serviceoptd.toolkit.interface import Options, Workplace
 
 BUILT_IN = {"MAX_NUM_BATCHED_TOKENS": "--max-num-batched-tokens", "MAX_NUM_SEQS": "--max-num-seqs"}
 """Fields that become flags though their position is `env`, as in the predecessor."""
 
-ALIASES = {
-    "-tp": "--tensor-parallel-size",
-    "-pp": "--pipeline-parallel-size",
-    "-dp": "--data-parallel-size",
-    "-q": "--quantization",
-    "-cc": "--compilation-config",
-    "-ac": "--attention-config",
-    "-sc": "--speculative-config",
-    "-asc": "--api-server-count",
-    "-dcp": "--decode-context-parallel-size",
-    "-pcp": "--prefill-context-parallel-size",
+PARALLEL = (
+    "--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size", "--prefill-context-parallel-size",
+)  # fmt: skip
+NEVER_ANSWERS = {
+    "--uds": "vLLM listens on a socket file then and not on host and port",
+    "--headless": "vLLM serves no HTTP then, another node does",
+    "--api-server-count 0": "vLLM serves no HTTP then, another node does",
+    "--node-rank >0": "only the first node serves HTTP",
+    "--grpc": "vLLM speaks gRPC on that port then",
+    "--ssl-keyfile": "vLLM speaks TLS on that port then",
+    "--ssl-certfile": "vLLM speaks TLS on that port then",
 }
-PARALLEL = ("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size")
+"""Options with which nothing answers the readiness check (`vllm/entrypoints/cli/serve.py` and `openai/cli_args.py`)."""
 CHANGES_THE_MODEL = frozenset({"config", "hf_overrides", "cpu_offload_gb", "load_format", "model_impl"})
 """Options after which the model's directory does not tell what lies in the devices' memory."""
 QUANTISES = frozenset({"quantization"})
@@ -73,8 +74,9 @@ class VllmEngine(HttpEngine):
     usual_program: ClassVar[str] = "vllm"
     packages: ClassVar[Sequence[str]] = ("vllm", "torch", "torch_npu")
     field_flags: ClassVar[Mapping[str, str]] = BUILT_IN
-    aliases: ClassVar[Mapping[str, str]] = ALIASES
+    aliases: ClassVar[Mapping[str, str]] = SPELLINGS
     parallel_flags: ClassVar[Sequence[str]] = PARALLEL
+    never_answers: ClassVar[Mapping[str, str]] = NEVER_ANSWERS
     report_path: ClassVar[str] = "/metrics"
     series: ClassVar[Mapping[str, Sequence[str]]] = SERIES
     defaults: ClassVar[Mapping[str, Any]] = {

@@ -14,11 +14,14 @@ from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration, Value
 from serviceoptd.domain.settings import Field
 from serviceoptd.toolkit.interface import render
+from serviceoptd.toolkit.spellings import Spellings
 
 ARGUMENT = "argument:"
 _NOTHING = "\0"  # no argument can hold it, so it marks an empty value while it is being substituted
 _REFERENCE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
 _JSON_TOKEN = re.compile(r"\\.|[\"{}\[\]]", re.DOTALL)
+_SWITCHES = ("--enable-", "--disable-", "--no-", "--enforce-", "--trust-", "--ignore-", "--skip-")
+"""How flags begin that take no value."""
 _NUMBER = re.compile(r"-\d*\.?\d+([eE][-+]?\d+)?")
 
 
@@ -148,6 +151,15 @@ def references(words: Iterable[str], names: Iterable[str]) -> list[str]:
     return [name for name in dict.fromkeys(found) if name in wanted]
 
 
+def hides_flags(words: Sequence[str]) -> bool:
+    """Whether a `$NAME` among them can stand for flags, so that the flags are not known before its value is."""
+    before = ("", *words)
+    return any(
+        _REFERENCE.fullmatch(word) is not None and ("=" in last or not flag_of(last) or last.startswith(_SWITCHES))
+        for last, word in zip(before, words, strict=False)
+    )
+
+
 def flag_of(word: str, aliases: Mapping[str, str] | None = None) -> str | None:
     """The flag that an argument gives, in one spelling: `--no-x`, `--x=1` and `--x_y` are `--x`, `--x` and `--x-y`."""
     if not word.startswith("-") or word in ("-", "--") or _NUMBER.fullmatch(word):
@@ -183,13 +195,13 @@ def options(words: Sequence[str], aliases: Mapping[str, str] | None = None) -> d
     return found
 
 
-def without(flags: Iterable[str], words: Sequence[str]) -> list[str]:
+def without(flags: Iterable[str], words: Sequence[str], aliases: Mapping[str, str] | None = None) -> list[str]:
     """The arguments without these flags and the values that follow them."""
     dropped = frozenset(flags)
     kept: list[str] = []
     dropping = False
     for word in words:
-        flag = flag_of(word)
+        flag = flag_of(word, aliases)
         dropping = flag in dropped if flag else dropping
         if not dropping:
             kept.append(word)
@@ -231,15 +243,26 @@ def field_environment(fields: Iterable[Field], configuration: Configuration, *, 
 def refuse_doubled(parts: Mapping[str, Sequence[str]], aliases: Mapping[str, str] | None = None) -> None:
     """Each flag may come from one part only; `parts` maps where arguments come from to the arguments.
 
+    `--config.level` sets a part of `--config`, so it may not be given beside it, but beside `--config.mode`.
+
     Raises:
-        InvalidConfiguration: a flag comes from two of them; which value counts would depend on the program.
+        InvalidConfiguration: a flag comes from two of them; which value counts would depend on the program. Or it is
+            abbreviated so that it could stand for several, where `aliases` are `Spellings`.
     """
     sources: dict[str, str] = {}
     for source, words in parts.items():
-        flags = dict.fromkeys(flag for word in words if (flag := flag_of(word, aliases)))
-        for flag in flags:
-            if flag in sources:
+        given = {flag: word.partition("=")[0] for word in words if (flag := flag_of(word, aliases))}
+        for flag, word in given.items():
+            if isinstance(aliases, Spellings):
+                aliases.refuse_ambiguous(word)
+            if other := next((known for known in sources if _overlap(flag, known)), None):
+                written = "" if word == flag else f" (as {word})"
                 raise InvalidConfiguration(
-                    f"{flag} is given twice: by {sources[flag]} and by {source}", hint=f"keep one of the two {flag}"
+                    f"{other} is given twice: by {sources[other]} and by {source}{written}",
+                    hint=f"keep one of the two {other}",
                 )
-            sources[flag] = source
+        sources |= dict.fromkeys(given, source)
+
+
+def _overlap(flag: str, other: str) -> bool:
+    return flag == other or flag.startswith(f"{other}.") or other.startswith(f"{flag}.")

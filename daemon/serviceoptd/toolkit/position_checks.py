@@ -1,13 +1,13 @@
-"""What an engine may not be asked: searching parameters of a service that somebody else runs, or unknown positions."""
+"""What an engine may not be asked: searching a service that somebody else runs, unknown positions, not to answer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceoptd.domain.settings import Field
 from serviceoptd.domain.space.space import Space
-from serviceoptd.toolkit.arguments import ARGUMENT
+from serviceoptd.toolkit.arguments import ARGUMENT, flag_of, value_of
 
 
 def refuse_searched_service(fields: Sequence[Field], engine: str) -> None:
@@ -37,4 +37,31 @@ def refuse_dotted_positions(fields: Sequence[Field], name: str) -> None:
             raise InvalidConfiguration(
                 f'{field.name}: {name} has no configuration file, so config_position = "{position}" means nothing to it',
                 hint='write "env" and use $NAME in its arguments, or "argument:--flag"',
+            )
+
+
+def refuse_unanswerable(
+    words: Sequence[str], reasons: Mapping[str, str], engine: str, aliases: Mapping[str, str] | None = None
+) -> None:
+    """Options with which the service can never answer its readiness check: every launch would take its whole time limit.
+
+    Args:
+        words: the service's arguments.
+        reasons: flag -> why. `--flag 0` for one that counts only with this value, `--flag >0` with a greater one.
+        engine: the engine's name.
+        aliases: as `flag_of` takes them.
+
+    Raises:
+        InvalidConfiguration: one of them is given.
+    """
+    for told, why in reasons.items():
+        flag, _, wanted = told.partition(" ")
+        given = [word for word in words if flag_of(word, aliases) == flag and not word.startswith("--no-")]
+        value = value_of(flag, words, aliases) or ""
+        counts = not wanted or value == wanted or (wanted == ">0" and value.isdecimal() and int(value) > 0)
+        if given and counts:
+            raise InvalidConfiguration(
+                f"{given[-1]}{f' {value}' if wanted else ''}: {why}, so GET http://host:port/health is never answered",
+                hint=f"leave it out while the service is tuned; a service that shows its readiness otherwise can be "
+                f"described to the `command` engine (docs/engines.md#command), instead of [{engine}]",
             )

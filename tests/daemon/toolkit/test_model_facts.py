@@ -10,7 +10,8 @@ from serviceoptd.contract.orders import a_workplace
 from serviceoptd.domain.settings import ModelFacts
 from serviceoptd.engines.interface import Engine
 from serviceoptd.engines.sglang import SglangEngine
-from serviceoptd.engines.vllm import ALIASES, VllmEngine
+from serviceoptd.engines.vllm import VllmEngine
+from serviceoptd.engines.vllm_flags import SPELLINGS
 from serviceoptd.toolkit.arguments import options
 from serviceoptd.toolkit.model_facts import model_facts
 
@@ -76,7 +77,7 @@ def test_a_model_that_is_not_understood_tells_only_the_options(text: str | None,
 
 def test_options_have_one_spelling() -> None:
     words = ["-tp", "2", "--no-enable-chunked-prefill", "--max_model_len=4096", "--enforce-eager", "--seed", "1"]
-    assert options(words, ALIASES) == {
+    assert options(words, SPELLINGS) == {
         "tensor_parallel_size": "2",
         "enable_chunked_prefill": "false",
         "max_model_len": "4096",

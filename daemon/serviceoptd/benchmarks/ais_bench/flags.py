@@ -20,6 +20,7 @@ REFUSED = {
     "--summarizer": "the result is read as the usual one writes it",
 }
 ITS_OWN_WARM_UPS = 1
+SHORTEST = len("--num-")  # what begins less closely may be --num-prompts
 
 
 def refuse(others: Sequence[str], fields: Mapping[str, Sequence[str]] | None = None) -> None:
@@ -41,6 +42,7 @@ def refuse(others: Sequence[str], fields: Mapping[str, Sequence[str]] | None = N
 def warm_up(order: MeasurementOrder, num_prompts: int, others: Sequence[str]) -> list[str]:
     """How many requests to send before the measured ones. The user's own number counts."""
     wanted = min(order.warm_up_requests, num_prompts)
-    given = any(arguments.flag_of(word) == "--num-warmups" for word in others)
+    flags = [flag for word in others if (flag := arguments.flag_of(word)) and len(flag) > SHORTEST]
+    given = any("--num-warmups".startswith(flag) for flag in flags)
     # older versions do not know the flag, and send one all the same
     return [] if given or wanted == ITS_OWN_WARM_UPS else ["--num-warmups", str(wanted)]

@@ -11,6 +11,7 @@ from pydantic import Field as Bounded
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.http_client import RESULT, HttpClient, HttpClientCommand, HttpClientSection
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder
+from serviceoptd.benchmarks.vllm_benchmark.flags import SPELLINGS
 from serviceoptd.benchmarks.vllm_benchmark.result import SEED_KEY, read_result
 from serviceoptd.domain.settings import Objective
 from serviceoptd.domain.statistics.order_statistics import about_a_percentile
@@ -57,6 +58,7 @@ class VllmBenchmark(HttpClient):
     usual_program: ClassVar[str] = "vllm"
     packages: ClassVar[Sequence[str]] = ("vllm",)
     fixed_flags: ClassVar[Sequence[str]] = FIXED
+    aliases: ClassVar[Mapping[str, str]] = SPELLINGS
     # unbuffered, so that its output says at once when the measured requests begin
     own_environment: ClassVar[Mapping[str, str]] = {"PYTHONUNBUFFERED": "1"}
     main_run: ClassVar[str] = MAIN_RUN
@@ -68,15 +70,16 @@ class VllmBenchmark(HttpClient):
     def words(self, order: MeasurementOrder, tuned: Sequence[str], others: Sequence[str]) -> list[str]:
         """`bench serve` with the load; flags of ours that the user gives too are his."""
         fixed = self._fixed(order)
-        arguments.refuse_doubled({f"[{self.name}.command]": fixed, "the target fields": tuned, "others": others})
-        theirs = {flag for word in others if (flag := arguments.flag_of(word))}
+        parts = {f"[{self.name}.command]": fixed, "the target fields": tuned, "others": others}
+        arguments.refuse_doubled(parts, SPELLINGS)
+        theirs = {flag for word in others if (flag := arguments.flag_of(word, SPELLINGS))}
         own = _own(order, self.count(order))
         return [
             *fixed,
             *_lists(order.objective, others),
             *(word for flag, words in own.items() if flag not in theirs for word in (flag, *words)),
             *tuned,
-            *arguments.without(UNITED, others),
+            *arguments.without(UNITED, others, SPELLINGS),
         ]
 
     def count(self, order: MeasurementOrder) -> int:
@@ -136,7 +139,7 @@ def _own(order: MeasurementOrder, num_prompts: int) -> dict[str, list[str]]:
 
 def _lists(objective: Objective, others: Sequence[str]) -> list[str]:
     """The percentiles that we always want, those of the SLOs, and those that the user asks for."""
-    asked = {flag: arguments.value_of(flag, others) or "" for flag in UNITED}
+    asked = {flag: arguments.value_of(flag, others, SPELLINGS) or "" for flag in UNITED}
     metrics = dict.fromkeys([*METRICS, *filter(None, asked["--percentile-metrics"].split(","))])
     wanted = [*PERCENTILES, *(value for slo in objective.slos if (value := _percentile(slo.statistic)) is not None)]
     percentiles = [f"{value:g}" for value in sorted(set(wanted))]

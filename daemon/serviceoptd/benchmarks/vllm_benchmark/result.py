@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from serviceopt_journal.metrics import Latency, Metrics
 from serviceoptd.benchmarks.interface import ClientOutcome
 from serviceoptd.benchmarks.result_checks import believe, ended_well, written_in_time
+from serviceoptd.benchmarks.vllm_benchmark.flags import SPELLINGS
 from serviceoptd.domain.statistics.order_statistics import tails
 from serviceoptd.toolkit.arguments import value_of
 from serviceoptd.toolkit.interface import UnusableResult
@@ -166,15 +167,15 @@ def count(document: Mapping[str, Any], key: str) -> int:
 
 
 def _same_measurement(document: Mapping[str, Any], argv: tuple[str, ...], outcome: ClientOutcome) -> None:
-    rate = value_of("--request-rate", argv)
-    limit = value_of("--max-concurrency", argv)
+    rate = value_of("--request-rate", argv, SPELLINGS)
+    limit = value_of("--max-concurrency", argv, SPELLINGS)
     expected = {
-        "model_id": value_of("--model", argv),
+        "model_id": value_of("--model", argv, SPELLINGS),
         "num_prompts": float(outcome.plan.num_prompts),
         "max_concurrency": float(limit) if limit else None,
         "request_rate": float(rate) if rate else math.inf,
         SEED_KEY: str(outcome.order.seed)
-        if value_of("--metadata", argv) == f"{SEED_KEY}={outcome.order.seed}"
+        if value_of("--metadata", argv, SPELLINGS) == f"{SEED_KEY}={outcome.order.seed}"
         else None,
     }
     for key, wanted in expected.items():

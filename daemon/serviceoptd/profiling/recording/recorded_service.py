@@ -13,6 +13,7 @@ from typing import Any
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.engines.interface import Engine, ServiceOrder, ServicePlan
+from serviceoptd.engines.vllm_flags import SPELLINGS
 from serviceoptd.io.devices import memory_in_use, wait_until_released
 from serviceoptd.io.log_follower import LogFollower, plain
 from serviceoptd.io.ports import ensure_free
@@ -99,7 +100,7 @@ def with_recorder(command: Command, steps: Path, python_path: str) -> Command:
     Raises:
         InvalidConfiguration: it has another scheduler class already.
     """
-    if FLAG in map(flag_of, command.argv):
+    if any(flag_of(word, SPELLINGS) == FLAG for word in command.argv):
         raise InvalidConfiguration(f"{FLAG} is given already", hint=f"take it out: `profile` gives {FLAG} {FACTORY}")
     others = command.environment.get("PYTHONPATH", python_path)
     added = {

@@ -1,0 +1,65 @@
+"""Options with which a service never answers its readiness check: told before a launch waits for its whole limit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cases.configurations import CONCURRENCY, a_field, a_vllm_case, seen
+from serviceopt_journal.errors import InvalidConfiguration
+from serviceoptd.contract.orders import a_service_order, a_workplace
+from serviceoptd.engines.sglang import SglangEngine
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        "--uds ./v.sock",
+        "--uds=/run/v.sock",
+        "--headless",
+        "--grpc",
+        "--ssl-keyfile k.pem --ssl-certfile c.pem",
+        "--ssl_certfile=c.pem",
+        "--ssl-cert c.pem",  # cannot be told from --ssl-cert-reqs: refused as ambiguous
+        "--api-server-count 0",
+        "-asc 0",
+        "--node-rank 1",
+        "-r 1",
+        "--config never.yaml",
+    ],
+)
+def test_an_option_with_which_vllm_never_answers_is_told_by_check(tmp_path: Path, others: str) -> None:
+    (tmp_path / "never.yaml").write_text("uds: /run/v.sock\n")
+    with pytest.raises(InvalidConfiguration, match=r"is never answered|can stand for"):
+        seen(a_vllm_case(tmp_path, others=others))
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        "--api-server-count 2",
+        "--node-rank 0",
+        "--ssl-ca-certs ca.pem",
+        "--api-key sk-x",
+        "--root-path /v",
+        "--grpc-port 9",
+    ],
+)
+def test_options_with_which_vllm_does_answer_are_left_alone(tmp_path: Path, others: str) -> None:
+    assert seen(a_vllm_case(tmp_path, others=others)).service[-2] == others.split(maxsplit=1)[0]
+
+
+@pytest.mark.parametrize(("position", "dtype", "value"), [("--uds", "str", '"x.sock"'), ("--headless", "bool", "true")])
+def test_a_searched_option_of_that_kind_is_told_too(tmp_path: Path, position: str, dtype: str, value: str) -> None:
+    fields = CONCURRENCY + a_field("x", dtype, config_position=f'"argument:{position}"', constant=value)
+    with pytest.raises(InvalidConfiguration, match="is never answered"):
+        seen(a_vllm_case(tmp_path, fields=fields))
+
+
+@pytest.mark.parametrize("others", ["--grpc-mode", "--ssl-keyfile k --ssl-certfile c", "--node-rank 1"])
+def test_options_with_which_sglang_never_answers_are_refused(tmp_path: Path, others: str) -> None:
+    command = {"model": "org/m", "served_model_name": "m", "others": others}
+    engine = SglangEngine(SglangEngine.section.model_validate({"command": command}).model_dump(mode="json"))
+    with pytest.raises(InvalidConfiguration, match="is never answered"):
+        engine.plan(a_service_order(a_workplace(tmp_path), {}, ()))
