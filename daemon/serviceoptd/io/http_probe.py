@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import ssl
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from serviceoptd.toolkit.interface import HttpProbe
 
 MOST = 4 * 1024 * 1024
 """Bytes of a body that are read; the rest is left."""
+
+CLOSED = "the connection was closed without an answer"
+TLS = "TLS is spoken there, and not plain HTTP"
+_TLS_ALERT = b"\x15\x03"  # record type and version of a TLS alert (RFC 8446, section 5.1)
 
 _LISTENS_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}  # noqa: S104 - to connect to
 
@@ -31,7 +38,55 @@ async def probe(request: HttpProbe, limit: float) -> Answer:
     except TimeoutError:
         return Answer(None, error=f"no answer within {limit:g} s")
     except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
-        return Answer(None, error=str(error) or type(error).__name__)
+        return Answer(None, error=_in_words(error))
+
+
+def told(request: HttpProbe, answer: Answer) -> str:
+    """The question and what came back: `GET http://127.0.0.1:8000/health: 503 Service Unavailable`."""
+    if answer.status is None:
+        came = answer.error
+    else:
+        phrase = HTTPStatus(answer.status).phrase if answer.status in set(HTTPStatus) else ""
+        came = f"{answer.status} {phrase}".strip()
+    return f"{request.method} http://{request.host}:{request.port}{request.path or '/'}: {came}"
+
+
+async def speaks_tls(request: HttpProbe, limit: float) -> bool:
+    """Whether a TLS handshake succeeds there within `limit` seconds; whose certificate it is does not matter."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # nothing is sent: only the kind of the service is asked for
+    host = _LISTENS_EVERYWHERE.get(request.host, request.host)
+    try:
+        async with asyncio.timeout(limit):
+            _, writer = await asyncio.open_connection(host, request.port, ssl=context)
+    except ssl.SSLError as error:
+        return "CERTIFICATE_REQUIRED" in str(error.reason)
+    except (OSError, TimeoutError, EOFError):
+        return False
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return True
+
+
+def _in_words(error: Exception) -> str:
+    match error:
+        case ConnectionRefusedError():
+            return "connection refused"
+        case ConnectionResetError():
+            return CLOSED
+        case socket.gaierror():
+            return f"the host is not known ({error.strerror})"
+        case asyncio.IncompleteReadError(partial=partial) if partial.startswith(_TLS_ALERT):
+            return TLS
+        case asyncio.IncompleteReadError(partial=b""):
+            return CLOSED
+        case asyncio.IncompleteReadError():
+            return "the answer is cut off"
+        case OSError(strerror=str(text)):
+            return text.lower()
+    return str(error) or type(error).__name__
 
 
 async def _ask(request: HttpProbe) -> Answer:

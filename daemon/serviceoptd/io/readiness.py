@@ -12,6 +12,7 @@ from serviceoptd.domain.settings import LogPatterns
 from serviceoptd.toolkit.interface import HttpProbe, LogProbe, Probe
 
 from .child import Child
+from .http_probe import CLOSED, TLS, Answer, speaks_tls, told
 from .http_probe import probe as ask
 from .log_follower import LogFollower, Match, scan
 
@@ -49,8 +50,9 @@ async def ready(
     probes each has to be good once, in any order.
     """
     probes = probe if isinstance(probe, tuple) else () if probe is None else (probe,)
+    latest: dict[HttpProbe, Answer] = {}
     answers = [
-        asyncio.ensure_future(_good_answer(each, interval, http_limit))
+        asyncio.ensure_future(_good_answer(each, interval, http_limit, latest))
         for each in probes
         if isinstance(each, HttpProbe)
     ]
@@ -63,10 +65,15 @@ async def ready(
                 answer.result()  # raises what must not pass for an answer
         return not unsaid and all(answer.done() for answer in answers)
 
+    def missing() -> str:
+        asked = [told(each, answer) for each, answer in latest.items() if answer.status != each.status]
+        return "; ".join([*asked, *(f"its output did not contain {text!r}" for text in sorted(unsaid))])
+
     try:
         return await _wait(
             is_ready,
             answers,
+            missing=missing,
             follower=follower,
             child=child,
             limit=limit,
@@ -106,6 +113,7 @@ async def _wait(
     is_ready: Callable[[list[str]], bool],
     answers: Sequence[asyncio.Future[None]],
     *,
+    missing: Callable[[], str] = str,
     follower: LogFollower,
     child: Child | None,
     limit: float,
@@ -127,7 +135,8 @@ async def _wait(
             if is_ready(lines):
                 return Readiness(True, waited, "ready")
             if waited >= limit:
-                reason = f"time limit of {limit:g} s{_last_words(follower, snippet_length)}"
+                what = f": {said}" if (said := missing()) else ""
+                reason = f"time limit of {limit:g} s{what}{_last_words(follower, snippet_length)}"
                 return Readiness(False, waited, "timeout", reason)
             pause = min(interval, _LONGEST_INTERVAL, limit - waited) / (5 if waited < _EAGER else 1)
             # those that are done would end the pause at once
@@ -142,11 +151,19 @@ async def _wait(
             await asyncio.gather(ended, return_exceptions=True)
 
 
-async def _good_answer(probe: HttpProbe, interval: float, http_limit: float) -> None:
+async def _good_answer(probe: HttpProbe, interval: float, http_limit: float, latest: dict[HttpProbe, Answer]) -> None:
+    """Ends with the good answer; until then `latest` has what came back last."""
     begun = time.monotonic()
-    while (await ask(probe, http_limit)).status != probe.status:
+    handshakes = 1  # one is enough to know, and may be the cause of a line in the service's log
+    while (answer := await ask(probe, http_limit)).status != probe.status:
+        if answer.error == CLOSED and handshakes:
+            handshakes -= 1
+            answer = Answer(None, error=TLS) if await speaks_tls(probe, http_limit) else answer
+        known = latest.get(probe)
+        latest[probe] = known if known and known.error == TLS and answer.error == CLOSED else answer
         eager = time.monotonic() - begun < _EAGER
         await asyncio.sleep(min(interval, _LONGEST_INTERVAL) / (5 if eager else 1))
+    latest[probe] = answer
 
 
 def _worst(lines: list[str], patterns: LogPatterns) -> Match | None:

@@ -19,7 +19,7 @@ from serviceoptd.domain.space.space import Space
 from serviceoptd.engines.interface import Engine, ServiceOrder, ServicePlan
 from serviceoptd.evaluating.trials import search_space
 from serviceoptd.io.children_environment import isolated
-from serviceoptd.io.http_probe import probe
+from serviceoptd.io.http_probe import probe, told
 from serviceoptd.io.ports import ensure_free
 from serviceoptd.submitting.checking import examine
 from serviceoptd.submitting.identity import measurement_identity, measurement_parts, run_identity
@@ -173,9 +173,8 @@ async def must_answer(prepared: Prepared) -> None:
             continue
         answer = await probe(question, settings.limits.http)
         if answer.status != question.status:
-            place = f"http://{question.host}:{question.port}{question.path}"
             raise EnvironmentLacks(
-                f"the service that is to be measured does not answer at {place}: {answer.error or answer.status}",
+                f"the service that is to be measured is not ready: {told(question, answer)}",
                 hint="start it, or set manage_lifecycle = true so that it is started for each evaluation",
             )
 

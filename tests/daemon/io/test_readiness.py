@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -115,6 +118,69 @@ def test_a_service_that_says_nothing_is_given_up_after_the_limit(stage: Stage) -
     assert (found.ready, found.kind, found.exit_status) == (False, "timeout", None)
     assert "time limit of 0.1 s" in found.reason
     assert found.waited >= 0.1
+
+
+ANSWERS = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if sys.argv[2] != "0":
+            self.send_response(int(sys.argv[2]))
+            self.end_headers()
+    def log_message(self, *words): pass
+print("up", flush=True)
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+if len(sys.argv) > 3:
+    import ssl
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[3])
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    server.handle_error = lambda request, address: None
+server.serve_forever()
+"""
+
+
+def given_up_on(stage: Stage, port: int, code: str, *arguments: str) -> str:
+    return wait_for(stage, HttpProbe("127.0.0.1", port, "/health"), code, str(port), *arguments, limit=3.0).reason
+
+
+@pytest.mark.parametrize(
+    ("status", "came"),
+    [
+        ("503", "503 Service Unavailable"),
+        ("401", "401 Unauthorized"),
+        ("404", "404 Not Found"),
+        ("0", "the connection was closed without an answer"),
+    ],
+)
+def test_a_service_that_is_given_up_is_reported_with_what_was_asked_and_what_came_back(
+    stage: Stage, status: str, came: str
+) -> None:
+    port = a_free_port()
+    reason = given_up_on(stage, port, ANSWERS, status)
+    assert reason == f"time limit of 3 s: GET http://127.0.0.1:{port}/health: {came}; its log ends: up"
+
+
+def test_a_service_that_does_not_listen_is_reported_so(stage: Stage) -> None:
+    port = a_free_port()
+    reason = given_up_on(stage, port, "import time; time.sleep(60)")
+    assert reason == f"time limit of 3 s: GET http://127.0.0.1:{port}/health: connection refused; its log is empty"
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes the certificate")
+def test_a_service_that_speaks_tls_is_reported_so(stage: Stage, tmp_path: Path) -> None:
+    certificate, port = tmp_path / "both.pem", a_free_port()
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=here", "-days", "1"]
+    subprocess.run([*made, "-keyout", "key.pem", "-out", "own.pem"], cwd=tmp_path, check=True, capture_output=True)
+    certificate.write_bytes((tmp_path / "key.pem").read_bytes() + (tmp_path / "own.pem").read_bytes())
+    reason = given_up_on(stage, port, ANSWERS, "200", str(certificate))
+    assert f"GET http://127.0.0.1:{port}/health: TLS is spoken there, and not plain HTTP" in reason
+
+
+def test_a_line_that_never_came_is_named_too(stage: Stage) -> None:
+    probes = (LogProbe("Daemon start success!"), HttpProbe("127.0.0.1", a_free_port(), "/v2/health/ready"))
+    reason = wait_for(stage, probes, "import time; time.sleep(60)", limit=1.0).reason
+    assert "/v2/health/ready: connection refused; its output did not contain 'Daemon start success!'" in reason
 
 
 def test_somebody_elses_service_is_asked_without_a_child_and_without_a_log(stage: Stage) -> None:
