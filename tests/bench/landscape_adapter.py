@@ -15,9 +15,9 @@ from serviceoptd.domain.settings import LOAD_NAMES, Constraint, Field, Objective
 from serviceoptd.domain.space.constraints import BUILT_IN, parameters, violated
 from serviceoptd.domain.space.space import Space
 from serviceoptd.evaluating.rejecting import REJECTED_IN_A_ROW
-from serviceoptd.search.guided_swarm import GuidedSwarm
 from serviceoptd.search.interface import Problem, Proposal, Strategy, Trial
 from serviceoptd.search.particle_swarm import ParticleSwarm
+from serviceoptd.search.swarm import Swarm
 
 REQUESTS = 1000
 
@@ -25,7 +25,7 @@ REQUESTS = 1000
 class Adapter:
     """One run on one landscape."""
 
-    strategy: ClassVar[type[Strategy]] = GuidedSwarm
+    strategy: ClassVar[type[Strategy]] = Swarm
     loads_per_launch: ClassVar[int] = 5
     constraints: ClassVar[Sequence[Constraint]] = BUILT_IN["vllm"]
 

@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--trials", default="10,50,100,200,500,1000")
     counts = [int(count) for count in parser.parse_args().trials.split(",")]
     begun = time.perf_counter()
-    from serviceoptd.search.guided_swarm import GuidedSwarm
+    from serviceoptd.search.swarm import Swarm
 
     print(f"import of the numerical libraries, once: {time.perf_counter() - begun:.2f} s")
     problem = Problem(space=SPACE, seed=1, search=Search(n_particles=10, iters=100), current=None, objective=OBJECTIVE)
@@ -67,7 +67,7 @@ def main() -> None:
         seconds = []
         for _ in range(3):
             begun = time.perf_counter()
-            strategy = GuidedSwarm(problem)
+            strategy = Swarm(problem)
             for each in known[:count]:
                 strategy.tell(each)
             strategy.ask(count + 1)

@@ -83,7 +83,9 @@ def in_a_fork(work: Callable[[], None]) -> int:
 
 def every(configuration: Path, root: Path, boundaries: list[int]) -> None:
     """Dies after each of these events in turn, and goes on."""
-    plugins.installed().broken()  # imports them all, once
+    installed = plugins.installed()
+    installed.broken()  # imports engines and clients, once
+    _ = [installed.rule(name) for name in installed.rule_names], installed.strategy("swarm")
     for seq in boundaries:
         state = root / str(seq)
 

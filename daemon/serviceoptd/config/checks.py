@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from serviceoptd.domain.settings import Field
@@ -70,15 +71,18 @@ def search_problems(source: Source, available: Plugins) -> list[ConfigProblem]:
     strategy, given = search.get("strategy"), search.get("rules")
     rules = given if isinstance(given, list) else []
     problems: list[ConfigProblem] = []
+    place: Path = ("search", "strategy")
     if isinstance(strategy, str):
-        path = ("search", "strategy")
-        problems += _installed(source, path, strategy, available.strategy_names, available.strategy)
+        problems += _installed(
+            source, place, strategy, available.strategy_names, partial(available.look_at, "strategy")
+        )
     for index, rule in enumerate(rules):
         if not isinstance(rule, str):
             continue
-        problems += _installed(source, ("search", "rules", index), rule, available.rule_names, available.rule)
+        place = ("search", "rules", index)
+        problems += _installed(source, place, rule, available.rule_names, partial(available.look_at, "rule"))
         if rule in rules[:index]:
-            problems.append(source.problem(("search", "rules", index), f'"{rule}" is there twice', "each rule once"))
+            problems.append(source.problem(place, f'"{rule}" is there twice', "each rule once"))
     return problems
 
 

@@ -21,7 +21,7 @@ from .fields import PlacedField, combined, space_problems
 from .placeholders import placeholders
 from .problems import ConfigProblem, ConfigurationErrors
 from .schema import Document
-from .sections import Namesakes, Role, Section, validated
+from .sections import Namesakes, Role, Section, tables_of, validated
 from .source import Source, parse
 
 NO_FILE = "(no configuration file)"
@@ -135,7 +135,7 @@ def load_text(
 
     pair, assumed, wrong = selected(source, available, known)
     problems += wrong
-    tables = plugins.tables_of(available, pair[0])
+    tables = tables_of(available, pair[0])
     sections, fields, wrong = _sections(source, known, (tables.section, pair[1]), tables.fields)
     problems += wrong
     problems += build.contradictions(document, source)
@@ -181,7 +181,7 @@ def _known_sections(available: plugins.Plugins) -> dict[str, Namesakes]:
     benchmarks: dict[str, type[Any] | None] = {}
     for name in available.engine_names:
         try:
-            engines[plugins.tables_of(available, name).section] = available.engine(name)
+            engines[tables_of(available, name).section] = available.engine(name)
         except plugins.BrokenPlugin:
             engines[name] = None
     for name in available.benchmark_names:

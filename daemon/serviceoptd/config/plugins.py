@@ -40,6 +40,19 @@ OURS = "serviceoptd."
 Loader = Callable[[], Any]
 
 
+@dataclass(frozen=True)
+class BuiltIn:
+    """A strategy or rule of ours, whose numerical libraries are imported when a run first asks it, and not before.
+
+    That it can be used need not be looked at: our tests hold it.
+    """
+
+    entry: EntryPoint
+
+    def __call__(self) -> Any:
+        return self.entry.load()
+
+
 class BrokenPlugin(InvalidConfiguration):
     """A plugin is installed but cannot be used; the message names it and says why."""
 
@@ -115,19 +128,24 @@ class Plugins:
         """The rejection rule's class. Raises as `engine` does."""
         return cast(type[Rule], self._get("rule", name))
 
+    def look_at(self, kind: str, name: str) -> None:
+        """Raises as `engine` does. Imports no strategy and no rule of ours for that."""
+        if not isinstance(self._loaders[kind][name], BuiltIn):
+            self._get(kind, name)
+
     def broken(self) -> tuple[BrokenPlugin, ...]:
-        """Every plugin that cannot be used. Imports all of them."""
+        """Every plugin that cannot be used. Imports all of them but strategies and rules of ours."""
         found: list[BrokenPlugin] = []
         for kind, loaders in self._loaders.items():
             for name in sorted(loaders):
                 try:
-                    self._get(kind, name)
+                    self.look_at(kind, name)
                 except BrokenPlugin as error:
                     found.append(error)
         return tuple(found)
 
     def complaints(self) -> tuple[str, ...]:
-        """One sentence for each plugin that cannot be used or is hidden by another. Imports all of them."""
+        """One sentence for each plugin that cannot be used (as `broken`) or is hidden by another."""
         return (*(error.message for error in self.broken()), *self.hidden)
 
     def _get(self, kind: str, name: str) -> type[Any]:
@@ -137,34 +155,6 @@ class Plugins:
         if isinstance(plugin, BrokenPlugin):
             raise plugin
         return plugin
-
-
-@dataclass(frozen=True)
-class Tables:
-    """Where an engine is configured. Optional attributes of its class say so; without them all is under its own name.
-
-    `table`: the table of its section. `fields_table`: the one whose target fields it has, and whose default ones.
-    `usual_stop_limit(options)`: seconds that stopping may take where `stop_timeout` is not given.
-    """
-
-    section: str
-    fields: str
-    engine: type[Any] | None
-
-    def stop_limit(self, options: Mapping[str, Any]) -> float | None:
-        """Seconds for `stop_timeout` where none is given; None: the usual ones."""
-        usual = getattr(self.engine, "usual_stop_limit", None)
-        return None if usual is None else float(usual(options))
-
-
-def tables_of(available: Plugins, name: str) -> Tables:
-    """The tables of an engine; under its own name where it cannot be used or is not there."""
-    try:
-        engine = available.engine(name)
-    except (KeyError, BrokenPlugin):
-        return Tables(name, name, None)
-    section = getattr(engine, "table", name)
-    return Tables(section, getattr(engine, "fields_table", section), engine)
 
 
 def _itself(plugin: type[Any]) -> type[Any]:
@@ -217,7 +207,12 @@ def _of_group(group: str) -> tuple[dict[str, Loader], list[str]]:
         if first is not entry:
             winner = "the built-in one" if first.value.startswith(OURS) else f"the one of {package(first)}"
             hidden.append(f"{kind} `{entry.name}` of {package(entry)} is not used: {winner} has the same name")
-    return {name: entry.load for name, entry in chosen.items()}, hidden
+    deferred = kind in ("strategy", "rule")
+    loaders: dict[str, Loader] = {
+        name: BuiltIn(entry) if deferred and entry.value.startswith(OURS) else entry.load
+        for name, entry in chosen.items()
+    }
+    return loaders, hidden
 
 
 def package(entry: EntryPoint) -> str:

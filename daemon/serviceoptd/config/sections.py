@@ -15,6 +15,7 @@ from pydantic import BaseModel, PrivateAttr, ValidationError, field_validator
 from .explain import findings, known_keys, shown, unknown_key
 from .fields import PlacedField, placed_fields
 from .merge import merged
+from .plugins import BrokenPlugin, Plugins
 from .problems import ConfigProblem
 from .schema import Table
 from .source import Source
@@ -25,6 +26,34 @@ _COMMON_KEYS: dict[Role, tuple[str, ...]] = {
     "engine": ("target_field", "manage_lifecycle"),
     "client": ("target_field", "performance_config"),
 }
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Where an engine is configured. Optional attributes of its class say so; without them all is under its own name.
+
+    `table`: the table of its section. `fields_table`: the one whose target fields it has, and whose default ones.
+    `usual_stop_limit(options)`: seconds that stopping may take where `stop_timeout` is not given.
+    """
+
+    section: str
+    fields: str
+    engine: type[Any] | None
+
+    def stop_limit(self, options: Mapping[str, Any]) -> float | None:
+        """Seconds for `stop_timeout` where none is given; None: the usual ones."""
+        usual = getattr(self.engine, "usual_stop_limit", None)
+        return None if usual is None else float(usual(options))
+
+
+def tables_of(available: Plugins, name: str) -> Tables:
+    """The tables of an engine; under its own name where it cannot be used or is not there."""
+    try:
+        engine = available.engine(name)
+    except (KeyError, BrokenPlugin):
+        return Tables(name, name, None)
+    section = getattr(engine, "table", name)
+    return Tables(section, getattr(engine, "fields_table", section), engine)
 
 
 @dataclass(frozen=True)

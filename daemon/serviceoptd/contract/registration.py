@@ -11,7 +11,8 @@ import msgspec
 from serviceopt_journal.events import Configuration
 from serviceoptd.benchmarks.simulated import SimulatedBenchmark
 from serviceoptd.config.load import Loaded, load_text
-from serviceoptd.config.plugins import Plugins, tables_of
+from serviceoptd.config.plugins import Plugins
+from serviceoptd.config.sections import tables_of
 from serviceoptd.domain.settings import LOAD_NAMES, Field
 from serviceoptd.domain.space.space import Space
 from serviceoptd.engines.simulated import SimulatedEngine

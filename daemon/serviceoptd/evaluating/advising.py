@@ -48,7 +48,7 @@ def advised(run: RunState, space: Space, simulator: Simulator) -> First | None:
     """What the simulator advises to measure next, while the run begins; corrected by what has been measured until now."""
     if not 1 <= run.admitted <= FIRST:
         return None
-    from serviceoptd.rules.simulated_verdict import compared
+    from serviceoptd.rules.simulated import compared
     from serviceoptd.simulation.advice.warm_start import chosen
 
     found: First | None = chosen(

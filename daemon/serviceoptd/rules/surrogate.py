@@ -1,14 +1,33 @@
 """The rule `surrogate`: what the measurements of the run say is not worth one more of them.
 
-Numerical libraries are imported when it first judges (`surrogate_verdict.py`), not when the installed rules are listed.
+The models of the search (`search/surrogate.py`) give the probability that a configuration starts, keeps every objective
+and beats the best expectation so far (constrained improvement: J. R. Gardner et al., *Bayesian Optimization with
+Inequality Constraints*, ICML 2014). Below `threshold` it is given up. For strategies without models of their own.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import ClassVar
 
+import msgspec
+import numpy as np
+from scipy.special import log_ndtr
+
 from serviceopt_journal.events import Configuration
+from serviceoptd.domain.settings import Field, Objective
+from serviceoptd.domain.space.space import Space
 from serviceoptd.rules.interface import Facts, Kind, Rejection
+from serviceoptd.rules.threshold import improbable, threshold
+from serviceoptd.search.acquisition import incumbent
+from serviceoptd.search.encoding import Encoding
+from serviceoptd.search.gaussian_process import on_one_thread
+from serviceoptd.search.prediction import Point
+from serviceoptd.search.surrogate import Surrogate
+
+LEAST = 10
+EACH_DIMENSION = 3
+"""Results that must be there before it judges: ten, and three for each dimension of the space."""
 
 
 class SurrogateRule:
@@ -17,13 +36,36 @@ class SurrogateRule:
     name: ClassVar[str] = "surrogate"
     kind: ClassVar[Kind] = "measured"
 
+    @on_one_thread  # type: ignore[untyped-decorator]
     def judge(self, configuration: Configuration, facts: Facts) -> Rejection | None:
         """None while too little has been measured.
 
         Raises:
-            InvalidConfiguration: the threshold is no probability.
+            InvalidConfiguration: the threshold is not a probability.
         """
-        from serviceoptd.rules.surrogate_verdict import verdict
+        least = threshold(facts.options(self.name), self.name)
+        space, objective = facts.space, facts.settings.objective
+        measured = sum(result.objective is not None and result.objective > 0 for result in facts.results)
+        if measured < max(LEAST, EACH_DIMENSION * len(space.dimensions)):
+            return None
+        points = [
+            Point(space.encode(result.configuration), result.metrics, result.objective, result.error)
+            for result in facts.results
+        ]
+        encoding, surrogate = _fitted(msgspec.msgpack.encode((space.fields, objective, points)))
+        position = encoding.canonical(np.array([space.encode(configuration)]))
+        predicted = surrogate.predict(position)
+        best = incumbent(surrogate.predict(surrogate.positions))
+        log_better = float(predicted.log_kept[0])
+        if best is not None:
+            log_better += float(log_ndtr((predicted.objective[0] - best) / predicted.objective_deviation[0]))
+        reason = improbable(log_better, least, better=best is not None, by=f"{len(points)} results")
+        return None if reason is None else Rejection(reason, surrogate.expectation(position[0], best).metrics)
 
-        found: Rejection | None = verdict(configuration, facts, facts.options(self.name))
-        return found
+
+@lru_cache(maxsize=1)
+def _fitted(told: bytes) -> tuple[Encoding, Surrogate]:
+    """The models of these fields, objective and points: kept, since many proposals are judged by the same results."""
+    fields, objective, points = msgspec.msgpack.decode(told, type=tuple[tuple[Field, ...], Objective, list[Point]])
+    encoding = Encoding(Space.of(fields))
+    return encoding, Surrogate(encoding, objective, points)

@@ -13,6 +13,7 @@ from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration, Jo
 from serviceopt_journal.events import (
     ConfirmationRequested,
     EvaluationInterrupted,
+    Event,
     RunCancelRequested,
     RunFinished,
     RunPaused,
@@ -156,12 +157,8 @@ class Loop:
         context = self._context
         match action:
             case policy.Propose(particle):
-                search = run.settings.search
-                strategy, rules = self._strategy_class(search.strategy), [self._rule_class(r) for r in search.rules]
-                # Models take a moment to fit, during which the daemon answers all the same.
-                events = await asyncio.to_thread(
-                    propose, self._state, run, particle, strategy, rules, context.engine(run), self._advisors
-                )
+                # Models take a moment to import and to fit, during which the daemon answers all the same.
+                events = await asyncio.to_thread(self._proposed, self._state, run, particle)
                 if events is None:
                     self._exhausted.add(run.number)
                 else:
@@ -190,10 +187,18 @@ class Loop:
             case policy.Wait():
                 await context.ledger.changed()
 
+    def _proposed(self, state: State, run: RunState, particle: int) -> list[Event] | None:
+        search = run.settings.search
+        strategy, rules = self._strategy_class(search.strategy), [self._rule_class(rule) for rule in search.rules]
+        return propose(state, run, particle, strategy, rules, self._context.engine(run), self._advisors)
+
     async def _measure(self, run: RunState, live: LiveService, action: policy.Measure) -> None:
         """Measures, and lets the strategy learn meanwhile from what was measured before."""
-        strategy = self._strategy_class(run.settings.search.strategy)
         measuring = True
+
+        def strategy(problem: Problem) -> Strategy:  # imported on the thread that asks it
+            return self._strategy_class(run.settings.search.strategy)(problem)
+
         learning = asyncio.ensure_future(
             asyncio.to_thread(
                 think_ahead,

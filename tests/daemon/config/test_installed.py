@@ -14,8 +14,11 @@ EXAMPLES = sorted((Path(__file__).parents[3] / "docs" / "examples").glob("*.toml
 DEFAULT_FILE = Path(__file__).parent / "msserviceprofiler-default.toml"
 
 
-def test_every_built_in_engine_and_client_is_usable() -> None:
-    assert [str(error) for error in installed().broken()] == []
+def test_every_built_in_plugin_is_usable() -> None:
+    found = installed()
+    assert [str(error) for error in found.broken()] == []
+    assert [found.strategy(name).name for name in found.strategy_names] == list(found.strategy_names)
+    assert [found.rule(name).name for name in found.rule_names] == list(found.rule_names)
     assert {"vllm", "command", "simulated"} <= set(installed().engine_names)
     assert {"vllm_benchmark", "command", "simulated"} <= set(installed().benchmark_names)
     assert {"swarm", "random"} <= set(installed().strategy_names)
