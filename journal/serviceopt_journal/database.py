@@ -10,12 +10,14 @@ import os
 import shutil
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 from urllib.parse import quote
 
-from .errors import EnvironmentLacks, JournalDamaged, JournalError, NotFound, ServiceoptError
+from .errors import EnvironmentLacks, JournalDamaged, JournalError, JournalUnreadable, NotFound, ServiceoptError
+from .wal_image import image
 
 FILE_NAME = "journal.db"
 DAMAGE_HINT = (
@@ -28,6 +30,9 @@ _CHECKPOINT_PAGES = 500
 _COPY_ATTEMPTS = 20
 # SQLite's message about a damaged schema repeats the damaged bytes; where they are not UTF-8, sqlite3 fails to decode it.
 UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+_CANNOT_BE_SHARED = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR})
+
+Result = TypeVar("Result")
 
 
 def connect_for_writing(directory: Path) -> sqlite3.Connection:
@@ -60,6 +65,7 @@ class _Way(Enum):
     SHARED = "beside a writer: its -shm file is there"
     IMMUTABLE = "everything is in the database file"
     COPY = "a writer died: its -wal file must be read, and reading in place would change files"
+    MEMORY = "the same, and there is no room for a copy"
 
 
 class ReadPlan:
@@ -98,15 +104,24 @@ class ReadPlan:
             try:
                 return self._opened(self._directory, "mode=ro")
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+                if error.sqlite_errorcode & 0xFF not in _CANNOT_BE_SHARED:
                     raise
-                # Companion files that must be recovered, which this user may not do, and no writer that would.
+                # Companion files that must be recovered, which this user may not do or has no room for, and no writer
+                # that would.
                 self._way = _Way.COPY
         if self._way is _Way.IMMUTABLE:
             return self._opened(self._directory, "mode=ro&immutable=1")
-        if self._copy is None:
-            self._copy = self._copied()
-        return self._opened(Path(self._copy.name), "mode=rw")
+        if self._way is _Way.COPY:
+            try:
+                self._copy = self._copy or self._copied()
+                return self._opened(Path(self._copy.name), "mode=rw")
+            except OSError:
+                self._copy = None
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL}:
+                    raise
+            self._way = _Way.MEMORY
+        return self._in_memory()
 
     def settled(self) -> bool:
         """Whether what was read so far is one state. If not, a writer began meanwhile: read again with a new plan."""
@@ -140,29 +155,50 @@ class ReadPlan:
 
     def _copied(self) -> tempfile.TemporaryDirectory[str]:
         """The database and its WAL, copied aside while nothing changed them."""
+        copy = tempfile.TemporaryDirectory(prefix="serviceopt-journal-")
         try:
-            copy = tempfile.TemporaryDirectory(prefix="serviceopt-journal-")
-            try:
-                self._copy_into(Path(copy.name))
-            except BaseException:
-                copy.cleanup()
-                raise
-        except OSError as error:
-            raise EnvironmentLacks(
-                f"the journal cannot be copied for reading: {error}", hint="make room in the temporary directory"
-            ) from error
+            self._copy_into(Path(copy.name))
+        except BaseException:
+            copy.cleanup()
+            raise
         return copy
 
+    def _in_memory(self) -> sqlite3.Connection:
+        """The same without a copy on any disk. Takes as much memory as the journal is long, twice while it is opened."""
+        paths = [self._directory / name for name in (FILE_NAME, f"{FILE_NAME}-wal")]
+        try:
+            database, log = self._unchanged(lambda: [path.read_bytes() if path.exists() else b"" for path in paths])
+        except OSError as error:
+            raise EnvironmentLacks(
+                f"the journal cannot be read: {error}", hint="check the permissions of its files, and the disk"
+            ) from error
+        connection = sqlite3.connect(":memory:", isolation_level=None)
+        connection.text_factory = bytes
+        try:
+            connection.deserialize(image(database, log))
+            connection.execute("PRAGMA schema_version").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def _copy_into(self, place: Path) -> None:
-        # Only where no writer is alive: in a writer's own process, closing the file here would drop SQLite's locks on it.
-        for _ in range(_COPY_ATTEMPTS):
-            before = self._signature()
+        def copied() -> None:
             for name in (FILE_NAME, f"{FILE_NAME}-wal"):
                 source = self._directory / name
                 if source.exists():
                     shutil.copyfile(source, place / name)
+
+        # Only where no writer is alive: in a writer's own process, closing the file here would drop SQLite's locks on it.
+        self._unchanged(copied)
+
+    def _unchanged(self, reading: Callable[[], Result]) -> Result:
+        """What `reading` gave while the files stayed as they were."""
+        for _ in range(_COPY_ATTEMPTS):
+            before = self._signature()
+            found = reading()
             if self._signature() == before:
-                return
+                return found
         raise JournalError(f"the journal in {self._directory} changes faster than it can be copied", hint="try again")
 
     def _signature(self) -> tuple[object, ...]:
@@ -172,12 +208,17 @@ class ReadPlan:
 
 
 def explain(error: sqlite3.Error | UnicodeDecodeError) -> ServiceoptError:
-    """What an error of SQLite while reading means for the user."""
+    """What an error of SQLite while reading means for the user: damage only where the content is to blame."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return JournalError(f"the journal is busy: {error}", hint="try again")
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         return EnvironmentLacks(f"the journal cannot be opened: {error}", hint="check the permissions of its files")
+    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_FULL):
+        return JournalUnreadable(
+            f"the journal cannot be read now: {error}",
+            hint="look for a full disk or memory, and in the kernel's log for errors of the disk; nothing was changed",
+        )
     return JournalDamaged(f"SQLite cannot read the journal: {error}", hint=DAMAGE_HINT)
 
 

@@ -54,6 +54,12 @@ class JournalDamaged(JournalError):
         self.first_bad_seq = first_bad_seq
 
 
+class JournalUnreadable(JournalError):
+    """The disk or the memory fails now: no statement about the journal itself. Trying again may help."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
 class JournalLocked(JournalError):
     """Another process holds the journal's writer lock."""
 

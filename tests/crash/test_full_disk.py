@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import signal
+import sqlite3
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from builders import a_finished_story
 from serviceopt_journal import events as e
+from serviceopt_journal.database import explain
+from serviceopt_journal.errors import ExitCode
+from serviceopt_journal.reader import JournalReader
 from serviceopt_journal.verification import verify
 from stubs.scenario import assert_sound, client, of_type, places, records, start, wait_for
 
+TESTS = Path(__file__).parents[1]
 RUN = """
 engine = "simulated"
 benchmark = "simulated"
@@ -100,3 +110,58 @@ def test_a_full_disk_holds_the_run_until_there_is_room(small_disk: Path, tmp_pat
     assert of_type(recorded, e.RunFinished)[0].reason == "budget used (40 configurations)"
     assert_sound(recorded)
     assert verify(small_disk).problems == []
+
+
+KILLED_WRITER = """
+import os, signal, sys
+from pathlib import Path
+from builders import a_finished_story
+from serviceopt_journal.store import Journal
+journal = Journal.open(Path(sys.argv[1]))
+for event in a_finished_story():
+    journal.append(event)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("room_aside", [True, False])
+def test_a_sound_journal_is_read_whatever_is_full_and_whatever_a_crash_left(
+    small_disk: Path, tmp_path: Path, room_aside: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_WRITER, small_disk], env={**os.environ, "PYTHONPATH": str(TESTS)}, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    os.truncate(small_disk / "journal.db-shm", 0)  # as a reader leaves it that came first after the crash, and died
+    fill(small_disk / "ballast")
+    before = contents(small_disk)
+    if not room_aside:
+        monkeypatch.setattr(tempfile, "TemporaryDirectory", no_room)
+        assert verify(small_disk).sound
+        assert len(list(JournalReader.open(small_disk).events())) == len(list(a_finished_story()))
+        assert contents(small_disk) == before
+        return
+    environment = places(tmp_path)
+    for command in ("status", "runs", "best", "export"):
+        shown = client(command, environment=environment)
+        assert shown.returncode == 0, shown.stderr
+    assert client("journal", "verify", environment=environment).stdout.splitlines()[0].endswith(": sound")
+    assert contents(small_disk) == before
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """The journal's files, without SQLite's index of the log, which holds nothing that is not in the others."""
+    return {path.name: path.read_bytes() for path in directory.glob("journal*") if path.suffix != ".db-shm"}
+
+
+def no_room(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_FULL])
+def test_a_disk_or_a_memory_that_fails_is_not_called_damage(code: int) -> None:
+    failed = sqlite3.OperationalError("disk I/O error")
+    failed.sqlite_errorcode = code
+    error = explain(failed)
+    assert error.exit_code == ExitCode.ENVIRONMENT
+    assert error.message == "the journal cannot be read now: disk I/O error"
