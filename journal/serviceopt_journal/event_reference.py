@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import sys
-from types import ModuleType
 
 import msgspec
 
-from . import codec, events, metrics, proof
+from . import events
+from .codec import Recorded
 from .events import EVENT_TYPES
+from .metrics import Metrics, Tail
+from .proof import Proof, SloProof
+from .struct_reference import documented, own_fields, table
 from .upcasting import tag_of, version_of
 
 _INTRODUCTION = """# Events
@@ -29,64 +31,31 @@ default; readers should ignore fields and types that they do not know.
 
 def reference() -> str:
     """The whole page."""
-    parts = [_INTRODUCTION, _section(codec, "Recorded", "The record around each event")]
+    parts = [_INTRODUCTION, _described(Recorded, "## The record around each event")]
     sections = _headings()
     for event_type in EVENT_TYPES:
         if heading := sections.get(event_type.__name__):
             parts.append(f"## {heading}\n")
         title = f"### `{tag_of(event_type)}`, version {version_of(event_type)}"
-        parts.append(_described(events, event_type.__name__, title))
-    parts.append(_section(metrics, "Metrics", "Metrics"))
-    parts.append(_section(metrics, "Tail", "Tail of metrics"))
-    parts.append(_section(proof, "Proof", "Proof"))
-    parts.append(_section(proof, "SloProof", "SLO of a proof"))
+        parts.append(_described(event_type, title))
+    parts.append(_described(Metrics, "## Metrics"))
+    parts.append(_described(Tail, "## Tail of metrics"))
+    parts.append(_described(Proof, "## Proof"))
+    parts.append(_described(SloProof, "## SLO of a proof"))
     return "\n".join(parts)
 
 
-def _section(module: ModuleType, name: str, heading: str) -> str:
-    return _described(module, name, f"## {heading}")
+def _described(structure: type[msgspec.Struct], title: str) -> str:
+    lines = [title, "", documented(structure), ""]
+    rows = [
+        (f"`{each.name}`", f"`{each.annotation}`", _default(each.default), each.meaning)
+        for each in own_fields(structure)
+    ]
+    return "\n".join([*lines, *table(("field", "type", "default", "meaning"), rows), ""] if rows else lines)
 
 
-def _described(module: ModuleType, name: str, title: str) -> str:
-    structure: type[msgspec.Struct] = getattr(module, name)
-    annotations = _annotations(module, name)
-    lines = [title, "", inspect.cleandoc(structure.__doc__ or ""), ""]
-    rows = []
-    for field in msgspec.structs.fields(structure):
-        if field.name == "v" and field.name not in annotations:
-            continue
-        annotation, comment = annotations[field.name]
-        rows.append(f"| `{field.name}` | `{annotation.replace('|', chr(92) + '|')}` | {_default(field)} | {comment} |")
-    if rows:
-        lines += ["| field | type | default | meaning |", "|---|---|---|---|", *rows, ""]
-    return "\n".join(lines)
-
-
-def _default(field: msgspec.structs.FieldInfo) -> str:
-    if field.default is not msgspec.NODEFAULT:
-        return f"`{field.default!r}`"
-    if field.default_factory is not msgspec.NODEFAULT:
-        return f"`{field.default_factory()!r}`"
-    return "required"
-
-
-def _annotations(module: ModuleType, name: str) -> dict[str, tuple[str, str]]:
-    """Field -> its annotation as written, and the comment behind it."""
-    source = inspect.getsource(module)
-    lines = source.splitlines()
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            return {
-                statement.target.id: (ast.unparse(statement.annotation), _comment(lines, statement))
-                for statement in node.body
-                if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
-            }
-    raise LookupError(name)
-
-
-def _comment(lines: list[str], statement: ast.stmt) -> str:
-    behind = lines[(statement.end_lineno or statement.lineno) - 1].encode()[statement.end_col_offset or 0 :].decode()
-    return behind.partition("#")[2].strip().replace("|", "\\|")
+def _default(default: object) -> str:
+    return "required" if default is msgspec.NODEFAULT else f"`{default!r}`"
 
 
 def _headings() -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from serviceopt_journal.documents.local import Examined, Finding
 from serviceopt_journal.errors import ExitCode
 from serviceoptctl.options import PluginName, config_option, json_option
 from serviceoptctl.render.text import echo_json, safe
@@ -16,7 +17,6 @@ from serviceoptctl.render.text import echo_json, safe
 if TYPE_CHECKING:
     from serviceoptd.config.load import Loaded
     from serviceoptd.doctor.doctor import Surroundings
-    from serviceoptd.doctor.finding import Finding
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -52,7 +52,7 @@ def doctor(configuration: str | None, engine: str | None, benchmark: str | None,
     code = ExitCode.ENVIRONMENT if failed else ExitCode.OK
     drop_ins = _drop_ins(found)
     if as_json:
-        echo_json({"findings": [each.document() for each in found], "drop_ins": drop_ins, "exit_code": code})
+        echo_json(Examined(findings=tuple(found), drop_ins=drop_ins, exit_code=code))
         return code
     if drop_ins:
         click.echo(

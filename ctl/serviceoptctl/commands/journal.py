@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from serviceopt_journal.documents.local import Verified
 from serviceopt_journal.errors import ExitCode
 from serviceoptctl.options import json_option
 from serviceoptctl.render.text import echo_json, facts
@@ -28,17 +29,17 @@ def verify(as_json: bool) -> ExitCode:
     directory = journal_directory()
     report = verify_journal(directory)
     error = report.error()
-    document = {
-        "directory": str(directory),
-        "sound": report.sound,
-        "events": report.events,
-        "head_seq": report.head_seq,
-        "head_hash": report.head_hash.hex(),
-        "first_bad_seq": report.first_bad_seq,
-        "problems": report.problems,
-        "newer": report.future.message if report.future else None,
-        "events_per_second": report.events_per_second,
-    }
+    document = Verified(
+        directory=str(directory),
+        sound=report.sound,
+        events=report.events,
+        head_seq=report.head_seq,
+        head_hash=report.head_hash.hex(),
+        first_bad_seq=report.first_bad_seq,
+        problems=tuple(report.problems),
+        newer=report.future.message if report.future else None,
+        events_per_second=report.events_per_second,
+    )
     if as_json:
         echo_json(document)
     else:

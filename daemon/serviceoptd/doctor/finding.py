@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from serviceopt_journal.documents.local import Finding
 
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at. `drop_in` is the text of a drop-in of the unit that mends it."""
-
-    name: str
-    level: Literal["ok", "warn", "fail"]
-    message: str
-    hint: str = ""
-    drop_in: str = ""
-
-    def document(self) -> dict[str, Any]:
-        """The same for `--json`."""
-        return asdict(self)
+__all__ = ["Finding", "fail", "ok", "warn"]
 
 
 def ok(name: str, message: str) -> Finding:

@@ -1,0 +1,84 @@
+"""What docs/api.md says beside its tables."""
+
+from __future__ import annotations
+
+HEAD = """# The API
+
+Generated from the types by `python -m serviceopt_journal.api_reference > docs/api.md`; do not edit.
+
+The daemon answers HTTP/1.1 on a unix socket: `/run/serviceoptd/serviceoptd.sock` for root,
+`$XDG_RUNTIME_DIR/serviceoptd/serviceoptd.sock` for a user, or where `SERVICEOPT_SOCKET` says. Who may open the socket
+may do everything. Every body is JSON in UTF-8. `serviceoptctl --json` prints these documents, from the daemon or,
+when it is down, from the journal; both are made by the same functions, and of the same types
+(`serviceopt_journal.documents`), which a program in Python may import.
+
+```sh
+curl --unix-socket /run/serviceoptd/serviceoptd.sock http://localhost/v1/status
+```
+
+Times are seconds, points in time seconds since the epoch, rates per second. A value that is not known is `null`; the
+type `value` is an integer, a number, a boolean or a string. Keys may be added; none is renamed or removed, and readers
+should ignore those that they do not know. `{run}` is a run's number, or `latest`.
+"""
+ROWS = """The columns, in this order: `generate_speed` (output tokens/s), `time_to_first_token` (s), `time_per_output_token`
+(s), `success_rate` (0..1), `throughput` (requests/s), every target field, `error`, `backup`, `duration` (s),
+`real_evaluation` (false: predicted or simulated), `fitness`, `num_prompts`, and then our own: `run`, `evaluation`,
+`source` (`measured`, `simulated`, `predicted`, `imported`), `repeats`, `particle`, `feasible`, `violated`, `goodput`
+(requests/s), `audited` (what a rejection rule had said of a particle that was measured all the same), `confirmations`
+(measurements after the search; where there are some, the metrics are their median, and `repeats` is their number),
+`remark` (why a result should not be believed, above all where a simulation goes beyond its model's training data).
+
+`export` writes them as CSV in UTF-8: booleans are `true` and `false`, nothing is an empty cell, and text that a
+spreadsheet would execute has an apostrophe in front. `export --all` puts the target fields of all runs between the
+two fixed parts. `export --events` has the columns `seq`, `time` (ISO 8601, UTC), `type`, `run`, `particle`,
+`evaluation`, `payload` (JSON).
+"""
+IMPORT = """The run is over at once. Its identities are `imported:` and the SHA-256 of the file, so that no value of it is
+reused and no run continues it.
+"""
+EVENTS = """## Record
+
+An event as it stands in the journal: `seq`, `commit` (first `seq` of its transaction), `time`, `monotonic`,
+`boot_id`, and `event` with `type`, `v` and the fields of [events.md](events.md).
+
+### Which events
+
+`GET /v1/events` takes `after` and `until` (numbers; the first excluded, the second included), `run`, `type` (may be
+repeated), `since` (seconds since the epoch), `newest` (only the last so many) and `limit` (only the first so many).
+
+## Stream
+
+`GET /v1/events/stream` takes `after`, `run` and `type`. Each record is sent after it has become durable, once, in
+order:
+
+```text
+id: 17
+event: service_ready
+data: {"seq":17,...}
+```
+
+A comment line comes every 10 seconds while nothing happens. Without `after` (or the header `Last-Event-ID`) the
+stream begins with the next event. When the daemon ends, the stream ends; connect again with `after` set to the last
+`id`.
+"""
+LOCAL = """## What `serviceoptctl --json` adds
+
+`watch --json`, `run --watch --json`, `run --standalone --json` and `optimizer --json` print one [record](#record) on
+each line and finally [how it ended](#ended).
+"""
+MODELS = """## Latency models
+
+`train --json` prints `model` and `card_page`, the files that it wrote, and `card`: `recordings`, `batches`, `seed`,
+`split` (`configuration`, `run` or `time`: what was held out), `folds`, `candidates`, `chosen`, `by_stage` and
+`by_size` (each with `batches`, `mape`, `median`, `p90`, `bias`, shares of 1), `table_deviation`, `xgboost`,
+`benchmarks` (by reading: `benchmarks`, `median`, `p90`, `bias`; where the client's results were there), and of
+`--journal` `windowed` (each with `name`, `configuration`, `windows`, `steps`) and `windows` (errors as in
+`by_stage`).
+
+`profile --json` prints `directory`, `steps` (by load, of those measured now), `kept` (loads that were
+there already) and `left_out` (by load or configuration the reason).
+
+`trust --json` prints `run`, `simulated`, `scheduler` (the program that composed the batches, or `null`: ours),
+`errors` (for each `reading`: `points`, `median`, `p90`, `bias`, `rank` and `spread`, shares of 1, or `null`) and
+`points`: `particle`, `configuration`, `values` (by reading `[measured, predicted]`), `outside` and `refused`.
+"""
