@@ -90,17 +90,13 @@ class JournalReader:
             left = None if left is None else left - len(rows)
 
     def poll(self, run: int | None = None, types: Collection[str] | None = None) -> list[Recorded]:
-        """The events since the last poll, or since `follow_from`; all of them at first. Does not wait."""
+        """The events since the last poll; all of them at first. Does not wait."""
         head = self.head()
         if head.seq <= self._position:
             return []
         found = list(self.events(after=self._position, until=head.seq, run=run, types=types))
         self._position = head.seq
         return found
-
-    def follow_from(self, seq: int) -> None:
-        """The next poll gives what comes after this event."""
-        self._position = seq
 
     def _before_the_newest(
         self, newest: int, after: int, conditions: str, parameters: tuple[int | float | str, ...]

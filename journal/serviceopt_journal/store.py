@@ -6,7 +6,6 @@ import contextlib
 import functools
 import sqlite3
 import threading
-from collections.abc import Iterator
 from itertools import accumulate, chain, count
 from pathlib import Path
 from typing import Self
@@ -14,7 +13,7 @@ from typing import Self
 from .anchor import Anchor, read_anchor
 from .chain import Head, link
 from .clock import Clock, SystemClock
-from .codec import Recorded, decode, encode_commit
+from .codec import Recorded, encode_commit
 from .database import FILE_NAME
 from .errors import JournalError, JournalFull, JournalWriteFailed
 from .events import Event
@@ -22,7 +21,6 @@ from .lock import WriterLock
 from .opening import LAST_EVENT, connected, explained, is_full, made, verified, writable
 from .verification import OnEvent
 
-_REPLAY_ROWS = 1000
 _ROWS_EACH_STATEMENT = 100
 
 
@@ -126,17 +124,6 @@ class Journal:
                     raise self._failed(f"the head anchor could not be written: {error}") from error
             self._head = head
             return records
-
-    def replay(self) -> Iterator[Recorded]:
-        """Every acknowledged event, in order, from the database."""
-        after = 0
-        while after < self._head.seq:
-            rows = self._connection.execute(
-                "SELECT CAST(body AS BLOB) FROM event WHERE seq > ? ORDER BY seq LIMIT ?", (after, _REPLAY_ROWS)
-            ).fetchall()
-            for (body,) in rows:
-                yield decode(body)
-            after += len(rows)
 
     def reopen(self) -> None:
         """Takes a new connection after JournalFull, so that appending may be tried again.

@@ -19,7 +19,8 @@ import xgboost
 from serviceoptd.profiling.data.reading import read_profile
 from serviceoptd.simulation.step_times.columns import Column
 from serviceoptd.simulation.step_times.profile_data import Profile
-from serviceoptd.simulation.step_times.training import held_out_predictions, validation_parts
+from serviceoptd.simulation.step_times.training import CANDIDATES, held_out_predictions, validation_parts
+from serviceoptd.simulation.step_times.windows import joined
 
 ROUNDS, BINS = 10, 51
 ALIKE = 10
@@ -86,7 +87,11 @@ def main() -> None:
         ]
     )
     predicted = {"predecessor's features, 10 rounds": predecessor_predictions(columns, seconds, parts)}
-    predicted |= held_out_predictions(composition, seconds, parts, 0)
+    no_windows = np.zeros(0, dtype=np.int64)
+    of_batches, _ = held_out_predictions(
+        CANDIDATES, composition, seconds, parts, joined([]), no_windows, 0, lambda _what, _share: None
+    )
+    predicted |= of_batches
     print(f"{len(seconds)} batches of {len(profile.runs)} runs; held out by {split}, {len(np.unique(parts))} parts")
     print(f"{'MAPE':<36}{'prefill':>9}{'decode':>9}   total time{'prefill':>9}{'decode':>9}")
     for name, times in predicted.items():

@@ -34,9 +34,9 @@ def fold(state: State, recorded: Recorded) -> State:
         state, runs=runs, seq=recorded.seq, time=recorded.time, monotonic=recorded.monotonic, boot_id=recorded.boot_id
     )
     if isinstance(event, e.DaemonStarted):
-        return replace(state, daemon_pid=event.pid, daemon_started=recorded.time)
+        return replace(state, daemon_started=recorded.time)
     if isinstance(event, e.DaemonStopped):
-        return replace(state, daemon_pid=None, daemon_started=None)
+        return replace(state, daemon_started=None)
     return state
 
 
@@ -163,7 +163,7 @@ def _(event: e.ServiceFailed, run: RunState, time: float) -> RunState:
     if not event.will_retry and not run.particles[failed].settled(run.settings.measuring.repeats):
         run = _failed(_particle(run, failed, evaluation=event.evaluation), failed, event.reason)
     return _evaluation(
-        run, event.evaluation, phase="failed", retry=event.will_retry, failure=event.reason, measuring=None,
+        run, event.evaluation, phase="failed", failure=event.reason, measuring=None,
         failures=evaluation.failures + 1,
     )  # fmt: skip
 

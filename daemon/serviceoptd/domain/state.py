@@ -136,7 +136,6 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     measuring: Measurement | None = None
     client_attempts: int = 0  # how often the measurement that is due was started, interrupted ones included
     failures: int = 0  # of launches and clients since a measurement finished: no endless retry
-    retry: bool = False  # the last failure may be tried again
     failure: str = ""
     kv_blocks: int | None = None
     backup: str = ""
@@ -289,8 +288,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     time: float = 0.0
     monotonic: float = 0.0
     boot_id: str = ""
-    daemon_pid: int | None = None  # of the last daemon that started and did not say that it stopped
-    daemon_started: float | None = None
+    daemon_started: float | None = None  # of the last daemon that started and did not say that it stopped
 
     def queue(self) -> list[RunState]:
         """Runs that are not over, in the order in which they are worked on."""

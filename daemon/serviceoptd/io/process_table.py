@@ -19,7 +19,6 @@ class ProcessStat:
     state: str
     parent: int
     group: int
-    session: int
     threads: int
     started: int
 
@@ -42,7 +41,6 @@ def stat(pid: int) -> ProcessStat | None:
         state=fields[0].decode(),
         parent=int(fields[1]),
         group=int(fields[2]),
-        session=int(fields[3]),
         threads=int(fields[17]),
         started=int(fields[19]),
     )

@@ -121,10 +121,6 @@ class Space:
         """The part of `key` for which the service must be started anew."""
         return _key(configuration, (field for field in self.fields if not field.load))
 
-    def load_key(self, configuration: Mapping[str, Value]) -> Key:
-        """The part of `key` that only changes the client's load."""
-        return _key(configuration, (field for field in self.fields if field.load))
-
     def cardinality(self) -> int | None:
         """How many configurations there are.
 

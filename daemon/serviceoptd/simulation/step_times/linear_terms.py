@@ -25,13 +25,8 @@ def terms(composition: Column) -> Column:
     return np.column_stack([ones, sequences > 0, sequences, tokens, attention, decoding, context]).astype(float)
 
 
-def fit_physics(composition: Column, seconds: Column) -> Column:
-    """Seconds for each of TERMS, none below 0. See `fit_terms`."""
-    return fit_terms(terms(composition), seconds)
-
-
 def fit_terms(columns: Column, seconds: Column, steps: Column | None = None) -> Column:
-    """The same from rows of TERMS. `steps`: of how many each row is the mean; None: each is one step.
+    """Seconds for each of TERMS, none below 0, from rows of TERMS. `steps`: of how many each row is the mean; None: of one.
 
     Least squares of errors relative to the prediction, solved again with the weights of the solution before it: the gamma
     regression with identity link (McCullagh and Nelder, 1989), with the constraint of Lawson and Hanson (1974). Errors

@@ -49,7 +49,7 @@ def train(profile: Profile, *, seed: int, progress: Progress = lambda _what, _sh
     split, of_rows = validation_parts(profile)
     parts, of_windows = of_rows[: len(seconds)], of_rows[len(seconds) :]
     every = slice(None, None, -(-len(seconds) // VALIDATION_BATCHES) or 1)
-    held_out, windows_held_out = _held_out(
+    held_out, windows_held_out = held_out_predictions(
         names, composition[every], seconds[every], parts[every], windows, of_windows, seed, progress
     )
     candidates = {
@@ -135,18 +135,6 @@ def _folded(labels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def held_out_predictions(
-    composition: Column,
-    seconds: Column,
-    parts: NDArray[np.int64],
-    seed: int,
-    progress: Progress = lambda _what, _share: None,
-) -> dict[str, Column]:
-    """What each candidate predicts for each batch, trained without the batch's part."""
-    none = np.zeros(0, dtype=np.int64)
-    return _held_out(CANDIDATES, composition, seconds, parts, joined([]), none, seed, progress)[0]
-
-
-def _held_out(
     names: Sequence[str],
     composition: Column,
     seconds: Column,
@@ -156,7 +144,7 @@ def _held_out(
     seed: int,
     progress: Progress,
 ) -> tuple[dict[str, Column], dict[str, Column]]:
-    """What each candidate predicts for each batch, and for each window, trained without its part."""
+    """What each candidate of `names` predicts for each batch, and for each window, in seconds, trained without its part."""
     predicted = {name: np.zeros(len(seconds)) for name in names}
     for_windows = {name: np.zeros(len(windows.seconds)) for name in names}
     folds = np.unique(np.concatenate([parts, of_windows]))

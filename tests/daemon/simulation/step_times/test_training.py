@@ -11,7 +11,7 @@ import pytest
 from serviceoptd.predicting.model_file import load, save
 from serviceoptd.simulation.step_times.boosting import boost, boosted_factor, tabulate
 from serviceoptd.simulation.step_times.latency_model import LatencyModel, TrainedModel
-from serviceoptd.simulation.step_times.linear_terms import TERMS, fit_physics, terms
+from serviceoptd.simulation.step_times.linear_terms import TERMS, fit_terms, terms
 from serviceoptd.simulation.step_times.profile_data import Profile, ProfileRejected
 from serviceoptd.simulation.step_times.training import BOTH, PHYSICS, train
 from synthetic_batches import synthetic_profile, synthetic_run, synthetic_seconds
@@ -30,21 +30,21 @@ def trained(profile: Profile) -> TrainedModel:
 def test_the_physical_terms_are_found_again_when_nothing_else_takes_time() -> None:
     composition = synthetic_run((64, 1024), 500, seed=1).composition
     true = np.array([8e-3, 1e-3, 1e-4, 4e-5, 3e-10, 2e-5, 8e-8])
-    found = fit_physics(composition, terms(composition) @ true)
+    found = fit_terms(terms(composition), terms(composition) @ true)
     assert found == pytest.approx(true, rel=1e-6)
 
 
 def test_no_physical_term_gives_time_back() -> None:
     composition = synthetic_run((64, 1024), 500, seed=1).composition
     falling = 0.05 - 1e-5 * composition[:, 3]
-    found = fit_physics(composition, falling)
+    found = fit_terms(terms(composition), falling)
     assert len(found) == len(TERMS)
     assert found.min() >= 0
 
 
 def test_the_physical_terms_do_not_prefer_short_times_where_times_scatter() -> None:
     run = synthetic_run((64, 1024), 4000, seed=1, noise=0.5)
-    predicted = terms(run.composition) @ fit_physics(run.composition, run.seconds)
+    predicted = terms(run.composition) @ fit_terms(terms(run.composition), run.seconds)
     assert predicted.sum() == pytest.approx(run.seconds.sum(), rel=0.03)
 
 

@@ -15,7 +15,7 @@ from serviceoptd.domain.stopping.engine_windows import windows
 from serviceoptd.predicting.model_file import load, save
 from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
 from serviceoptd.simulation.step_times.columns import Column
-from serviceoptd.simulation.step_times.linear_terms import fit_physics, fit_terms, terms
+from serviceoptd.simulation.step_times.linear_terms import fit_terms, terms
 from serviceoptd.simulation.step_times.model_card import as_markdown
 from serviceoptd.simulation.step_times.profile_data import Profile, ProfileRejected
 from serviceoptd.simulation.step_times.training import PHYSICS, train
@@ -106,7 +106,9 @@ def test_many_equal_steps_weigh_as_their_windows() -> None:
     seconds = (terms(composition) @ TRUE) * np.exp(0.1 * np.random.default_rng(3).standard_normal(len(composition)))
     of_windows = seconds.reshape(40, 25).mean(axis=1)
     mean = fit_terms(terms(composition[::25]), of_windows, np.full(40, 25.0))
-    assert terms(composition) @ mean == pytest.approx(terms(composition) @ fit_physics(composition, seconds), rel=0.02)
+    assert terms(composition) @ mean == pytest.approx(
+        terms(composition) @ fit_terms(terms(composition), seconds), rel=0.02
+    )
 
 
 def test_with_too_few_windows_it_says_how_many_there_are_and_what_is_needed() -> None:
