@@ -31,6 +31,7 @@ FILES_OF_OTHERS = frozenset(
     {
         "docs/features/nixl_connector_usage.md",  # vLLM
         "tests/v1/kv_connector/nixl_integration/toy_proxy_server.py",  # vLLM
+        "vllm/benchmarks/serve.py",  # vLLM
         "serving_bench.py",  # the bench of landscapes, which is given by its directory
     }
 )

@@ -63,3 +63,15 @@ def test_options_with_which_sglang_never_answers_are_refused(tmp_path: Path, oth
     engine = SglangEngine(SglangEngine.section.model_validate({"command": command}).model_dump(mode="json"))
     with pytest.raises(InvalidConfiguration, match="is never answered"):
         engine.plan(a_service_order(a_workplace(tmp_path), {}, ()))
+
+
+@pytest.mark.parametrize(
+    "others", ["--runner pooling", "--task embed", "--task=score", "--convert classify", "--run pooling"]
+)
+def test_a_vllm_that_generates_no_tokens_is_told_by_check(tmp_path: Path, others: str) -> None:
+    with pytest.raises(InvalidConfiguration, match=r"reranking are not supported"):
+        seen(a_vllm_case(tmp_path, others=others))
+
+
+def test_a_vllm_that_generates_is_left_alone(tmp_path: Path) -> None:
+    assert seen(a_vllm_case(tmp_path, others="--task generate")).service[-1] == "generate"

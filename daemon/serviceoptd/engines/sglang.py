@@ -19,6 +19,7 @@ from serviceoptd.engines.interface import ServiceOrder, ServicePlan
 from serviceoptd.engines.sglang_flags import SPELLINGS
 from serviceoptd.toolkit import arguments, endpoint
 from serviceoptd.toolkit.interface import Options, Workplace
+from serviceoptd.toolkit.position_checks import refuse_pooling
 
 FLAG_OF = {
     "MAX_NUM_SEQS": "--max-running-requests",
@@ -109,7 +110,8 @@ class SglangEngine(HttpEngine):
         return [*words, "--host", given.host, "--port", str(port)]
 
     def refuse(self, values: Mapping[str, object], argv: Sequence[str]) -> None:
-        """SGLang asserts at its start that a chunk is a whole number of pages."""
+        """SGLang asserts at its start that a chunk is a whole number of pages. Embeddings are not measured."""
+        refuse_pooling(argv, {"--is-embedding": ()}, SPELLINGS)
         sizes = ("--chunked-prefill-size", "--page-size")
         chunk, page = (arguments.value_of(flag, argv, SPELLINGS) or "" for flag in sizes)
         if chunk.isdecimal() and page.isdecimal() and int(page) > 0 and int(chunk) % int(page):

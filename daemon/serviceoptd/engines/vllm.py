@@ -14,6 +14,7 @@ from serviceoptd.engines.interface import ServiceOrder, ServicePlan
 from serviceoptd.engines.vllm_flags import SPELLINGS
 from serviceoptd.toolkit import endpoint
 from serviceoptd.toolkit.interface import Options, Workplace
+from serviceoptd.toolkit.position_checks import refuse_pooling
 
 BUILT_IN = {"MAX_NUM_BATCHED_TOKENS": "--max-num-batched-tokens", "MAX_NUM_SEQS": "--max-num-seqs"}
 """Fields that become flags though their position is `env`, as in the predecessor."""
@@ -31,6 +32,14 @@ NEVER_ANSWERS = {
     "--ssl-certfile": "vLLM speaks TLS on that port then",
 }
 """Options with which nothing answers the readiness check (`vllm/entrypoints/cli/serve.py` and `openai/cli_args.py`)."""
+POOLS = {
+    "--runner": ("pooling",),
+    "--convert": ("embed", "classify", "reward"),
+    "--task": ("embed", "embedding", "classify", "score", "reward", "pooling", "encode", "token_embed", "plugin"),
+    "--override-pooler-config": (),
+    "--pooler-config": (),
+}
+"""Options with which vLLM serves embeddings or the like: of 0.32.0 and, by `--task`, of older ones."""
 CHANGES_THE_MODEL = frozenset({"config", "hf_overrides", "cpu_offload_gb", "load_format", "model_impl"})
 """Options after which the model's directory does not tell what lies in the devices' memory."""
 QUANTISES = frozenset({"quantization"})
@@ -98,7 +107,8 @@ class VllmEngine(HttpEngine):
         return [*words, "--host", given.host, "--port", str(port)]
 
     def refuse(self, values: Mapping[str, object], argv: Sequence[str]) -> None:
-        """vLLM wants at least one token in a step for each sequence."""
+        """vLLM wants at least one token in a step for each sequence. Embeddings are not measured."""
+        refuse_pooling(argv, POOLS, SPELLINGS)
         tokens, seqs = (values.get(name) for name in BUILT_IN)
         if isinstance(tokens, int) and isinstance(seqs, int) and tokens < seqs:
             raise InvalidConfiguration(

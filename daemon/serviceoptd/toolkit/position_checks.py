@@ -40,6 +40,28 @@ def refuse_dotted_positions(fields: Sequence[Field], name: str) -> None:
             )
 
 
+def refuse_pooling(words: Sequence[str], asks: Mapping[str, Sequence[str]], aliases: Mapping[str, str] | None) -> None:
+    """Options with which the service generates no tokens, so that nothing of it can be measured here.
+
+    Args:
+        words: the service's arguments.
+        asks: flag -> the values that ask for it; none: the flag by itself does.
+        aliases: as `flag_of` takes them.
+
+    Raises:
+        InvalidConfiguration: one of them is given.
+    """
+    for flag, values in asks.items():
+        given = [word for word in words if flag_of(word, aliases) == flag and not word.startswith("--no-")]
+        value = value_of(flag, words, aliases) or ""
+        if given and (not values or value in values):
+            raise InvalidConfiguration(
+                f"{f'{flag} {value}'.strip()}: embeddings, classification and reranking are not supported, for they "
+                "generate no tokens",
+                hint="serviceopt tunes services that generate text: their output tokens, TTFT and TPOT are measured",
+            )
+
+
 def refuse_unanswerable(
     words: Sequence[str], reasons: Mapping[str, str], engine: str, aliases: Mapping[str, str] | None = None
 ) -> None:

@@ -6,17 +6,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar
 
+from pydantic import AfterValidator
 from pydantic import Field as Bounded
 
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.http_client import RESULT, HttpClient, HttpClientCommand, HttpClientSection
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder
+from serviceoptd.benchmarks.vllm_benchmark import versions
 from serviceoptd.benchmarks.vllm_benchmark.flags import SPELLINGS
+from serviceoptd.benchmarks.vllm_benchmark.pooling import refuse_pooling
 from serviceoptd.benchmarks.vllm_benchmark.result import SEED_KEY, read_result
 from serviceoptd.domain.settings import Objective
 from serviceoptd.domain.statistics.order_statistics import about_a_percentile
-from serviceoptd.toolkit import arguments, program
-from serviceoptd.toolkit.interface import Options, Workplace, render
+from serviceoptd.toolkit import arguments, program, provenance
+from serviceoptd.toolkit.interface import Options, Problem, UnusableResult, Workplace, render
 
 MAIN_RUN = "Starting main benchmark run"
 METRICS = ("ttft", "tpot", "itl", "e2el")
@@ -36,6 +39,12 @@ NOT_A_FILE = ("hf", "random", "random-mm", "random-rerank", "prefix_repetition")
 """Data sets whose path is a name on a hub, or that have none."""
 
 
+def _a_version(text: str) -> str:
+    if text and versions.release(text) is None:
+        raise ValueError(f'"{text}" is not a version of vLLM, such as "0.8.4"')
+    return text
+
+
 class VllmBenchmarkCommand(HttpClientCommand):
     """`[vllm_benchmark.command]`."""
 
@@ -48,6 +57,9 @@ class VllmBenchmarkSection(HttpClientSection):
     """`[vllm_benchmark]`."""
 
     command: VllmBenchmarkCommand = VllmBenchmarkCommand()
+    version: Annotated[str, AfterValidator(_a_version)] = (
+        ""  # of its vLLM, where the program does not tell: a container
+    )
 
 
 class VllmBenchmark(HttpClient):
@@ -73,7 +85,9 @@ class VllmBenchmark(HttpClient):
         parts = {f"[{self.name}.command]": fixed, "the target fields": tuned, "others": others}
         arguments.refuse_doubled(parts, SPELLINGS)
         theirs = {flag for word in others if (flag := arguments.flag_of(word, SPELLINGS))}
-        own = _own(order, self.count(order))
+        refuse_pooling(others, self.options.command.dataset_name)
+        client = self._release(order.workplace)
+        own = {flag: words for flag, words in _own(order, self.count(order)).items() if versions.knows(flag, client)}
         return [
             *fixed,
             *_lists(order.objective, others),
@@ -88,7 +102,36 @@ class VllmBenchmark(HttpClient):
 
     def read(self, outcome: ClientOutcome) -> Metrics:
         """From the saved JSON; raises UnusableResult as the interface says."""
-        return read_result(outcome, outcome.order.workplace.directory / RESULT)
+        try:
+            return read_result(outcome, outcome.order.workplace.directory / RESULT)
+        except UnusableResult as error:
+            message = error.message + versions.way_out(error.message)
+            raise UnusableResult(message, hint=error.hint, metrics=error.metrics) from error
+
+    def problems(self, workplace: Workplace) -> list[Problem]:
+        """As the base says, and a data set that a client of this version does not have."""
+        given, client = self.options.command, self._release(workplace)
+        found = super().problems(workplace)
+        if client is not None and not versions.knows("--dataset-path", client):
+            hint = (
+                'dataset_name = "random" without dataset_path, or a newer vLLM for the client: [vllm_benchmark] program'
+            )
+            said = f"`vllm bench serve` of vLLM {versions.shown(client)} knows the data set `random` alone"
+            if given.dataset_name != versions.ONLY_DATA_SET:
+                found.append(Problem(f"{self.name}.command.dataset_name", said, hint))
+            elif given.dataset_path:
+                found.append(Problem(f"{self.name}.command.dataset_path", said, hint))
+        return found
+
+    def identity(self, workplace: Workplace) -> dict[str, str]:
+        """As the base says; a version that is given counts."""
+        found = super().identity(workplace)
+        return {**found, "version": self.options.version} if self.options.version else found
+
+    def _release(self, workplace: Workplace) -> versions.Release | None:
+        if self.options.version:
+            return versions.release(self.options.version)
+        return versions.release_in(provenance.program_version(self.executable, workplace, self.packages))
 
     def placeholders(self) -> list[tuple[str, str, str]]:
         """The data set's kind must be given too."""

@@ -19,6 +19,7 @@ from serviceopt_journal.metrics import Latency, Metrics
 from serviceoptd.benchmarks.interface import ClientOutcome
 from serviceoptd.benchmarks.result_checks import believe, ended_well, written_in_time
 from serviceoptd.benchmarks.vllm_benchmark.flags import SPELLINGS
+from serviceoptd.benchmarks.vllm_benchmark.versions import GOODPUT
 from serviceoptd.domain.statistics.order_statistics import tails
 from serviceoptd.toolkit.arguments import value_of
 from serviceoptd.toolkit.interface import UnusableResult
@@ -97,7 +98,7 @@ def metrics_of(document: Mapping[str, Any]) -> Metrics:
         tpot=latencies["tpot"],
         e2el=latencies["e2el"],
         itl=latencies["itl"],
-        goodput=None if document.get("request_goodput") is None else number(document, "request_goodput"),
+        goodput=next((number(document, key) for key in GOODPUT if document.get(key) is not None), None),
         input_tokens=count(document, "total_input_tokens") if "total_input_tokens" in document else None,
         output_tokens=count(document, "total_output_tokens") if "total_output_tokens" in document else None,
     )

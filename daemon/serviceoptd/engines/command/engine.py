@@ -12,7 +12,7 @@ from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration
 from serviceoptd.domain.settings import LOAD_NAMES, Field
 from serviceoptd.engines.command.section import CommandSection, CommandService
-from serviceoptd.engines.command.spellings import spellings_of
+from serviceoptd.engines.command.spellings import known_program
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan
 from serviceoptd.toolkit import arguments, endpoint, program, provenance
 from serviceoptd.toolkit.interface import HttpProbe, LogProbe, Options, Problem, Workplace
@@ -146,5 +146,7 @@ class CommandEngine:
         parts: dict[str, Sequence[str]] = {"[command.service] argv": words}
         for field in order.fields:
             parts[f"target_field {field.name}"] = arguments.field_arguments([field], order.configuration, load=False)
-        arguments.refuse_doubled(parts, spellings_of(words))
+        arguments.refuse_doubled(parts)
+        own, spellings = known_program(words)
+        arguments.refuse_doubled({**parts, "[command.service] argv": own}, spellings)
         return [*words, *arguments.field_arguments(order.fields, order.configuration, load=False)]

@@ -7,14 +7,21 @@ from collections.abc import Mapping, Sequence
 
 from serviceoptd.engines import sglang_flags, vllm_flags
 
-_VLLM = "vllm.entrypoints.openai.api_server"
-_SGLANG = "sglang.launch_server"
+PROGRAMS = {
+    ("vllm", "serve"): vllm_flags.SPELLINGS,
+    ("-m", "vllm.entrypoints.openai.api_server"): vllm_flags.SPELLINGS,
+    ("sglang", "serve"): sglang_flags.SPELLINGS,
+    ("-m", "sglang.launch_server"): sglang_flags.SPELLINGS,
+}
 
 
-def spellings_of(argv: Sequence[str]) -> Mapping[str, str] | None:
-    """Those of `vllm serve` or of SGLang's server, wherever in the line it stands; None: another program's."""
+def known_program(argv: Sequence[str]) -> tuple[Sequence[str], Mapping[str, str] | None]:
+    """What follows `vllm serve` or SGLang's server, wherever in the line it stands, with the spellings of its flags.
+
+    What stands before belongs to another program, such as docker. No known one: the whole line, and None.
+    """
     names = [word.rpartition("/")[2] for word in argv]
-    pairs = list(itertools.pairwise(names))
-    if ("vllm", "serve") in pairs or _VLLM in names:
-        return vllm_flags.SPELLINGS
-    return sglang_flags.SPELLINGS if ("sglang", "serve") in pairs or _SGLANG in names else None
+    for at, pair in enumerate(itertools.pairwise(names)):
+        if pair in PROGRAMS:
+            return argv[at + 2 :], PROGRAMS[pair]
+    return argv, None
