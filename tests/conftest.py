@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 
 from hypothesis import HealthCheck, settings
 
@@ -22,3 +25,9 @@ for name in [name for name in os.environ if name.startswith(("SERVICEOPT_", "MOD
 if "PYTEST_XDIST_WORKER" in os.environ:
     for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
         del os.environ[name]
+
+# The programs that tests start compile every module anew where nothing may be written beside the sources: 2.4 s of CPU
+# for each daemon instead of 1.0. The processes of one session share what is compiled, in a directory that ends with it.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", "") and "PYTHONPYCACHEPREFIX" not in os.environ:
+    os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="serviceopt-bytecode-")
+    atexit.register(shutil.rmtree, os.environ["PYTHONPYCACHEPREFIX"], ignore_errors=True)

@@ -5,7 +5,8 @@
 
 The first form runs once: it dies right after the commit that holds event number N, or right after or right before the
 commit of the first event of a type. The second one, for each N, runs in ROOT/N, dies after N, goes on to the end, and
-prints the two exit statuses as JSON; its runs are forked from one process, so that they share its imports.
+prints the two exit statuses as JSON; its runs are forked from one process that has run the configuration once itself, so
+that they find every module imported, also those that only a run asks for.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,9 +85,9 @@ def in_a_fork(work: Callable[[], None]) -> int:
 
 def every(configuration: Path, root: Path, boundaries: list[int]) -> None:
     """Dies after each of these events in turn, and goes on."""
-    installed = plugins.installed()
-    installed.broken()  # imports engines and clients, once
-    _ = [installed.rule(name) for name in installed.rule_names], installed.strategy("swarm")
+    plugins.installed().broken()  # imports them all, once
+    with tempfile.TemporaryDirectory(dir=root, prefix="imports-") as state:
+        run(configuration, Path(state), go_on=False)
     for seq in boundaries:
         state = root / str(seq)
 

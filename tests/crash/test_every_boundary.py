@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +72,40 @@ value = 0
 )
 
 
-@pytest.fixture
+SHARES = 6
+"""Tests for each configuration, so that none of them comes near its time limit on a busy machine."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A run that nobody killed, and the events after which a daemon can die."""
+
+    configuration: Path
+    recorded: list[Recorded]
+
+    @property
+    def boundaries(self) -> list[int]:
+        """Events of one commit become durable together: between them a daemon cannot die."""
+        finished = next(record.seq for record in self.recorded if isinstance(record.event, e.RunFinished))
+        return sorted({record.commit: record.seq for record in self.recorded if record.seq < finished}.values())
+
+
+@pytest.fixture(scope="module")
 def memory() -> Iterator[Path]:
     """In memory where that is possible: a killed process loses nothing of the page cache, and syncs are free."""
     shared = Path("/dev/shm")
     parent = shared if os.access(shared, os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=parent, prefix="serviceopt-crash-") as directory:
         yield Path(directory)
+
+
+@pytest.fixture(scope="module", params=[RUN, ONLY_THE_LOAD_IS_SEARCHED], ids=["all parameters", "only the load"])
+def uninterrupted(memory: Path, request: pytest.FixtureRequest) -> Whole:
+    root = Path(tempfile.mkdtemp(dir=memory))
+    configuration = root / "config.toml"
+    configuration.write_text(request.param)
+    subprocess.run([sys.executable, KILLED_DAEMON, configuration, root / "whole"], check=True, capture_output=True)
+    return Whole(configuration, records(root / "whole"))
 
 
 def proposals(recorded: list[Recorded]) -> list[tuple[Any, ...]]:
@@ -99,52 +127,34 @@ def results(recorded: list[Recorded]) -> list[list[tuple[Any, ...]]]:
     return [measured, failed, matched, refused, ended]
 
 
-def run_once(configuration: Path, state: Path) -> list[Recorded]:
-    subprocess.run([sys.executable, KILLED_DAEMON, configuration, state], check=True, capture_output=True, timeout=120)
-    return records(state)
+def killed_everywhere(whole: Whole, boundaries: list[int]) -> list[dict[str, int]]:
+    """What became of the daemon that died after each of these events, and of its successor."""
+    ended = subprocess.run(
+        [sys.executable, KILLED_DAEMON, whole.configuration, whole.configuration.parent, "--every", *map(str, boundaries)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    return [json.loads(line) for line in ended.stdout.splitlines()]
 
 
-def killed_everywhere(configuration: Path, root: Path, boundaries: list[int]) -> list[dict[str, int]]:
-    """One process for each core, each with its share of the boundaries."""
-    workers = min(os.cpu_count() or 1, len(boundaries))
-    running = [
-        subprocess.Popen(
-            [sys.executable, KILLED_DAEMON, configuration, root, "--every", *map(str, boundaries[first::workers])],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for first in range(workers)
-    ]
-    told: list[dict[str, int]] = []
-    for process in running:
-        output, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
-        told += [json.loads(line) for line in output.splitlines()]
-    return told
+@pytest.mark.parametrize("share", range(SHARES))
+def test_a_daemon_killed_at_any_event_goes_on_as_if_it_had_not_been(uninterrupted: Whole, share: int) -> None:
+    boundaries = uninterrupted.boundaries[share::SHARES]
+    assert len(boundaries) > 3, "a run has more events than that"
 
+    told = killed_everywhere(uninterrupted, boundaries)
 
-@pytest.mark.parametrize("text", [RUN, ONLY_THE_LOAD_IS_SEARCHED], ids=["all parameters", "only the load"])
-def test_a_daemon_killed_at_any_event_goes_on_as_if_it_had_not_been(memory: Path, text: str) -> None:
-    configuration = memory / "config.toml"
-    configuration.write_text(text)
-    uninterrupted = run_once(configuration, memory / "whole")
-    finished = next(r.seq for r in uninterrupted if isinstance(r.event, e.RunFinished))
-    # Events of one commit become durable together: between them a daemon cannot die.
-    boundaries = sorted({record.commit: record.seq for record in uninterrupted if record.seq < finished}.values())
-
-    told = killed_everywhere(configuration, memory, boundaries)
-
-    assert sorted(entry["seq"] for entry in told) == boundaries
+    assert [entry["seq"] for entry in told] == boundaries
     assert {entry["killed"] for entry in told} == {-9}
     assert [entry for entry in told if entry["resumed"] != 0] == []
-    measurements = len(of_type(uninterrupted, e.MeasurementFinished))
+    measurements = len(of_type(uninterrupted.recorded, e.MeasurementFinished))
     for seq in boundaries:
-        resumed = records(memory / str(seq))
-        assert proposals(resumed) == proposals(uninterrupted), f"killed after event {seq}"
-        assert results(resumed) == results(uninterrupted), f"killed after event {seq}"
+        state = uninterrupted.configuration.parent / str(seq)
+        resumed = records(state)
+        assert proposals(resumed) == proposals(uninterrupted.recorded), f"killed after event {seq}"
+        assert results(resumed) == results(uninterrupted.recorded), f"killed after event {seq}"
         assert len(of_type(resumed, e.DaemonStarted)) == 2
         assert len(of_type(resumed, e.RunSubmitted)) == 1
         assert len(of_type(resumed, e.MeasurementFinished)) == measurements
         assert_sound(resumed)
-        assert verify(memory / str(seq)).problems == []
+        assert verify(state).problems == []
