@@ -23,7 +23,8 @@ from statistics import fmean, stdev
 
 import listed_points
 
-from real.tuning import APART, measured_machine
+from real.measuring import measured
+from real.tuning import APART
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded, encode
 from serviceopt_journal.events import Configuration
@@ -154,7 +155,7 @@ def limits(engine: str, directory: Path) -> tuple[float, float]:
     """TTFT and TPOT, s: on a real machine between one request alone and a crowd, so that both bind."""
     if engine == "simulated":
         return 1.0, 0.05
-    machine = measured_machine(directory / "engines", directory, APART)
+    machine = measured(directory / "engines", directory, APART)
     alone, crowded = (
         json.loads((directory / f"calibration-{requests}.json").read_text())["mean_ttft_ms"] / 1000
         for requests in (1, 64)

@@ -1,6 +1,6 @@
 """A real AISBench measures a real `vllm serve` on the CPU: a whole run, and side by side with `vllm bench serve`.
 
-Takes 8 to 12 minutes on two cores. The figures of the second test are in docs/evidence/ais-bench.md.
+The figures of the second test are in docs/evidence/ais-bench.md.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from real.conftest import Sized
+from real.sizes import Shape
 from real.tuning import APART, QUIET, wait_until_healthy
 from serviceopt_journal import events as e
 from serviceopt_journal.metrics import Metrics
@@ -32,13 +34,11 @@ from stubs.scenario import assert_sound, client, free_port, of_type, places, sta
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(2400)]
 
-PROMPTS = 96
-ROUNDS = 5
 ALIKE = 0.1
 """Logarithm; further apart the two clients must not be for sure, by the pairs of their measurements in turn."""
 AT_A_TIME = 16
-WHOLE_RUN = 900.0  # seconds
-ONE_CLIENT = 300.0
+WHOLE_RUN = 2400.0  # seconds
+ONE_CLIENT = 900.0
 
 MODEL = """
 from ais_bench.benchmark.models import VLLMCustomAPI
@@ -58,7 +58,7 @@ models = [
         host_ip="localhost",
         host_port=8080,
         url="",
-        max_out_len=32,  # as --random-output-len
+        max_out_len={output},  # as --random-output-len
         batch_size=1,
         trust_remote_code=False,
         generation_kwargs=dict(temperature=0, ignore_eos=True),
@@ -66,17 +66,17 @@ models = [
 ]
 """
 
-DATASET = f"""
+DATASET = """
 from ais_bench.benchmark.datasets import SyntheticDataset, MATHEvaluator, math_postprocess_v2
 from ais_bench.benchmark.openicl.icl_inferencer import GenInferencer
 from ais_bench.benchmark.openicl.icl_prompt_template import PromptTemplate
 from ais_bench.benchmark.openicl.icl_retriever import ZeroRetriever
 
 # random tokens, other ones in each measurement; as --random-input-len 64
-synthetic_config = {{
-    "Type": "tokenid", "RequestCount": {PROMPTS}, "TrustRemoteCode": False,
-    "TokenIdConfig": {{"RequestSize": 64, "PrefixLen": 0}},
-}}
+synthetic_config = {
+    "Type": "tokenid", "RequestCount": {prompts}, "TrustRemoteCode": False,
+    "TokenIdConfig": {"RequestSize": 64, "PrefixLen": 0},
+}
 synthetic_datasets = [
     dict(
         abbr="synthetic",
@@ -84,7 +84,7 @@ synthetic_datasets = [
         config=synthetic_config,
         reader_cfg=dict(input_columns=["question"], output_column="answer"),
         infer_cfg=dict(
-            prompt_template=dict(type=PromptTemplate, template="{{question}}"),
+            prompt_template=dict(type=PromptTemplate, template="{question}"),
             retriever=dict(type=ZeroRetriever),
             inferencer=dict(type=GenInferencer),
         ),
@@ -102,7 +102,7 @@ n_particles = 2
 iters = 2
 seed = 3
 launch_timeout = 600
-measurement_timeout = 300
+measurement_timeout = 900
 
 [proof]
 measurements = 0
@@ -116,9 +116,9 @@ program = "{engines}/vllm/bin/vllm"
 [vllm.command]
 host = "127.0.0.1"
 port = {port}
-model = "{engines}/model-88m"
+model = "{engines}/{model}"
 served_model_name = "tiny"
-others = "--max-model-len 1024 --enforce-eager --max-num-batched-tokens 2048"
+others = "--max-model-len 1024 --enforce-eager --max-num-batched-tokens 2048 --dtype {dtype}"
 
 [[vllm.target_field]]
 name = "MAX_NUM_SEQS"
@@ -146,7 +146,7 @@ mode = "perf"
 num_prompts = {prompts}
 host = "127.0.0.1"
 port = {port}
-model = "{engines}/model-88m"
+model = "{engines}/{model}"
 served_model_name = "tiny"
 """
 
@@ -159,11 +159,11 @@ def ais_bench(real_engines: Path) -> Path:
     return program
 
 
-def configurations(directory: Path) -> Path:
+def configurations(directory: Path, shape: Shape) -> Path:
     for name, text in (("models/chat_88m.py", MODEL), ("datasets/tokens.py", DATASET)):
         path = directory / "configs" / name
         path.parent.mkdir(parents=True)
-        path.write_text(text)
+        path.write_text(text.replace("{output}", str(shape.output)).replace("{prompts}", str(shape.prompts)))
     return directory / "configs"
 
 
@@ -173,14 +173,19 @@ def digests(*directories: Path) -> dict[Path, str]:
 
 
 def test_a_run_of_four_evaluations_is_measured_by_the_real_aisbench(
-    real_engines: Path, ais_bench: Path, tmp_path: Path
+    real_engines: Path, ais_bench: Path, sized: Sized, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shape = sized.shape("a run with AISBench")
     (installed,) = ais_bench.parents[1].glob("lib/python3*/site-packages/ais_bench/benchmark/configs")
-    before = digests(installed, configurations(tmp_path))
+    before = digests(installed, configurations(tmp_path, shape))
     file = tmp_path / "config.toml"
-    file.write_text(RUN.format(engines=real_engines, port=free_port(), prompts=PROMPTS))
+    file.write_text(
+        RUN.format(
+            engines=real_engines, port=free_port(), prompts=shape.prompts, dtype=sized.dtype, model=sized.model
+        )
+    )  # fmt: skip
     for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+        monkeypatch.setenv(name, value)
 
     ended, recorded, rows = standalone(file, limit=WHOLE_RUN)
 
@@ -198,7 +203,7 @@ def test_a_run_of_four_evaluations_is_measured_by_the_real_aisbench(
     finished = of_type(recorded, e.MeasurementFinished)
     assert len(finished) == 4
     assert all({"result.csv", "result.json", "client.log"} <= event.artefacts.keys() for event in finished)
-    assert all(event.metrics.output_tokens == 32 * PROMPTS for event in finished)
+    assert all(event.metrics.output_tokens == shape.output * shape.prompts for event in finished)
     assert_sound(recorded)
     verified(tmp_path)
     assert digests(installed, tmp_path / "configs") == before, "a file of AISBench or of the user was changed"
@@ -207,12 +212,19 @@ def test_a_run_of_four_evaluations_is_measured_by_the_real_aisbench(
 
 
 def test_aisbench_and_vllms_own_client_agree_within_the_noise_of_their_pairs(
-    real_engines: Path, ais_bench: Path, tmp_path: Path
+    real_engines: Path, ais_bench: Path, sized: Sized, tmp_path: Path
 ) -> None:
-    configurations(tmp_path)
-    port, model = free_port(), str(real_engines / "model-88m")
+    shape = sized.shape("two clients compared")
+    configurations(tmp_path, shape)
+    port, model = free_port(), str(real_engines / sized.model)
     program = str(real_engines / "vllm/bin/vllm")
-    common = {"host": "127.0.0.1", "port": port, "model": model, "served_model_name": "tiny", "num_prompts": PROMPTS}
+    common = {
+        "host": "127.0.0.1",
+        "port": port,
+        "model": model,
+        "served_model_name": "tiny",
+        "num_prompts": shape.prompts,
+    }
     clients: dict[str, Benchmark] = {
         "ais_bench": AisBench(
             {"program": str(ais_bench), "command": {**common, "models": "chat_88m", "datasets": "tokens"}}
@@ -223,15 +235,15 @@ def test_aisbench_and_vllms_own_client_agree_within_the_noise_of_their_pairs(
                 "command": {
                     **common,
                     "dataset_name": "random",
-                    "others": "--random-input-len 64 --random-output-len 32 --ignore-eos",
+                    "others": f"--random-input-len 64 --random-output-len {shape.output} --ignore-eos",
                 },
             }
         ),
     }
     measured: dict[str, list[Metrics]] = {name: [] for name in clients}
     print(f"\nload of the machine before: {Path('/proc/loadavg').read_text().strip()}")
-    with a_service(program, model, port, tmp_path / "service.log"):
-        for number in range(1, ROUNDS + 1):
+    with a_service(program, model, port, tmp_path / "service.log", sized.dtype):
+        for number in range(1, shape.repeats + 1):
             for name, benchmark in clients.items():
                 metrics = measure(benchmark, name, number, tmp_path)
                 print(f"{number} {name:15}{line(metrics)}")
@@ -244,16 +256,16 @@ def test_aisbench_and_vllms_own_client_agree_within_the_noise_of_their_pairs(
         ("mean end-to-end latency", lambda metrics: metrics.e2el["mean"]),
     ):
         pairs = [math.log(of(ours) / of(theirs)) for ours, theirs in zip(*measured.values(), strict=True)]
-        width = t_quantile(0.975, ROUNDS - 1) * statistics.stdev(pairs) / math.sqrt(ROUNDS)
+        width = t_quantile(0.975, shape.repeats - 1) * statistics.stdev(pairs) / math.sqrt(shape.repeats)
         apart = abs(statistics.fmean(pairs))
         print(f"{what}: {100 * apart:.1f} % apart, 95 % interval +-{100 * width:.1f} %")
         # A client has its own work to do beside the service; what they read differs by a unit or a definition, or not.
         assert apart - width <= ALIKE, (what, pairs)
 
     (table,) = (tmp_path / "ais_bench-1").glob(f"{WORK}/*/performances/*/*.csv")
-    single, told = latencies_in(table, PROMPTS), measured["ais_bench"][0]
+    single, told = latencies_in(table, shape.prompts), measured["ais_bench"][0]
     for name in ("ttft", "tpot", "e2el"):
-        assert len(single[name]) == PROMPTS
+        assert len(single[name]) == shape.prompts
         assert statistics.fmean(single[name]) == pytest.approx(getattr(told, name)["mean"], abs=1e-4)
 
 
@@ -265,13 +277,13 @@ def line(metrics: Metrics) -> str:
 
 
 @contextmanager
-def a_service(program: str, model: str, port: int, log: Path) -> Iterator[None]:
+def a_service(program: str, model: str, port: int, log: Path, dtype: str) -> Iterator[None]:
     with log.open("wb") as output:
         service = subprocess.Popen(
             [
                 program, "serve", model, "--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port),
                 "--max-model-len", "1024", "--enforce-eager", "--max-num-seqs", "64",
-                "--max-num-batched-tokens", "2048",
+                "--max-num-batched-tokens", "2048", "--dtype", dtype,
             ],
             env={**os.environ, **APART}, stdout=output, stderr=output,
         )  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from real.conftest import Sized
 from real.tuning import QUIET
 from serviceopt_journal import events as e
 from serviceoptd.domain.stopping.engine_windows import ARTEFACT
@@ -15,7 +16,6 @@ from stubs.scenario import assert_sound, client, free_port, of_type, places, rec
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(3600)]
 
-PROMPTS = 96
 LIMIT = 0.001  # seconds to the first token: nothing keeps that, so the search looks for what misses it least
 
 CONFIGURATION = """
@@ -46,7 +46,7 @@ program = "{program}"
 port = {port}
 model = "{model}"
 served_model_name = "tiny"
-others = "--max-model-len 1024 --enforce-eager --max-num-seqs 8"
+others = "--max-model-len 1024 --enforce-eager --max-num-seqs 8 --dtype {dtype}"
 
 [[vllm.target_field]]
 name = "CONCURRENCY"
@@ -64,26 +64,29 @@ model = "{model}"
 served_model_name = "tiny"
 dataset_name = "random"
 num_prompts = {prompts}
-others = "--random-input-len 64 --random-output-len 32 --ignore-eos"
+others = "--random-input-len 64 --random-output-len {output} --ignore-eos"
 """
 
 SIMULATED = """
 [simulated]
 model = "model/latency_model.json"
 input_tokens = 64
-output_tokens = 32
+output_tokens = {output}
 [simulated.limits]
 max_num_batched_tokens = 2048
 block_size = 128
 """
 
 
-def test_loads_that_miss_the_limit_by_more_than_the_best_are_ended_early(real_engines: Path, tmp_path: Path) -> None:
+def test_loads_that_miss_the_limit_by_more_than_the_best_are_ended_early(
+    real_engines: Path, sized: Sized, tmp_path: Path
+) -> None:
+    shape = sized.shape("early stopping")
     file = tmp_path / "config.toml"
     file.write_text(
         CONFIGURATION.format(
-            limit=LIMIT, program=real_engines / "vllm/bin/vllm", model=real_engines / "model-88m", port=free_port(),
-            prompts=PROMPTS,
+            limit=LIMIT, program=real_engines / "vllm/bin/vllm", model=real_engines / sized.model, port=free_port(),
+            prompts=shape.prompts, output=shape.output, dtype=sized.dtype,
         )
     )  # fmt: skip
     environment = {**places(tmp_path), **QUIET}
@@ -101,14 +104,14 @@ def test_loads_that_miss_the_limit_by_more_than_the_best_are_ended_early(real_en
         assert event.served is not None
         # The same requests, counted at both ends: not equal, since each has its own clock and moments, but alike.
         assert 0.2 < event.served.ttft["mean"] / event.metrics.ttft["mean"] < 2.0
-        assert event.served.completed <= PROMPTS
+        assert event.served.completed <= shape.prompts
     assert rejected, "nothing was ended early"
     for event in rejected:
         assert event.statistic == "ttft mean"
         assert event.bound is not None
         assert event.bound > LIMIT
         assert event.observed is not None
-        assert event.observed.completed < PROMPTS
+        assert event.observed.completed < shape.prompts
 
     assert len(of_type(recorded, e.ServiceLaunching)) == 1, "the service should have survived"
     assert not of_type(recorded, e.ServiceFailed)
@@ -129,7 +132,7 @@ def test_loads_that_miss_the_limit_by_more_than_the_best_are_ended_early(real_en
     assert card["windows"]["median"] < 0.5
     assert load(tmp_path / "model/latency_model.json").model.step_seconds(0, 0, 0, 8, 640) > 0
 
-    (tmp_path / "simulated.toml").write_text(SIMULATED)
+    (tmp_path / "simulated.toml").write_text(SIMULATED.format(output=shape.output))
     compared = client("trust", "-c", "simulated.toml", "--json", environment=environment, cwd=tmp_path)
     assert compared.returncode == 0, compared.stderr
     document = json.loads(compared.stdout)

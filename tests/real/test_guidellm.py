@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from real.conftest import Sized
 from real.tuning import QUIET, wait_until_healthy
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
@@ -58,10 +59,10 @@ data = {{ kind = "synthetic_text", prompt_tokens = 32, output_tokens = 16 }}
 TUNED_VLLM = """
 engine = "vllm"
 benchmark = "guidellm"
-n_particles = 3
+n_particles = {configurations}
 iters = 1
 seed = 4
-tpot_slo = "p95:5.0"
+tpot_slo = "p95:60.0"
 launch_timeout = 600
 measurement_timeout = 600
 
@@ -69,7 +70,7 @@ measurement_timeout = 600
 measurements = 0
 
 [measurement]
-repeats = 2
+repeats = {repeats}
 warm_up_requests = 4
 
 [vllm]
@@ -79,7 +80,7 @@ program = "{vllm}"
 port = {port}
 model = "{model}"
 served_model_name = "tiny"
-others = "--max-model-len 1024 --enforce-eager"
+others = "--max-model-len 1024 --enforce-eager --dtype {dtype}"
 
 [[vllm.target_field]]
 name = "MAX_NUM_SEQS"
@@ -101,8 +102,8 @@ port = {port}
 model = "{model}"
 served_model_name = "tiny"
 request_format = "/v1/completions"
-num_prompts = 16
-data = {{ kind = "synthetic_text", prompt_tokens = 64, output_tokens = 16 }}
+num_prompts = {prompts}
+data = {{ kind = "synthetic_text", prompt_tokens = 64, output_tokens = {output} }}
 """
 
 
@@ -139,7 +140,7 @@ def tuned(tmp_path: Path, text: str) -> tuple[Any, list[Recorded], list[dict[str
     path = tmp_path / "config.toml"
     path.write_text(text)
     environment = {**places(tmp_path), **QUIET}
-    ended = client("run", "--standalone", "-c", str(path), environment=environment, limit=1500, cwd=tmp_path)
+    ended = client("run", "--standalone", "-c", str(path), environment=environment, limit=2400, cwd=tmp_path)
     return ended, records(tmp_path / "state"), rows(client("export", environment=environment).stdout)
 
 
@@ -204,18 +205,21 @@ def test_a_service_that_is_not_there_is_told(guidellm: Path, real_engines: Path,
         benchmark.read(outcome)
 
 
-def test_a_real_vllm_is_tuned_with_guidellm(guidellm: Path, real_engines: Path, tmp_path: Path) -> None:
+def test_a_real_vllm_is_tuned_with_guidellm(guidellm: Path, real_engines: Path, sized: Sized, tmp_path: Path) -> None:
+    shape = sized.shape("a run with GuideLLM")
     text = TUNED_VLLM.format(
-        port=free_port(), model=real_engines / "model-88m", program=guidellm, vllm=real_engines / "vllm/bin/vllm"
-    )
+        port=free_port(), model=real_engines / sized.model, program=guidellm, vllm=real_engines / "vllm/bin/vllm",
+        dtype=sized.dtype, configurations=shape.configurations, repeats=shape.repeats, prompts=shape.prompts,
+        output=shape.output,
+    )  # fmt: skip
     ended, recorded, table = tuned(tmp_path, text)
     assert ended.returncode == 0, ended.stderr
     assert_sound(recorded)
     measurements = of_type(recorded, e.MeasurementFinished)
-    assert len(measurements) == 6
+    assert len(measurements) == shape.configurations * shape.repeats
     assert not any(event.simulated for event in measurements)
     for event in measurements:
-        assert (event.metrics.completed, event.metrics.failed) == (16, 0)
-        assert event.metrics.output_tokens == 16 * 16
-        assert 0 < event.metrics.tpot["p95"] <= 5.0
-    assert all(row["source"] == "measured" and row["repeats"] == "2" for row in table)
+        assert (event.metrics.completed, event.metrics.failed) == (shape.prompts, 0)
+        assert event.metrics.output_tokens == shape.prompts * shape.output
+        assert 0 < event.metrics.tpot["p95"] <= 60.0
+    assert all(row["source"] == "measured" and row["repeats"] == str(shape.repeats) for row in table)

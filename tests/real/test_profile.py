@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from real.conftest import Sized
 from real.tuning import QUIET
 from serviceoptd.predicting.model_file import load
 from serviceoptd.profiling.data.reading import read_profile
@@ -30,7 +31,7 @@ program = "{program}"
 port = {port}
 model = "{model}"
 served_model_name = "tiny"
-others = "--max-model-len 1024 --enforce-eager"
+others = "--max-model-len 1024 --enforce-eager --dtype {dtype}"
 
 [[vllm.target_field]]
 name = "MAX_NUM_SEQS"
@@ -66,11 +67,18 @@ others = "--random-input-len 96 --random-output-len 24 --random-range-ratio 0.3 
 """
 
 
-def test_a_stock_vllm_is_profiled_and_train_makes_a_model_with_overheads(real_engines: Path, tmp_path: Path) -> None:
+def test_a_stock_vllm_is_profiled_and_train_makes_a_model_with_overheads(
+    real_engines: Path, sized: Sized, tmp_path: Path
+) -> None:
+    sized.shape("a profile")
     file = tmp_path / "config.toml"
     file.write_text(
         CONFIGURATION.format(
-            program=real_engines / "vllm/bin/vllm", model=real_engines / "model-5m", port=free_port(), prompts=PROMPTS
+            program=real_engines / "vllm/bin/vllm",
+            model=real_engines / "model-5m",
+            port=free_port(),
+            prompts=PROMPTS,
+            dtype=sized.dtype,
         )
     )
     environment = {**places(tmp_path), **QUIET}

@@ -1,6 +1,6 @@
 """A real `vllm serve` on the CPU and a real `vllm bench serve`, tuned to the end through a killed daemon and engine.
 
-Takes 15 to 30 minutes. `make test-real` runs it; docs/real-engines.md says what is needed.
+`make test-real` runs it; docs/real-engines.md says what is needed, and how it is sized by the machine's speed.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from pathlib import Path
 
 import pytest
 
+from real.conftest import Sized
+from real.measuring import Machine
+from real.sizes import Shape
 from real.tuning import (
     QUIET,
-    Machine,
     assert_tuned,
     configuration,
+    first_kill,
     in_the_middle_of_a_measurement,
-    measured_machine,
     service_of,
 )
 from sandboxed import ROOT, STATE, UNIT, Sandbox, install, make_wheels
@@ -39,16 +41,15 @@ ASKED = 5  # a look that gets no answer in time is no failure of the run; so man
 WHOLE_RUN = 7200.0  # seconds; limits are far from what is expected: other work may slow the machine
 
 
-@pytest.fixture(scope="session")
-def machine(real_engines: Path, tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    return measured_machine(real_engines, tmp_path_factory.mktemp("calibration"))
-
-
 def test_it_is_tuned_standalone_through_a_killed_process_and_a_killed_engine(
-    real_engines: Path, machine: Machine, tmp_path: Path
+    real_engines: Path, machine: Machine, sized: Sized, tmp_path: Path
 ) -> None:
+    shape = sized.shape("a run tuned through kills")
     file = tmp_path / "config.toml"
-    file.write_text(configuration(real_engines, tpot=machine.limit, port=free_port()))
+    port = free_port()
+    file.write_text(
+        configuration(real_engines, shape, dtype=sized.dtype, model=sized.model, tpot=machine.limit, port=port)
+    )
     environment = {**places(tmp_path), **QUIET}
 
     def read() -> list[Recorded]:
@@ -60,7 +61,7 @@ def test_it_is_tuned_standalone_through_a_killed_process_and_a_killed_engine(
         cwd=tmp_path,
     )  # fmt: skip
     try:
-        in_the_middle_of_a_measurement(read, finished=3, alive=lambda: first.poll() is None)
+        in_the_middle_of_a_measurement(read, finished=first_kill(shape), alive=lambda: first.poll() is None)
     except BaseException:
         end(first)
         raise
@@ -75,15 +76,17 @@ def test_it_is_tuned_standalone_through_a_killed_process_and_a_killed_engine(
     )  # fmt: skip
     try:
         done = len(of_type(before, e.MeasurementFinished))
-        measurement = in_the_middle_of_a_measurement(read, finished=done + 2, alive=lambda: second.poll() is None)
+        measurement = in_the_middle_of_a_measurement(
+            read, finished=done + shape.repeats, alive=lambda: second.poll() is None
+        )
         os.kill(service_of(read(), measurement), signal.SIGKILL)
         assert second.wait(timeout=WHOLE_RUN) == 0, (tmp_path / "second.log").read_text()
     finally:
         end(second)
 
     listed = rows(told("export", environment=environment))
-    assert_tuned(read(), listed, json.loads(told("best", "--json", environment=environment)), machine.limit)
-    assert_killed_engine_is_accounted_for(read(), listed, measurement)
+    assert_tuned(read(), listed, json.loads(told("best", "--json", environment=environment)), machine.limit, shape)
+    assert_killed_engine_is_accounted_for(read(), listed, measurement, shape)
     verified(tmp_path)
     assert list((tmp_path / "result/store").glob("data_storage_*.csv"))
 
@@ -127,9 +130,14 @@ def interpreter_of(environment: Path) -> Path:
 
 
 def test_it_is_tuned_by_the_unit_through_a_killed_daemon_and_a_killed_engine(
-    real_engines: Path, machine: Machine, unit: Sandbox
+    real_engines: Path, machine: Machine, sized: Sized, request: pytest.FixtureRequest
 ) -> None:
-    unit.write("/srv/config.toml", configuration(real_engines, tpot=machine.limit, port=18400))
+    shape = sized.shape("the same run by the unit")
+    unit: Sandbox = request.getfixturevalue("unit")  # only now: it takes a minute, and may not be needed
+    unit.write(
+        "/srv/config.toml",
+        configuration(real_engines, shape, dtype=sized.dtype, model=sized.model, tpot=machine.limit, port=18400),
+    )
     unit.must(
         "serviceoptctl", "run", "-e", "vllm", "-b", "vllm_benchmark", "-c", "/srv/config.toml",
         cwd="/srv", environment={**QUIET, "PATH": "/usr/local/bin:/usr/bin:/bin"},
@@ -148,19 +156,19 @@ def test_it_is_tuned_by_the_unit_through_a_killed_daemon_and_a_killed_engine(
     def active() -> bool:
         return unit.show("ActiveState")["ActiveState"] == "active"
 
-    in_the_middle_of_a_measurement(read, finished=3, alive=active)
+    in_the_middle_of_a_measurement(read, finished=first_kill(shape), alive=active)
     unit.must("systemctl", "kill", "--kill-whom=main", "-s", "KILL", UNIT)
     unit.until(
         lambda: unit.show("NRestarts", "ActiveState") == {"NRestarts": "1", "ActiveState": "active"}, "a restart"
     )
     done = len(of_type(read(), e.MeasurementFinished))
-    measurement = in_the_middle_of_a_measurement(read, finished=done + 2, alive=active)
+    measurement = in_the_middle_of_a_measurement(read, finished=done + shape.repeats, alive=active)
     unit.must("kill", "-KILL", str(service_of(read(), measurement)))
     unit.until(lambda: of_type(read(), e.RunFinished), "the end of the run", limit=WHOLE_RUN, poll=POLL)
 
     listed = rows(unit.must("serviceoptctl", "export"))
-    assert_tuned(read(), listed, json.loads(unit.must("serviceoptctl", "best", "--json")), machine.limit)
-    assert_killed_engine_is_accounted_for(read(), listed, measurement)
+    assert_tuned(read(), listed, json.loads(unit.must("serviceoptctl", "best", "--json")), machine.limit, shape)
+    assert_killed_engine_is_accounted_for(read(), listed, measurement, shape)
     assert unit.processes_with_a_launch_id() == []
     assert unit.must("find", f"/sys/fs/cgroup/system.slice/{UNIT}", "-name", "launch-*") == ""
     unit.must("serviceoptctl", "journal", "verify")
@@ -168,13 +176,13 @@ def test_it_is_tuned_by_the_unit_through_a_killed_daemon_and_a_killed_engine(
 
 
 def assert_killed_engine_is_accounted_for(
-    recorded: list[Recorded], listed: list[dict[str, str]], measurement: e.MeasurementStarted
+    recorded: list[Recorded], listed: list[dict[str, str]], measurement: e.MeasurementStarted, shape: Shape
 ) -> None:
     """Its row says why it has no result, or it was measured again."""
     failed = [event for event in of_type(recorded, e.ServiceFailed) if event.evaluation == measurement.evaluation]
     assert failed, "nobody noticed that the engine was killed"
     (row,) = [row for row in listed if row["particle"] == str(measurement.particle)]
-    assert "service" in row["error"] or row["repeats"] == "2"
+    assert "service" in row["error"] or row["repeats"] == str(shape.repeats)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

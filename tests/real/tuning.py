@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from real.sizes import AVX512, Shape
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
-from stubs.scenario import assert_sound, free_port, of_type
+from stubs.scenario import assert_sound, of_type
 
 CONFIGURATION = """
-# 7 configurations, each measured twice.
 n_particles = 4
 iters = 2
-budget = 7
+budget = {configurations}
 seed = {seed}
 tpot_slo = {tpot}
 tpot_penalty = 1
@@ -39,7 +37,7 @@ enabled = false
 measurements = 0
 
 [measurement]
-repeats = 2
+repeats = {repeats}
 warm_up_requests = 4
 
 [health_check.service_errors.fatal_patterns]
@@ -53,7 +51,7 @@ host = "127.0.0.1"
 port = {port}
 model = "{model}"
 served_model_name = "tiny"
-others = "--max-model-len 1024 --enforce-eager"
+others = "--max-model-len 1024 --enforce-eager --dtype {dtype}"
 
 [[vllm.target_field]]
 name = "MAX_NUM_SEQS"
@@ -89,75 +87,41 @@ model = "{model}"
 served_model_name = "tiny"
 dataset_name = "random"
 num_prompts = {prompts}
-others = "--random-input-len 64 --random-output-len 32 --ignore-eos"
+others = "--random-input-len 64 --random-output-len {output} --ignore-eos"
 """
 
-PROMPTS = 48
+FLAGS = "SERVICEOPT_REAL_FLAGS"
+"""The variable that pretends to a processor with these flags alone."""
+_PRETENDED = os.environ.get(FLAGS, "")
 QUIET = {
     "VLLM_NO_USAGE_STATS": "1",
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",
+    # the engines' own compiled files are beside their sources, and not where those of our programs are kept meanwhile
+    "PYTHONPYCACHEPREFIX": "",
+    # PyTorch and oneDNN without AVX-512, on a processor that has it and is to be taken for one that has not
+    **(
+        {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"} if _PRETENDED and AVX512 not in _PRETENDED else {}
+    ),
 }
 """Environment of the submitter: no network, no statistics, one GiB of cache."""
 APART = {**QUIET, "VLLM_CPU_OMP_THREADS_BIND": "0-1"}
 """The same with the model's threads on two processors; where there are more, server and client do not disturb them."""
 
 
-@dataclass(frozen=True)
-class Machine:
-    """What the 88 M model does here, so that the limit binds on a fast machine and on a slow one."""
-
-    tpot_alone: float  # seconds, one request at a time
-    tpot_crowded: float  # seconds, 64 at a time
-
-    @property
-    def limit(self) -> float:
-        """Between the two, so that neither every configuration nor none keeps it; other work may slow the machine."""
-        return round(0.6 * self.tpot_crowded + 0.4 * self.tpot_alone, 4)
-
-
-def configuration(real_engines: Path, *, tpot: float, port: int, seed: int = 5) -> str:
+def configuration(
+    real_engines: Path, shape: Shape, *, dtype: str, model: str, tpot: float, port: int, seed: int = 5
+) -> str:
     return CONFIGURATION.format(
-        seed=seed, tpot=tpot, program=real_engines / "vllm/bin/vllm", port=port, prompts=PROMPTS,
-        model=real_engines / "model-88m",
+        seed=seed, tpot=tpot, program=real_engines / "vllm/bin/vllm", port=port, prompts=shape.prompts, dtype=dtype,
+        model=real_engines / model, configurations=shape.configurations, repeats=shape.repeats, output=shape.output,
     )  # fmt: skip
 
 
-def measured_machine(real_engines: Path, directory: Path, quiet: Mapping[str, str] = QUIET) -> Machine:
-    """Starts the service once, without serviceopt, and measures it alone and crowded."""
-    port, model, program = free_port(), str(real_engines / "model-88m"), str(real_engines / "vllm/bin/vllm")
-    environment = {**os.environ, **quiet}
-    with (directory / "calibration-service.log").open("wb") as log:
-        service = subprocess.Popen(
-            [
-                program, "serve", model, "--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port),
-                "--max-model-len", "1024", "--enforce-eager", "--max-num-seqs", "64",
-                "--max-num-batched-tokens", "2048",
-            ],
-            env=environment, stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
-        wait_until_healthy(port, service)
-        times: dict[int, float] = {}
-        for concurrency in (1, 64, 1, 64):  # the quicker of two: what else the machine did meanwhile is left out
-            file = directory / f"calibration-{concurrency}.json"
-            subprocess.run(
-                [
-                    program, "bench", "serve", "--host", "127.0.0.1", "--port", str(port), "--model", model,
-                    "--served-model-name", "tiny", "--dataset-name", "random", "--num-prompts",
-                    str(PROMPTS if concurrency > 1 else 16), "--max-concurrency", str(concurrency), "--save-result",
-                    "--result-dir", str(directory), "--result-filename", file.name,
-                    "--random-input-len", "64", "--random-output-len", "32", "--ignore-eos",
-                ],
-                env=environment, check=True, capture_output=True, timeout=1800,
-            )  # fmt: skip
-            took = json.loads(file.read_text())["mean_tpot_ms"] / 1000.0
-            times[concurrency] = min(took, times.get(concurrency, took))
-    finally:
-        service.terminate()
-        service.wait(timeout=60)
-    return Machine(tpot_alone=times[1], tpot_crowded=times[64])
+def first_kill(shape: Shape) -> int:
+    """Measurements that have finished when the daemon is killed: a fifth of them."""
+    return max(1, shape.configurations * shape.repeats // 5 + 1) if shape.configurations > 4 else 1
 
 
 def wait_until_healthy(port: int, service: subprocess.Popen[bytes], limit: float = 1800.0) -> None:
@@ -195,12 +159,14 @@ def service_of(recorded: list[Recorded], measurement: e.MeasurementStarted) -> i
     return int(launched[-1].pid)
 
 
-def assert_tuned(recorded: list[Recorded], table: list[dict[str, str]], best: dict[str, Any], limit: float) -> None:
+def assert_tuned(
+    recorded: list[Recorded], table: list[dict[str, str]], best: dict[str, Any], limit: float, shape: Shape
+) -> None:
     """What the issue asks of a run in which the daemon and the engine were killed once each."""
     evaluations = {event.evaluation for event in of_type(recorded, e.ServiceLaunching)}
     measurements = of_type(recorded, e.MeasurementFinished)
-    assert len(evaluations) >= 6
-    assert len(measurements) >= 10
+    assert len(evaluations) >= shape.configurations - 1
+    assert len(measurements) >= (shape.configurations - 2) * shape.repeats
     assert not any(event.simulated for event in measurements)
 
     (finished,) = of_type(recorded, e.RunFinished)
@@ -217,7 +183,7 @@ def assert_tuned(recorded: list[Recorded], table: list[dict[str, str]], best: di
     for row in table:
         assert row["real_evaluation"] == "true"
         assert row["source"] == "measured"
-        assert row["error"] or (float(row["generate_speed"]) > 0 and row["repeats"] == "2")
+        assert row["error"] or (float(row["generate_speed"]) > 0 and row["repeats"] == str(shape.repeats))
         kept = not row["error"] and float(row["time_per_output_token"]) <= limit
         assert row["feasible"] == str(kept).lower()
     fastest = max((row for row in table if row["feasible"] == "true"), key=lambda row: float(row["generate_speed"]))
