@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from patience import HANG
 from serviceoptd.io import process_table
 from serviceoptd.io.child import Child
 from serviceoptd.io.launched_processes import Launch
@@ -55,7 +56,7 @@ class Stage:
             cgroup=self.cgroup,
         )
 
-    async def says(self, text: str, limit: float = 10.0) -> str:
+    async def says(self, text: str, limit: float = HANG) -> str:
         """What was printed, once it contains `text`."""
         await until(lambda: text in self.printed(), limit)
         return self.printed()
@@ -74,7 +75,7 @@ def python(code: str, *arguments: str, environment: Mapping[str, str] | None = N
     return Command((sys.executable, "-I", "-S", "-c", code, *arguments), environment=environment or {})
 
 
-async def until(condition: Callable[[], bool], limit: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], limit: float = HANG) -> None:
     end = time.monotonic() + limit
     while not condition():
         assert time.monotonic() < end, "it never happened"

@@ -17,7 +17,7 @@ settings.register_profile("serviceopt", deadline=None, suppress_health_check=[He
 settings.load_profile("serviceopt")
 
 for name in [name for name in os.environ if name.startswith(("SERVICEOPT_", "MODEL_EVAL_STATE", "MODELEVALSTATE"))]:
-    if name != "SERVICEOPT_REAL_ENGINES":
+    if not name.startswith("SERVICEOPT_REAL_"):
         del os.environ[name]
 
 # Where coverage is measured, the workers of pytest-xdist are (`make test COVERAGE=1`). The programs that tests start by the

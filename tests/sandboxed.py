@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from patience import HANG
+
 ROOT = Path(__file__).parents[1]
 SANDBOX = ROOT / "tests" / "systemd" / "systemd-sandbox"
 UNIT = "serviceoptd.service"
@@ -24,7 +26,7 @@ class Sandbox:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def control(self, *arguments: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
+    def control(self, *arguments: str, timeout: float = HANG) -> subprocess.CompletedProcess[str]:
         """Runs systemd-sandbox itself."""
         command = [str(SANDBOX), "--name", self.name, *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
@@ -35,7 +37,7 @@ class Sandbox:
         user: str | None = None,
         cwd: str = "/",
         environment: dict[str, str] | None = None,
-        timeout: float = 60.0,
+        timeout: float = HANG,
     ) -> subprocess.CompletedProcess[str]:
         """Runs a command inside, with the environment of a fresh login; its exit status is returned."""
         options = ["--clean-env", "--cwd", cwd, *(["--user", user] if user else [])]
@@ -76,7 +78,7 @@ class Sandbox:
         """The unit's log, for the message of a failure."""
         return self.run("journalctl", "-u", UNIT, "--no-pager", "-n", "60").stdout
 
-    def until(self, holds: Callable[[], Any], what: str, *, limit: float = 30.0, poll: float = 0.05) -> Any:
+    def until(self, holds: Callable[[], Any], what: str, *, limit: float = HANG, poll: float = 0.05) -> Any:
         """Waits until something holds, looking each `poll` seconds."""
         end = time.monotonic() + limit
         while not (value := holds()):
@@ -105,7 +107,7 @@ def make_wheels(directory: Path) -> Path:
         [SYSTEM_PYTHON, "-m", "venv", str(directory / "builder")],
         [str(pip), "wheel", "--quiet", "--wheel-dir", str(directory / "wheels"), str(ROOT)],
     ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG)
         if done.returncode != 0:
             pytest.skip(f"the wheels cannot be made here: {done.stderr.strip()[-500:]}")
     return directory / "wheels"
@@ -116,7 +118,6 @@ def install(sandbox: Sandbox, *variables: str) -> str:
     return sandbox.must(
         "make", "--no-print-directory", "-C", "/mnt/source", "install",
         f"PACKAGE={_wheel(sandbox)}", "PIP_ARGUMENTS=--no-index --find-links /mnt/wheels", *variables,
-        timeout=180.0,
     )  # fmt: skip
 
 

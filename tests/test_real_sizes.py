@@ -42,15 +42,20 @@ def test_a_quick_machine_runs_everything_as_it_is() -> None:
 
 
 def test_tests_are_made_smaller_before_any_is_left_out() -> None:
-    found = sizes(OLD, USUAL, budget=sum(part.small.seconds(USUAL) for part in PARTS.values()) + UNSIZED.seconds(USUAL))
+    found = sizes(
+        OLD, USUAL, budget=sum(part.small.seconds(USUAL) for part in PARTS.values()) + UNSIZED.seconds(USUAL) + 1
+    )
     assert not found.left_out
     assert any(found.shapes[name] == part.small != part.full for name, part in PARTS.items())
 
 
-def test_the_most_telling_test_is_left_out_last() -> None:
-    found = sizes(OLD, SLOW)
-    assert found.left_out
-    assert [*found.shapes, *found.left_out] == list(PARTS)
+@pytest.mark.parametrize("budget", [200.0, 1000.0, 2000.0, 3000.0])
+def test_a_test_is_left_out_only_where_it_does_not_fit_beside_those_before_it(budget: float) -> None:
+    left = budget - UNSIZED.seconds(SLOW)
+    found = sizes(OLD, SLOW, budget)
+    for name, part in PARTS.items():
+        assert (name in found.shapes) == (part.small.seconds(SLOW) <= left)
+        left -= part.small.seconds(SLOW) if name in found.shapes else 0.0
 
 
 def test_the_small_model_is_served_only_where_the_other_one_cannot_be_waited_for() -> None:

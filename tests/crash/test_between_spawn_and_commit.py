@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from patience import HANG
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
 from stubs.scenario import assert_sound, left_over, of_type, places, records, stub_run, verified, wait_for
@@ -18,7 +19,7 @@ KILLED_DAEMON = Path(__file__).with_name("killed_daemon.py")
 def die(configuration: Path, state: Path, *when: str) -> None:
     ended = subprocess.run(
         [sys.executable, KILLED_DAEMON, configuration, state, *when],
-        env=places(configuration.parent), capture_output=True, text=True, timeout=60, check=False,
+        env=places(configuration.parent), capture_output=True, text=True, timeout=HANG, check=False,
     )  # fmt: skip
     assert ended.returncode == -9, ended.stderr
 
@@ -26,7 +27,7 @@ def die(configuration: Path, state: Path, *when: str) -> None:
 def go_on(configuration: Path, state: Path) -> list[Recorded]:
     ended = subprocess.run(
         [sys.executable, KILLED_DAEMON, configuration, state, "--continue"],
-        env=places(configuration.parent), capture_output=True, text=True, timeout=60, check=False,
+        env=places(configuration.parent), capture_output=True, text=True, timeout=HANG, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     return records(state)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from builders import a_finished_story
+from patience import HANG
 from serviceopt_journal import events as e
 from serviceopt_journal.database import explain
 from serviceopt_journal.errors import ExitCode
@@ -99,7 +100,7 @@ def test_a_full_disk_holds_the_run_until_there_is_room(small_disk: Path, tmp_pat
         wait_for(lambda: of_type(records(small_disk), e.RunFinished), "the end of the run")
     finally:
         daemon.terminate()
-        ended = daemon.wait(timeout=30)
+        ended = daemon.wait(timeout=HANG)
 
     assert ended == 0
 

@@ -44,6 +44,6 @@ def configured(directory: Path) -> Path:
         directory, searched=("CONCURRENCY",), service="--stub-metrics real", client="--stub-paced --stub-faster 4",
         top="budget = 6",
     )  # fmt: skip
-    text = file.read_text().replace("num_prompts = 24", "num_prompts = 120").replace("min = 1\n", "min = 6\n")
+    text = file.read_text().replace("num_prompts = 24", "num_prompts = 240").replace("min = 1\n", "min = 6\n")
     file.write_text(text.replace("tpot_slo = 0.05", "tpot_slo = 0.0125") + EARLY)
     return file

@@ -20,6 +20,7 @@ import pytest
 from rich.console import Console
 
 from builders import Story, a_journal, an_unfinished_story, go_on, the_rest
+from patience import HANG
 from serviceopt_journal.documents.runs import Run
 from serviceopt_journal.errors import DaemonUnreachable
 from serviceoptctl.from_journal import FromJournal
@@ -94,7 +95,7 @@ def test_on_a_terminal_the_run_is_shown_live(daemon: Callable[..., Any], state: 
     except OSError:  # Linux says EIO when the other side of a pseudo terminal is closed
         pass
     os.close(ours)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=HANG) == 0
     text = shown.decode()
     assert "\x1b[" in text
     assert "3 of 8 configurations" in text

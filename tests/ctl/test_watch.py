@@ -23,6 +23,7 @@ from builders import (
     go_on,
     the_rest,
 )
+from patience import HANG
 from serviceopt_journal import events as e
 from serviceopt_journal.errors import DaemonUnreachable
 from serviceoptctl.connection import Connection
@@ -80,7 +81,7 @@ def test_watching_shows_each_event_once_and_then_the_recommendation_across_a_res
     assert process.stderr.readline() == "the daemon does not answer; waiting for it to come back\n"
     go_on(state, the_rest(story))
     answering.restart()
-    out, said = process.communicate(timeout=30)
+    out, said = process.communicate(timeout=HANG)
     assert process.returncode == 0, said
     assert [line.split(" ", 1)[1] for line in first] == ["run 1: paused: lunch\n", "run 1: resumed\n"]
     lines = out.splitlines()
@@ -102,7 +103,7 @@ def test_watching_with_json_prints_records_and_finally_the_recommendation(
     process = client("watch", "--json")
     answering.wait_for("GET /v1/events/stream")
     go_on(state, the_rest(story))
-    out, said = process.communicate(timeout=30)
+    out, said = process.communicate(timeout=HANG)
     *records, end = map(json.loads, out.splitlines())
     assert process.returncode == 0, said
     assert [record["event"]["type"] for record in records][-1] == "run_finished"
@@ -191,7 +192,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_run(daemon: Callable[..., Any]) ->
     process = client("watch")
     answering.wait_for("GET /v1/events/stream")
     process.send_signal(signal.SIGINT)
-    out, said = process.communicate(timeout=30)
+    out, said = process.communicate(timeout=HANG)
     assert (process.returncode, out) == (130, "")
     assert said.strip() == "run 1 goes on; `serviceoptctl watch 1` shows it again"
     assert not [method for method, _ in answering.requests if method.startswith("POST")]
@@ -203,7 +204,7 @@ def test_ctrl_c_in_the_foreground_ends_the_run_which_can_be_continued(tmp_path: 
     assert process.stdout is not None
     assert any("measurement 1 (particle 1) finished" in line for line in process.stdout), "it ended before"
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=HANG)
     assert process.returncode == 130, said
     assert "run 1 was interrupted; everything measured is kept, and -lb (--load-breakpoint) goes on with it" in said
     ended = invoke("run", "--standalone", "-lb", "-c", "slow.toml", "-e", "simulated", "-b", "simulated", "--json")
@@ -221,7 +222,7 @@ def test_a_reader_that_goes_away_does_not_harm_the_run_in_the_foreground(tmp_pat
     process.stdout.close()
     assert process.stderr is not None
     said = process.stderr.read()
-    process.wait(timeout=30)
+    process.wait(timeout=HANG)
     assert "the run was not shown to its end: BrokenPipeError" in said
     assert "Traceback" not in said
     document = json.loads(invoke("show", "--json").stdout)

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from patience import HANG
 from serviceopt_journal import events as e
 from stubs.scenario import (
+    Held,
     assert_sound,
     client,
     left_over,
@@ -54,7 +56,7 @@ class Daemon:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=HANG)
 
     def ctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         ended: subprocess.CompletedProcess[str] = client(*arguments, environment=self.environment, cwd=self.directory)
@@ -95,9 +97,10 @@ def test_a_submitted_run_is_worked_on_to_its_recommendation(daemon: Daemon, tmp_
 def test_a_daemon_killed_in_the_middle_of_a_measurement_goes_on_when_it_is_started_again(
     daemon: Daemon, tmp_path: Path
 ) -> None:
-    daemon.ctl("run", "-c", str(stub_run(tmp_path, client="--stub-seconds 0.5", service="--stub-grandchild")))
+    second = Held(tmp_path / "held", turn=2)
+    daemon.ctl("run", "-c", str(stub_run(tmp_path, client=second.arguments, service="--stub-grandchild")))
     wait_for(lambda: daemon.has(e.MeasurementFinished), "a finished measurement")
-    wait_for(lambda: isinstance(daemon.records()[-1], e.MeasurementStarted), "a measurement in flight")
+    wait_for(second.under_way, "a measurement in flight")
     daemon.kill()
     assert left_over(records(tmp_path / "state"))
 
@@ -112,8 +115,9 @@ def test_a_daemon_killed_in_the_middle_of_a_measurement_goes_on_when_it_is_start
 
 
 def test_a_stopped_daemon_ends_its_services_and_goes_on_later(daemon: Daemon, tmp_path: Path) -> None:
-    daemon.ctl("run", "-c", str(stub_run(tmp_path, client="--stub-seconds 0.5", service="--stub-grandchild")))
-    wait_for(lambda: daemon.has(e.MeasurementStarted), "a measurement")
+    first = Held(tmp_path / "held")
+    daemon.ctl("run", "-c", str(stub_run(tmp_path, client=first.arguments, service="--stub-grandchild")))
+    wait_for(first.under_way, "a measurement")
 
     assert daemon.stop() == 0
 
@@ -168,7 +172,7 @@ def test_a_file_dropped_into_the_directory_becomes_a_run_and_a_wrong_one_is_refu
 
 def test_a_second_daemon_is_refused_and_names_the_first(daemon: Daemon, tmp_path: Path) -> None:
     second = start("serviceoptd", environment=daemon.environment, log=tmp_path / "second.log")
-    assert second.wait(timeout=30) == 7
+    assert second.wait(timeout=HANG) == 7
     assert daemon.process is not None
     assert str(daemon.process.pid) in (tmp_path / "second.log").read_text()
     assert daemon.answers()

@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
+from patience import HANG
 from serviceopt_journal import events as e
 from stubs.kubernetes_scenario import StubCluster
 from stubs.scenario import (
     STUB,
+    Held,
     assert_sound,
     client,
     left_over,
@@ -194,9 +196,7 @@ def test_a_deployment_that_fails_is_a_row_that_says_why(
 
 
 def test_a_pod_that_ends_while_it_is_measured_is_named_as_the_cause(cluster: StubCluster, tmp_path: Path) -> None:
-    configuration = configured(
-        cluster, fault="dies=1", n_particles=1, iters=1, client_arguments=("--stub-seconds", "20")
-    )
+    configuration = configured(cluster, fault="dies=1", n_particles=1, iters=1, client_arguments=("--stub-hang",))
     _, recorded, (row,) = tuned(configuration)
 
     assert "restarted 1 times" in row["error"]
@@ -205,13 +205,13 @@ def test_a_pod_that_ends_while_it_is_measured_is_named_as_the_cause(cluster: Stu
 
 
 def test_pods_whose_supervisor_was_killed_do_not_outlive_the_evaluation(cluster: StubCluster, tmp_path: Path) -> None:
-    configuration = configured(cluster, n_particles=1, iters=1, client_arguments=("--stub-seconds", "20"))
+    configuration = configured(cluster, n_particles=1, iters=1, client_arguments=("--stub-hang",))
     running = in_the_background(configuration)
     wait_for(lambda: of_type(records(tmp_path / "state"), e.MeasurementStarted), "a measurement")
     (launched,) = of_type(records(tmp_path / "state"), e.ServiceLaunched)
     os.kill(launched.pid, signal.SIGKILL)
 
-    assert running.wait(60) in (11, 12)
+    assert running.wait(HANG) in (11, 12)
     assert cluster.living() == []
     assert_sound(records(tmp_path / "state"))
 
@@ -222,12 +222,13 @@ def test_after_a_kill_recovery_deletes_the_pods_puts_the_files_back_and_goes_on(
 ) -> None:
     before = cluster.files()
     fault = "deploy-hangs" if moment == "deploying" else ""
-    configuration = configured(cluster, fault=fault, iters=1, client_arguments=("--stub-seconds", "0.5"))
+    held = Held(tmp_path / "held")
+    configuration = configured(cluster, fault=fault, iters=1, client_arguments=tuple(held.arguments.split()))
     running = in_the_background(configuration)
     if moment == "deploying":
         wait_for(cluster.living, "the pod")
     else:
-        wait_for(lambda: of_type(records(tmp_path / "state"), e.MeasurementStarted), "a measurement")
+        wait_for(held.under_way, "a measurement")
     running.kill()
     running.wait()
     assert cluster.files() != before

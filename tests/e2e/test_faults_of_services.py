@@ -25,10 +25,10 @@ def test_a_service_that_dies_before_it_is_ready_has_its_exit_status_in_the_row(t
 
 def test_a_fatal_line_in_the_log_ends_the_evaluation_at_once(tmp_path: Path) -> None:
     configuration = stub_run(
-        tmp_path, searched=["MAX_NUM_SEQS"], launch_timeout=60,
+        tmp_path, searched=["MAX_NUM_SEQS"],
         service=f"--stub-hang --stub-log 'device says: out of memory' {FIRST_ONLY}",
     )  # fmt: skip
-    ended, recorded, rows = standalone(configuration, limit=50)
+    ended, recorded, rows = standalone(configuration)
 
     assert ended.returncode == 0, ended.stderr
     assert "out of memory" in rows[0]["error"]
@@ -66,11 +66,11 @@ def test_a_retryable_line_every_time_is_given_up_after_three_attempts(tmp_path: 
 
 
 def test_a_service_that_is_never_ready_is_given_up_at_the_limit(tmp_path: Path) -> None:
-    configuration = stub_run(tmp_path, searched=["MAX_NUM_SEQS"], launch_timeout=1, service=f"--stub-hang {FIRST_ONLY}")
+    configuration = stub_run(tmp_path, searched=["MAX_NUM_SEQS"], launch_timeout=4, service=f"--stub-hang {FIRST_ONLY}")
     ended, recorded, rows = standalone(configuration)
 
     assert ended.returncode == 0, ended.stderr
-    assert "1 s" in rows[0]["error"]
+    assert "4 s" in rows[0]["error"]
     assert of_type(recorded, e.ServiceFailed)[0].kind == "timeout"
     assert_sound(recorded)
 
@@ -87,7 +87,8 @@ def test_a_service_that_ignores_sigterm_is_killed_with_what_it_started(tmp_path:
 
 def test_a_service_that_dies_while_it_is_measured_is_named_as_the_cause(tmp_path: Path) -> None:
     configuration = stub_run(
-        tmp_path, searched=["MAX_NUM_SEQS"], client="--stub-seconds 1", service=f"--stub-die-after 0.6 {FIRST_ONLY}",
+        tmp_path, searched=["MAX_NUM_SEQS"], service=f"--stub-die-measured {FIRST_ONLY}",
+        client=f"--stub-hang --stub-once {tmp_path / 'once'}",
         iters=1,
     )  # fmt: skip
     ended, recorded, rows = standalone(configuration)
@@ -100,13 +101,13 @@ def test_a_service_that_dies_while_it_is_measured_is_named_as_the_cause(tmp_path
 
 def test_a_client_that_never_ends_is_given_up_at_the_limit(tmp_path: Path) -> None:
     configuration = stub_run(
-        tmp_path, n_particles=3, iters=1, searched=["CONCURRENCY"], measurement_timeout=1,
+        tmp_path, n_particles=3, iters=1, searched=["CONCURRENCY"], measurement_timeout=4,
         client="--stub-hang --stub-when max-concurrency=8",
     )  # fmt: skip
     ended, recorded, rows = standalone(configuration)
 
     assert ended.returncode == 0, ended.stderr
-    assert "1 s" in rows[0]["error"]
+    assert "4 s" in rows[0]["error"]
     assert not rows[1]["error"]
     assert_sound(recorded)
 

@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 
+from patience import HANG
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
 from stubs.mindie_home import a_mindie
 from stubs.scenario import (
     STUB,
+    Held,
     assert_sound,
     client,
     free_port,
@@ -63,7 +65,7 @@ average_output_tokens = 128
 
 [command.client]
 argv = ["{stub}", "bench", "serve", "--port", "$PORT", "--num-prompts", "$NUM_PROMPTS", "--max-concurrency",
-  "$CONCURRENCY", "--result-dir", "$RESULT_DIR", "--result-filename", "result.json", "--stub-seconds", "{seconds}"]
+  "$CONCURRENCY", "--result-dir", "$RESULT_DIR", "--result-filename", "result.json", "--stub-seconds", "{seconds}"{client}]
 port = {port}
 num_prompts = 12
 result_file = "result.json"
@@ -82,8 +84,16 @@ class Site:
     """An installation, a configuration that tunes it, and the predecessor's command."""
 
     def __init__(
-        self, directory: Path, *, n_particles: int = 3, launch_timeout: float = 20, seconds: float = 0, **stub: str
+        self,
+        directory: Path,
+        *,
+        n_particles: int = 3,
+        launch_timeout: float = HANG,
+        seconds: float = 0,
+        hangs: int = 0,
+        **stub: str,
     ) -> None:
+        """`hangs`: the number of the one measurement, in the order in which they begin, that ends only with its client."""
         self.directory = directory
         self.root = directory / "mindie-service"
         self.port = free_port()
@@ -92,11 +102,14 @@ class Site:
         self.original = self.state
         self.notes = directory / "notes"
         self.file = directory / "config.toml"
+        self.held = Held(directory / "held", turn=hangs)
+        once = self.held.arguments.split() if hangs else ()
         self.file.write_text(
             RUN.format(
-                n_particles=n_particles, launch_timeout=launch_timeout, stub=STUB, port=self.port, seconds=seconds
+                n_particles=n_particles, launch_timeout=launch_timeout, stub=STUB, port=self.port, seconds=seconds,
+                client="".join(f', "{word}"' for word in once),
             )
-        )
+        )  # fmt: skip
         self.environment = {
             **places(directory), "MIES_INSTALL_PATH": str(self.root), "MINDIE_STUB_NOTES": str(self.notes),
             "ASCEND_RT_VISIBLE_DEVICES": "0,1", **stub,
@@ -177,7 +190,7 @@ def test_mindie_is_tuned_from_its_own_configuration_to_a_recommendation(tmp_path
     ],
 )
 def test_a_failure_is_in_the_row_and_the_file_is_the_users_again(tmp_path: Path, faults: str, said: str) -> None:
-    timeout, seconds = (5 if "time limit" in said else 30), (2 if faults == "dies-later" else 0)
+    timeout, seconds = (5 if "time limit" in said else HANG), (2 if faults == "dies-later" else 0)
     site = Site(tmp_path, n_particles=2, launch_timeout=timeout, seconds=seconds, MINDIE_STUB=faults,
                 MINDIE_STUB_WHEN="maxBatchSize=200")  # fmt: skip
 
@@ -201,12 +214,12 @@ def test_one_that_ignores_sigterm_is_killed_before_its_file_is_put_back(tmp_path
 
 
 def test_what_is_cancelled_leaves_the_file_as_it_was(tmp_path: Path) -> None:
-    site = Site(tmp_path, n_particles=2, seconds=30)
+    site = Site(tmp_path, n_particles=2, hangs=1)
     running = site.started()
     try:
-        wait_for(lambda: of_type(site.recorded, e.MeasurementStarted), "the first measurement")
+        wait_for(site.held.under_way, "the first measurement")
         running.send_signal(signal.SIGINT)
-        running.wait(timeout=30)
+        running.wait(timeout=HANG)
     finally:
         running.kill()
     assert site.state == site.original
@@ -214,10 +227,10 @@ def test_what_is_cancelled_leaves_the_file_as_it_was(tmp_path: Path) -> None:
 
 
 def test_after_a_kill_the_run_goes_on_and_the_file_is_the_users_again(tmp_path: Path) -> None:
-    site = Site(tmp_path, n_particles=3, seconds=1)
+    site = Site(tmp_path, n_particles=3, hangs=2)
     running = site.started()
     try:
-        wait_for(lambda: len(of_type(site.recorded, e.MeasurementStarted)) > 1, "the second measurement")
+        wait_for(site.held.under_way, "the second measurement")
         second = of_type(site.recorded, e.ParticleProposed)[1].configuration
     finally:
         running.kill()
@@ -245,12 +258,12 @@ def test_after_a_kill_the_run_goes_on_and_the_file_is_the_users_again(tmp_path: 
 
 
 def test_what_somebody_wrote_into_the_file_meanwhile_is_left_to_him(tmp_path: Path) -> None:
-    site = Site(tmp_path, n_particles=1, seconds=1)
+    site = Site(tmp_path, n_particles=1, seconds=4)
     running = site.started()
     try:
         wait_for(lambda: of_type(site.recorded, e.MeasurementStarted), "the first measurement")
         site.config.write_bytes(site.original[0] + b"\n")
-        assert running.wait(timeout=30) == 0
+        assert running.wait(timeout=HANG) == 0
     finally:
         running.kill()
     assert site.config.read_bytes() == site.original[0] + b"\n"
@@ -284,12 +297,12 @@ def test_killed_at_any_commit_of_a_launch_the_next_start_gives_the_file_back(tmp
 def killed_daemon(site: Site, state: Path, *more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, KILLED_DAEMON, site.file, state, *more], env=site.environment, capture_output=True, text=True,
-        timeout=120, check=False,
+        timeout=HANG, check=False,
     )  # fmt: skip
 
 
 def test_a_file_that_cannot_be_put_back_holds_the_run_and_a_resumed_one_puts_it_back(tmp_path: Path) -> None:
-    site = Site(tmp_path, n_particles=1, seconds=1)
+    site = Site(tmp_path, n_particles=1, seconds=4)
     if not protected(site.config.parent, True):
         pytest.skip("root may write everything here")
     protected(site.config.parent, False)
@@ -297,7 +310,7 @@ def test_a_file_that_cannot_be_put_back_holds_the_run_and_a_resumed_one_puts_it_
     try:
         wait_for(lambda: of_type(site.recorded, e.MeasurementStarted), "the first measurement")
         protected(site.config.parent, True)
-        running.wait(timeout=30)
+        running.wait(timeout=HANG)
         assert [event.held for event in of_type(site.recorded, e.RunPaused)] == [True]
         assert left_over(site.recorded) == {}
         assert site.state != site.original

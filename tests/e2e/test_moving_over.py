@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from patience import HANG
 from predecessor_results import RESULTS
 from serviceopt_journal import events as e
 from stubs.scenario import STUB, client, free_port, of_type, places, records, rows, start, stub_run, wait_for
@@ -118,7 +119,7 @@ def daemon(tmp_path: Path) -> Iterator[dict[str, str]]:
         yield environment
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
+        process.wait(timeout=HANG)
 
 
 def status(environment: dict[str, str]) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
+from patience import HANG
 from serviceoptd.profiling.data.reading import read_profile
 from stubs.scenario import STUB, client, places, start, stub_run, wait_for
 
@@ -76,7 +77,7 @@ def test_ctrl_c_ends_the_service_and_the_client_and_leaves_what_is_complete(tmp_
     wait_for(lambda: " steps" in log.read_text() and len(children(running.pid)) == 2, "the client of another load")
     started = children(running.pid)
     running.send_signal(number)
-    assert running.wait(timeout=30) != 0
+    assert running.wait(timeout=HANG) != 0
     assert not [process for process in started if process.is_running()]
     assert "Traceback" not in log.read_text()
     assert (tmp_path / "recorded/configuration-1/load-1.csv").is_file()

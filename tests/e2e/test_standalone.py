@@ -6,8 +6,10 @@ import signal
 import subprocess
 from pathlib import Path
 
+from patience import HANG
 from serviceopt_journal import events as e
 from stubs.scenario import (
+    Held,
     assert_sound,
     client,
     left_over,
@@ -24,6 +26,11 @@ from stubs.scenario import (
 PAIR = ("-e", "vllm", "-b", "vllm_benchmark")
 
 
+def the_second(directory: Path) -> Held:
+    """The second measurement is under way until the client is ended, and the next ones go through."""
+    return Held(directory / "held", turn=2)
+
+
 def in_the_foreground(configuration: Path, *command: str) -> subprocess.Popen[bytes]:
     """Starts it and waits for the second measurement, which takes half a second."""
     directory = configuration.parent
@@ -32,17 +39,17 @@ def in_the_foreground(configuration: Path, *command: str) -> subprocess.Popen[by
     def second_measurement() -> bool:
         recorded = records(directory / "state")
         started, finished = of_type(recorded, e.MeasurementStarted), of_type(recorded, e.MeasurementFinished)
-        return len(started) == 2 and len(finished) == 1
+        return the_second(directory).under_way() and len(started) == 2 and len(finished) == 1
 
     wait_for(second_measurement, "the second measurement")
     return running
 
 
 def test_ctrl_c_ends_the_service_and_the_optimizer_goes_on_from_the_breakpoint(tmp_path: Path) -> None:
-    configuration = stub_run(tmp_path, client="--stub-seconds 0.5", service="--stub-grandchild")
+    configuration = stub_run(tmp_path, client=the_second(tmp_path).arguments, service="--stub-grandchild")
     running = in_the_foreground(configuration, "serviceoptctl", "run", "--standalone", "-c", str(configuration), *PAIR)
     running.send_signal(signal.SIGINT)
-    assert running.wait(timeout=30) == 130
+    assert running.wait(timeout=HANG) == 130
     interrupted = records(tmp_path / "state")
     assert left_over(interrupted) == {}
     assert isinstance(interrupted[-1].event, e.DaemonStopped)
@@ -59,7 +66,7 @@ def test_ctrl_c_ends_the_service_and_the_optimizer_goes_on_from_the_breakpoint(t
 
 
 def test_a_killed_process_in_the_foreground_is_continued_although_its_service_holds_the_port(tmp_path: Path) -> None:
-    configuration = stub_run(tmp_path, client="--stub-seconds 0.5", service="--stub-grandchild")
+    configuration = stub_run(tmp_path, client=the_second(tmp_path).arguments, service="--stub-grandchild")
     running = in_the_foreground(configuration, "serviceoptctl", "run", "--standalone", "-c", str(configuration), *PAIR)
     running.kill()
     running.wait()

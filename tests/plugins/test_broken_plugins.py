@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from patience import HANG
 from plugins.packages import a_package, with_path
 from serviceopt_journal import events as e
 from stubs.scenario import client, of_type, places, records, start, wait_for
@@ -89,7 +90,7 @@ def test_the_daemon_logs_them_and_works(tmp_path: Path, configuration: Path, env
         assert ended.returncode == 0, ended.stderr
     finally:
         daemon.terminate()
-        daemon.wait(timeout=30)
+        daemon.wait(timeout=HANG)
     logged = log.read_text()
     assert [complaint for complaint in COMPLAINTS if complaint not in logged] == []
     (finished,) = of_type(records(tmp_path / "state"), e.RunFinished)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-BUDGET = 1500.0
+BUDGET = 1600.0
 """Seconds that the sized tests may be expected to take; 30 minutes are promised, and expectations err."""
 
 AVX512 = "avx512f"
@@ -64,7 +64,7 @@ class Part:
 
 
 PARTS: Mapping[str, Part] = {
-    "a run tuned through kills": Part(Shape(7, 2, 48, 32, 9, 20), Shape(4, 1, 24, 16, 6, 10)),
+    "a run tuned through kills": Part(Shape(7, 2, 48, 32, 9, 20), Shape(3, 1, 24, 16, 5, 9)),
     "early stopping": Part(Shape(6, 1, 96, 32, 1, 9), Shape(6, 1, 64, 16, 1, 9)),
     "a run with AISBench": Part(Shape(4, 1, 96, 32, 4, 10), Shape(4, 1, 24, 16, 4, 10)),
     "a run with GuideLLM": Part(Shape(3, 2, 16, 16, 2, 12), Shape(2, 1, 16, 16, 2, 5)),
@@ -72,8 +72,8 @@ PARTS: Mapping[str, Part] = {
     "the same run by the unit": Part(Shape(7, 2, 48, 32, 11, 22), Shape(3, 1, 24, 16, 6, 10)),
     "two clients compared": Part(Shape(2, 5, 96, 32, 1, 15), Shape(2, 3, 48, 16, 1, 9)),
 }
-"""The sized tests, the most telling first: the last ones are left out where time is short. The profile's model has 5 M
-parameters, and its tokens take no time."""
+"""The sized tests, the most telling first: the later ones are left out first where time is short. The profile's model has
+5 M parameters, and its tokens take no time."""
 
 UNSIZED = Shape(0, 0, 0, 0, 1, 24)
 """What runs at any speed: vLLM's parsers and scheduler, GuideLLM's mock server, and measuring the machine itself."""
@@ -90,13 +90,13 @@ class Sizes:
 
 
 def sizes(flags: Collection[str], speed: Speed, budget: float = BUDGET) -> Sizes:
-    """The most that is expected to fit into `budget` seconds: first as many tests as possible, then full ones."""
+    """The most that is expected to fit into `budget` seconds: first small tests in their order, then full ones."""
     left = budget - UNSIZED.seconds(speed)
     shapes: dict[str, Shape] = {}
     left_out: dict[str, str] = {}
     for name, part in PARTS.items():
         needed = part.small.seconds(speed)
-        if needed <= left and not left_out:
+        if needed <= left:
             shapes[name] = part.small
             left -= needed
         else:

@@ -12,9 +12,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from patience import HANG
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
 from serviceopt_journal.reader import JournalReader
@@ -72,6 +74,27 @@ num_prompts = 24
 others = "{client}"
 """
 
+
+@dataclass(frozen=True)
+class Held:
+    """The one measurement of the stub client, counted as they begin, that ends only when its process is ended.
+
+    So a test that needs a measurement in flight does not race with it, however slowly it gets to look.
+    """
+
+    counter: Path
+    turn: int = 1
+
+    @property
+    def arguments(self) -> str:
+        """What the client is given."""
+        return f"--stub-hang --stub-once {self.counter} --stub-turn {self.turn}"
+
+    def under_way(self) -> bool:
+        """Whether the client holds; its announcement in the journal comes earlier."""
+        return self.counter.exists() and self.counter.stat().st_size >= self.turn
+
+
 FIELDS = {
     "MAX_NUM_SEQS": (1, 64, 16),
     "MAX_NUM_BATCHED_TOKENS": (1024, 8192, 2048),
@@ -91,8 +114,8 @@ def stub_run(
     service: str = "",
     client: str = "",
     searched: Iterable[str] = tuple(FIELDS),
-    launch_timeout: float = 20,
-    measurement_timeout: float = 20,
+    launch_timeout: float = HANG,
+    measurement_timeout: float = HANG,
     top: str = "",
     port: int | None = None,
 ) -> Path:
@@ -140,7 +163,7 @@ def places(directory: Path) -> dict[str, str]:
     }
 
 
-def client(*arguments: str, environment: Mapping[str, str], limit: float = 120.0, cwd: Path | None = None) -> Any:
+def client(*arguments: str, environment: Mapping[str, str], limit: float = HANG, cwd: Path | None = None) -> Any:
     """Runs `serviceoptctl` to its end."""
     return subprocess.run(
         [sys.executable, "-m", "serviceoptctl", *arguments],
@@ -164,7 +187,7 @@ def records(state: Path) -> list[Recorded]:
     return list(JournalReader.open(state).events())
 
 
-def wait_for(condition: Callable[[], Any], what: str, limit: float = 60.0) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, limit: float = HANG) -> Any:
     """What `condition` gives as soon as it is true.
 
     Raises:
@@ -237,7 +260,7 @@ def rows(text: str) -> list[dict[str, str]]:
 
 
 def standalone(
-    configuration: Path, *more: str, limit: float = 120.0
+    configuration: Path, *more: str, limit: float = HANG
 ) -> tuple[Any, list[Recorded], list[dict[str, str]]]:
     """Runs `serviceoptctl run --standalone` to its end: the process, the events, and the rows of the CSV."""
     directory = configuration.parent

@@ -2,12 +2,13 @@
 
     --stub-seconds S         takes S seconds
     --stub-hang              never ends
+    --stub-hold FILE         goes on as soon as this file is there
     --stub-faster F          everything takes a factor less time
     --stub-paced             takes as long as its result says, and has the stub engine count its requests meanwhile
     --stub-lie LIE           all-failed, some-failed, nan, none, stale, other, exit-7, half-a-file or zero-latency
     --stub-lies N=LIE,...    another lie for each concurrency
     --stub-when NAME>NUMBER  the above only where this holds of its own arguments (`>`, `<` or `=`)
-    --stub-once FILE         the above only once: the file remembers
+    --stub-once FILE         the above only once: the file remembers; with --stub-turn N the N-th time
 
 As the real one it exits 0 when every request failed, and 1 without a file when no service answers.
 """
@@ -42,6 +43,8 @@ def main(given: list[str]) -> None:
         leave(1)
     if misbehaves:
         time.sleep(arguments.number("stub-seconds", 0.0))
+        while arguments.has("stub-hold") and not Path(arguments.text("stub-hold")).exists():
+            time.sleep(0.05)
         if arguments.has("stub-hang"):
             time.sleep(3600.0)
     if lie == "exit-7":

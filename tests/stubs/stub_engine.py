@@ -2,6 +2,7 @@
 
     --stub-delay S           ready only after S seconds
     --stub-die-after S       ends with exit status 3 after S seconds
+    --stub-die-measured      ends so as soon as a client has been told the parameters
     --stub-log TEXT          prints a line after --stub-log-after seconds (0), such as a fatal or a retryable pattern
     --stub-ready-line TEXT   prints a line when it is ready
     --stub-grandchild        starts a process that leaves its session and process group
@@ -11,7 +12,7 @@
                              (and what the engine counts of its own) or "garbage"
     --stub-linger S          counts the requests of a client that has gone as running for so long
     --stub-when NAME>NUMBER  the above only where this holds of its own arguments (`>`, `<` or `=`)
-    --stub-once FILE         the above only once: the file remembers
+    --stub-once FILE         the above only once: the file remembers; with --stub-turn N the N-th time
 
 Prints when it began and when it was ready (seconds since the epoch), for tests/bench/evaluation_overhead.py.
 """
@@ -73,10 +74,13 @@ def serve(arguments: Arguments, began: float, *, misbehaves: bool) -> None:
         due = min(dies_at, logs_at, never if announced else ready_at)
         wait = None if due == never else max(0.0, due - now)
         if select.select([listener], [], [], wait)[0]:
-            answer(listener, arguments, loads, ready=announced)
+            asked = answer(listener, arguments, loads, ready=announced)
+            if asked.startswith("GET /stub/parameters") and misbehaves and arguments.has("stub-die-measured"):
+                dies_at = now
 
 
-def answer(listener: socket.socket, arguments: Arguments, loads: Loads, *, ready: bool) -> None:
+def answer(listener: socket.socket, arguments: Arguments, loads: Loads, *, ready: bool) -> str:
+    """Answers one request, and returns its first line; an empty one where the other side gave up."""
     accepted, _ = listener.accept()
     with contextlib.ExitStack() as opened:
         connection = opened.enter_context(accepted)
@@ -86,7 +90,7 @@ def answer(listener: socket.socket, arguments: Arguments, loads: Loads, *, ready
             if request.startswith("GET /stub/load?"):
                 opened.pop_all()  # open for as long as the client lives
                 loads.begin(connection, request.split(" ")[1])
-                return
+                return request
             if request.startswith(("POST /reset_prefix_cache", "POST /flush_cache")):
                 say("stub-engine: prefix cache reset")
             body = body_of(request, arguments, loads) if ready else None
@@ -96,7 +100,8 @@ def answer(listener: socket.socket, arguments: Arguments, loads: Loads, *, ready
                 f"HTTP/1.1 {status}\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}".encode()
             )
         except OSError:
-            return  # the other side gave up: its business
+            return ""  # the other side gave up: its business
+    return request
 
 
 def body_of(request: str, arguments: Arguments, loads: Loads) -> str | None:

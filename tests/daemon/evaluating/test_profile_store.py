@@ -22,13 +22,19 @@ NOT_STOPPED = "[early_stopping]\nenabled = false\ninterval = 0.03\n"
 
 
 def measured(
-    directory: Path, *, told: str = "steps", more: str = NOT_STOPPED, budget: int = 5, prompts: int = 72
+    directory: Path,
+    *,
+    told: str = "steps",
+    more: str = NOT_STOPPED,
+    budget: int = 5,
+    prompts: int = 72,
+    service: str = "",
 ) -> list[Recorded]:
     """Loads on one service; a step takes as long as the stub client says of a token."""
     file = stub_run(
         directory,
         searched=("CONCURRENCY",),
-        service=f"--stub-metrics {told}",
+        service=f"--stub-metrics {told} {service}",
         client="--stub-paced --stub-faster 4",
         top=f"budget = {budget}",
     )
@@ -89,7 +95,8 @@ def test_nothing_is_kept_where_nobody_asks_or_the_service_does_not_tell(told: st
 
 def test_a_measurement_that_is_ended_early_leaves_what_was_seen_of_it(tmp_path: Path) -> None:
     more = "[early_stopping]\ninterval = 0.03\nprecision = 0.2\nerror_rate = 0.2\n"
-    records = measured(tmp_path, more=more, budget=4, prompts=96)
+    # Four sequences at a time: seconds, in which many looks fit, also where each of them is late.
+    records = measured(tmp_path, more=more, budget=4, prompts=288, service="--max-num-seqs 4")
     early = [event for event in of_type(records, e.MeasurementFinished) if event.stopped_early]
     early += of_type(records, e.MeasurementRejected)
     assert early

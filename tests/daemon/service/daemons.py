@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from memory_journal import MemoryJournal
+from patience import HANG
 from serviceopt_journal.artefacts import ArtefactStore
 from serviceopt_journal.clock import SystemClock
 from serviceopt_journal.documents.requests import Submission
@@ -54,7 +55,7 @@ async def submitted(context: Context, text: str = SMALL, **changes: Any) -> int:
     return (await submit(context, prepared, uid=0, through="standalone")).run
 
 
-async def finished(context: Context, loop: Loop, number: int, *, limit: float = 60.0) -> RunState:
+async def finished(context: Context, loop: Loop, number: int, *, limit: float = HANG) -> RunState:
     """The run, when it is over."""
     context.ledger.listen(lambda _record, state: loop.stop("over") if state.runs[number].over else None)
     await loop.recover()
