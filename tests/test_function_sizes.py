@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DAEMON = ROOT / "daemon" / "serviceoptd"
-ROOMS = ("evaluating",)
+ROOMS = ("evaluating", "submitting")
 MOST_LINES = 50
 MOST_PARAMETERS = 9
 

@@ -23,7 +23,8 @@ from serviceoptd.io.children_environment import own_prefix
 from serviceoptd.service.daemon import Daemon
 from serviceoptd.service.files import watch_files
 from serviceoptd.submitting.importing import importing
-from serviceoptd.submitting.preparing import must_answer, prepare
+from serviceoptd.submitting.machine_checks import must_answer
+from serviceoptd.submitting.preparing import prepare
 from serviceoptd.submitting.submission import leave_others_alone, submit
 
 OnRecord = Callable[[Recorded, State], None]

@@ -53,7 +53,7 @@ def check(
         note(f"note: {remark}")
     document = checking.summary(checked)
     # Planned also where it is not shown: an engine or a client may refuse what every single value allows.
-    commands = checking.dry_run(checked, environment=os.environ, working_directory=Path.cwd(), state=places().state)
+    commands = checking.dry_run(checked, places().state)
     if as_json:
         remarks = [asdict(remark) for remark in checked.remarks]
         shown = [command.document() for command in commands]

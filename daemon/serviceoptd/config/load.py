@@ -77,19 +77,8 @@ def load(
     Raises:
         ConfigurationErrors: everything that is wrong with it, or why it cannot be read.
     """
-    text = ""
-    if path is not None:
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise ConfigurationErrors([ConfigProblem(str(path), 0, "", f"cannot be read: {reason}")]) from error
-        decoded = as_text(content, path)
-        if isinstance(decoded, ConfigProblem):
-            raise ConfigurationErrors([decoded])
-        text = decoded
     return load_text(
-        text,
+        text_of(path),
         path,
         engine=engine,
         benchmark=benchmark,
@@ -97,6 +86,25 @@ def load(
         overrides=overrides,
         installed=installed,
     )
+
+
+def text_of(path: Path | None) -> str:
+    """What a configuration file holds; None: nothing, which stands for the defaults.
+
+    Raises:
+        ConfigurationErrors: why it cannot be read.
+    """
+    if path is None:
+        return ""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigurationErrors([ConfigProblem(str(path), 0, "", f"cannot be read: {reason}")]) from error
+    decoded = as_text(content, path)
+    if isinstance(decoded, ConfigProblem):
+        raise ConfigurationErrors([decoded])
+    return decoded
 
 
 def load_text(

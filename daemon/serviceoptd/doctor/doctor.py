@@ -17,10 +17,10 @@ from serviceoptd.config.load import Loaded
 from serviceoptd.doctor import host_doctor
 from serviceoptd.doctor.finding import Finding, fail, ok, warn
 from serviceoptd.doctor.needs import Needs, needs
-from serviceoptd.domain.space.space import Space
 from serviceoptd.io.children_environment import isolated, own_prefix
 from serviceoptd.io.ports import holder
-from serviceoptd.submitting.checking import Plans, first_plans
+from serviceoptd.submitting.planning import Plans, first_plans
+from serviceoptd.submitting.reading import drafted
 from serviceoptd.toolkit.find_program import find_program
 from serviceoptd.toolkit.interface import Problem, Workplace
 
@@ -115,14 +115,9 @@ def _commands(loaded: Loaded, around: Surroundings) -> Iterator[Finding]:
 
 
 def _plans(loaded: Loaded, around: Surroundings) -> Plans:
-    settings = loaded.settings
-    return first_plans(
-        settings,
-        Space.of(settings.fields),
-        environment=around.children(settings.path_prefix),
-        working_directory=around.working_directory,
-        state=around.places.state,
-    )
+    children = around.children(loaded.settings.path_prefix)
+    workplace = Workplace(around.places.state, around.working_directory, children)
+    return first_plans(drafted(loaded, plugins, workplace), around.places.state)
 
 
 def _port(host: str, port: int, *, daemon_runs: bool) -> Finding:

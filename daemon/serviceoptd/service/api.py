@@ -34,7 +34,8 @@ from serviceoptd.domain.state import RunState, State
 from serviceoptd.io.unix_http import peer_uid
 from serviceoptd.service import control
 from serviceoptd.submitting.importing.importing import import_results, prepare_import
-from serviceoptd.submitting.preparing import must_answer, prepare
+from serviceoptd.submitting.machine_checks import must_answer
+from serviceoptd.submitting.preparing import prepare
 from serviceoptd.submitting.submission import submit
 
 HEARTBEAT = 10.0  # seconds between comments on a silent event stream, so that a dead client is noticed

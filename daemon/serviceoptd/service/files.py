@@ -16,7 +16,8 @@ from serviceoptd.domain.state import RunState
 from serviceoptd.io.watching import Watcher
 from serviceoptd.service import control
 from serviceoptd.service.daemon import Daemon
-from serviceoptd.submitting.preparing import must_answer, prepare
+from serviceoptd.submitting.machine_checks import must_answer
+from serviceoptd.submitting.preparing import prepare
 from serviceoptd.submitting.submission import submit
 
 LOG = structlog.get_logger("serviceoptd")

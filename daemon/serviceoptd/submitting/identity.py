@@ -10,7 +10,34 @@ from pathlib import Path
 
 import msgspec
 
+from serviceopt_journal.documents.requests import Submission
+from serviceoptd.config.plugins import blaming
 from serviceoptd.domain.settings import RunSettings, default_rules
+from serviceoptd.submitting.draft import Draft, Prepared
+from serviceoptd.toolkit.secrets import mask
+
+
+def identified(draft: Draft, submission: Submission) -> Prepared:
+    """The last step: the draft becomes a run that could begin, with what it may share and what it would continue.
+
+    Raises:
+        BrokenPlugin: the engine or the client fails.
+    """
+    settings, workplace = draft.settings, draft.workplace
+    with blaming("engine", settings.engine):
+        of_engine = draft.engine.identity(workplace)
+    with blaming("benchmark", settings.benchmark):
+        parts = measurement_parts(settings, of_engine, draft.benchmark.identity(workplace))
+    measurement = measurement_identity(parts)
+    seed = submission.seed if submission.seed is not None else (draft.loaded.seed or 0)
+    return Prepared(
+        submission=submission,
+        draft=draft,
+        seed=seed,
+        parts=mask("", parts),
+        measurement_identity=measurement,
+        run_identity=run_identity(measurement, settings, seed),
+    )
 
 
 def measurement_parts(settings: RunSettings, engine: Mapping[str, str], benchmark: Mapping[str, str]) -> dict[str, str]:

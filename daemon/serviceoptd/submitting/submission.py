@@ -17,8 +17,8 @@ from serviceoptd.domain.state import RunState
 from serviceoptd.evaluating.context import PRIVATE_OPTIONS, Context
 from serviceoptd.io import environment_file
 from serviceoptd.io.children_environment import isolated
-from serviceoptd.submitting.preparing import Prepared
-from serviceoptd.submitting.surveying import with_device_facts
+from serviceoptd.submitting.describing import with_device_facts
+from serviceoptd.submitting.draft import Prepared
 from serviceoptd.toolkit.secrets import mask
 
 NO_PREDECESSOR = "no earlier run has this identity: a new one starts"
@@ -55,7 +55,7 @@ async def submit(
     await context.ledger.commit(
         RunSubmitted(
             run=number,
-            name=submission.name or prepared.loaded.name or f"run-{number}",
+            name=submission.name or prepared.draft.loaded.name or f"run-{number}",
             settings=settings,
             seed=prepared.seed,
             run_identity=prepared.run_identity,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,15 @@ from msgspec.structs import replace
 
 from ais_bench_files import a_config_directory
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceoptd.config import plugins
 from serviceoptd.domain.settings import Budget, Field, Objective, RunSettings, Search, Slo
 from serviceoptd.domain.space.space import Space
-from serviceoptd.submitting.checking import Checked, check, first_commands, first_plans, summary
+from serviceoptd.submitting.checking import check, dry_run, first_commands, summary
 from serviceoptd.submitting.cross_checks import disagreements, remarks
+from serviceoptd.submitting.draft import Draft
+from serviceoptd.submitting.planning import first_plans
+from serviceoptd.submitting.reading import drafted
+from serviceoptd.toolkit.interface import Workplace
 from serviceoptd.toolkit.secrets import MASK
 from stubs.kubernetes_scenario import STUBS as KUBERNETES
 from stubs.mindie_home import a_mindie
@@ -50,8 +56,8 @@ def written(tmp_path: Path, text: str = VLLM, **values: object) -> Path:
     return path
 
 
-def checked(path: Path, engine: str | None = "vllm") -> Checked:
-    return check(path, engine=engine, environment={})
+def checked(path: Path, engine: str | None = "vllm") -> Draft:
+    return check(path, engine=engine, environment={}, working_directory=path.parent)
 
 
 def test_a_configuration_whose_parts_agree_has_nothing_against_it(tmp_path: Path) -> None:
@@ -186,10 +192,7 @@ def test_ports_agree_exactly_when_they_are_equal(ours: int, theirs: int) -> None
 def test_the_first_commands_are_those_of_the_current_setting_and_nothing_is_made(tmp_path: Path) -> None:
     found = checked(written(tmp_path, others="--enforce-eager --api-key sk-1"))
     state = tmp_path / "state"
-    plans = first_plans(
-        found.loaded.settings, found.space, environment={"PATH": "/usr/bin"}, working_directory=tmp_path, state=state
-    )
-    service, client = first_commands(plans)
+    service, client = dry_run(found, state)
     assert shlex.join(service.argv).startswith(
         "vllm serve org/model --served-model-name served --host 127.0.0.1 --port 8000"
     )
@@ -207,7 +210,7 @@ def test_a_value_that_the_engine_refuses_is_told_by_the_dry_run(tmp_path: Path) 
     path = written(tmp_path, others="--max-num-seqs 3")
     found = checked(path)
     with pytest.raises(InvalidConfiguration, match="max-num-seqs"):
-        first_plans(found.loaded.settings, found.space, environment={}, working_directory=tmp_path, state=tmp_path)
+        first_plans(found, tmp_path)
 
 
 def test_the_summary_tells_what_restarts_the_service_and_how_large_the_space_is(tmp_path: Path) -> None:
@@ -248,12 +251,13 @@ def test_every_example_of_the_documentation_agrees_with_itself(path: Path, tmp_p
     assert found.unusable == ()
     a_config_directory(tmp_path / "configs", names=("vllm_api_stream_chat", "gsm8k_gen_0_shot_cot_str_perf"))
     a_mindie(tmp_path / "mindie-service")
-    installed = {"MIES_INSTALL_PATH": str(tmp_path / "mindie-service")}
-    settings = found.loaded.settings
+    settings = found.settings
     if "kubectl_default_path" in settings.engine_options:
         scripts = {**settings.engine_options, "kubectl_default_path": str(KUBERNETES / "scripts")}
         settings = msgspec.structs.replace(settings, engine_options=scripts)
+    installed = {"MIES_INSTALL_PATH": str(tmp_path / "mindie-service")}
+    place = Workplace(tmp_path, tmp_path, installed)
     plans = first_plans(
-        settings, found.space, environment=installed, working_directory=tmp_path, state=tmp_path / "state"
+        drafted(dataclasses.replace(found.loaded, settings=settings), plugins, place), tmp_path / "state"
     )
     assert bool(first_commands(plans)) == (settings.engine != "simulated")

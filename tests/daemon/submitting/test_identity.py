@@ -12,16 +12,10 @@ from daemon.service.daemons import SMALL, a_loop, finished, submitted
 from memory_journal import MemoryJournal
 from serviceopt_journal.documents.requests import Submission
 from serviceoptd.config import plugins
-from serviceoptd.submitting.preparing import Prepared, prepare
+from serviceoptd.submitting.draft import Prepared
+from serviceoptd.submitting.preparing import prepare
 from serviceoptd.submitting.submission import NO_PREDECESSOR, submit
 from stubs.scenario import stub_run
-
-
-class Installed:
-    """The engines and clients of this environment."""
-
-    engine_class = staticmethod(plugins.engine_class)
-    benchmark_class = staticmethod(plugins.benchmark_class)
 
 
 @pytest.fixture
@@ -37,7 +31,7 @@ def prepared(tmp_path: Path) -> Callable[..., Prepared]:
             assert old in changed
             changed = changed.replace(old, new)
         submission = Submission(configuration_text=changed, working_directory=str(tmp_path))
-        return prepare(submission, Installed, tool_prefix=None)
+        return prepare(submission, plugins, tool_prefix=None)
 
     return prepare_with
 
@@ -123,7 +117,7 @@ CONSTRAINT = '[[search.constraint]]\nleft = "CONCURRENCY"\nop = "<"\nright = 9\n
 def test_rejection_at_its_defaults_is_no_part_of_the_identity(search: str, same: bool, tmp_path: Path) -> None:
     def identity(text: str) -> str:
         return prepare(
-            Submission(configuration_text=text, working_directory=str(tmp_path)), Installed, tool_prefix=None
+            Submission(configuration_text=text, working_directory=str(tmp_path)), plugins, tool_prefix=None
         ).run_identity
 
     assert (identity(f"{SMALL}[search]\n{search}") == identity(SMALL)) is same

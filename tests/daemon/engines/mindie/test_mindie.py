@@ -12,6 +12,7 @@ import pytest
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceopt_journal.events import Configuration
+from serviceoptd.config import plugins
 from serviceoptd.config.load import load_text
 from serviceoptd.config.reload import changes
 from serviceoptd.contract.engine import EngineContract
@@ -22,6 +23,7 @@ from serviceoptd.engines.interface import Repairing, ServicePlan, Surveying
 from serviceoptd.engines.mindie.engine import MindieEngine
 from serviceoptd.evaluating.trials import search_space
 from serviceoptd.submitting.identity import measurement_parts
+from serviceoptd.submitting.reading import drafted
 from serviceoptd.submitting.surveying import surveyed
 from serviceoptd.toolkit.interface import HttpProbe, LogProbe, Workplace
 from stubs.mindie_home import a_configuration, a_mindie, a_model
@@ -325,12 +327,12 @@ def test_the_example_of_the_documentation_loads_and_its_commands_can_be_planned(
     text = (Path(__file__).parents[4] / "docs" / "examples" / "mindie.toml").read_text()
     loaded = load_text(text, environment={"PATH": "/usr/bin:/bin"})
     assert (loaded.warnings, loaded.placeholders, loaded.assumed) == ((), (), "")
-    engine = MindieEngine(loaded.settings.engine_options)
     place = place_of(tmp_path)
-    settings, remarks = surveyed(loaded.settings, engine, place)
+    draft = surveyed(drafted(loaded, plugins, place))
+    engine, settings, remarks = draft.engine, draft.settings, draft.told
     assert settings.as_written == loaded.settings.fields
     assert "device_memory" not in remarks[0].message
-    current = search_space(Space.of(settings.fields), engine).current()
+    current = draft.space.current()
     assert current is not None
     plan = engine.plan(a_service_order(place, current, settings.fields))
     assert edited(plan)["BackendConfig"]["ScheduleConfig"]["maxBatchSize"] == 200

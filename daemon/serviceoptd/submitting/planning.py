@@ -1,0 +1,92 @@
+"""The fourth step: what the first particle would start, as the engine and the client give it. Nothing of it exists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from serviceopt_journal.events import Configuration
+from serviceoptd.benchmarks.interface import MeasurementOrder, MeasurementPlan
+from serviceoptd.config.plugins import blaming
+from serviceoptd.domain.load import load_of
+from serviceoptd.engines.interface import ServiceOrder, ServicePlan
+from serviceoptd.submitting.draft import Draft
+from serviceoptd.toolkit.interface import Command, Workplace
+
+
+@dataclass(frozen=True)
+class Plans:
+    """What the first particle would start."""
+
+    service: ServicePlan
+    client: MeasurementPlan
+    workplace: Workplace
+
+    def commands(self) -> list[tuple[str, Command]]:
+        """Those that are processes, by role."""
+        found = (("service", self.service.command), ("stop", self.service.stop), ("client", self.client.command))
+        return [(role, command) for role, command in found if command is not None]
+
+
+def first_configuration(draft: Draft) -> Configuration:
+    """What a run measures first: the current setting; the middle of the space where none is given.
+
+    Raises:
+        BrokenPlugin: the engine fails to repair it.
+    """
+    with blaming("engine", draft.settings.engine):
+        return draft.space.repair({})
+
+
+def planned(draft: Draft) -> Draft:
+    """The draft with the plan of the first particle's service.
+
+    The client is not asked: the plan of a simulated one is its whole benchmark.
+
+    Raises:
+        InvalidConfiguration: the engine refuses the first particle.
+        BrokenPlugin: the engine fails.
+    """
+    return replace(draft, plan=_service(draft, draft.workplace))
+
+
+def first_plans(draft: Draft, state: Path) -> Plans:
+    """Both plans, the same data as the daemon uses below the directory `state`, which need not exist.
+
+    Raises:
+        InvalidConfiguration: the engine or the client refuses these values.
+        BrokenPlugin: one of them fails.
+    """
+    evaluation = state / "runs" / "N" / "evaluation-1"
+    launch = replace(draft.workplace, directory=evaluation / "launch-1")
+    service = _service(draft, launch)
+    return Plans(service, _client(draft, replace(launch, directory=evaluation / "measurement-1-1")), launch)
+
+
+def _service(draft: Draft, workplace: Workplace) -> ServicePlan:
+    settings = draft.settings
+    order = ServiceOrder(
+        configuration=first_configuration(draft),
+        fields=settings.fields,
+        workplace=workplace,
+        managed=settings.manage_lifecycle,
+    )
+    with blaming("engine", settings.engine):
+        return draft.engine.plan(order)
+
+
+def _client(draft: Draft, workplace: Workplace) -> MeasurementPlan:
+    settings, configuration = draft.settings, first_configuration(draft)
+    concurrency, rate = load_of(configuration)
+    order = MeasurementOrder(
+        configuration=configuration,
+        fields=settings.fields,
+        concurrency=concurrency,
+        request_rate=rate,
+        seed=1,
+        warm_up_requests=0,
+        objective=settings.objective,
+        workplace=workplace,
+    )
+    with blaming("benchmark", settings.benchmark):
+        return draft.benchmark.plan(order)
