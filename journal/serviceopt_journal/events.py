@@ -197,6 +197,15 @@ class ParticleRejected(Event, frozen=True, kw_only=True, tag="particle_rejected"
     remark: str = ""  # why the prediction should be believed less than usual
 
 
+class RuleRefuted(Event, frozen=True, kw_only=True, tag="rule_refuted"):
+    """A service did what a rule of theory says it cannot: the rule says nothing more in this run."""
+
+    run: int
+    rule: str
+    particle: int  # the configuration that did it
+    reason: str  # for which the rule would have rejected it
+
+
 class ResultImported(Event, frozen=True, kw_only=True, tag="result_imported"):
     """The particle's result was read from a file of the predecessor: history, not measured here and never reused."""
 
@@ -271,6 +280,7 @@ class ServiceReady(Event, frozen=True, kw_only=True, tag="service_ready"):
 class ServiceFailed(Event, frozen=True, kw_only=True, tag="service_failed"):
     """The service did not become ready, or ended, or logged a fatal error. ServiceStopped still follows."""
 
+    v: int = 2
     run: int
     evaluation: int
     attempt: int
@@ -278,6 +288,7 @@ class ServiceFailed(Event, frozen=True, kw_only=True, tag="service_failed"):
     reason: str
     exit_status: int | None = None
     will_retry: bool = False
+    cause: str = ""  # of what it failed, by its log: out_of_memory, port... or a pattern's kind; empty: not known
 
 
 class MeasurementStarted(Event, frozen=True, kw_only=True, tag="measurement_started"):
@@ -325,6 +336,7 @@ class MeasurementFinished(Event, frozen=True, kw_only=True, tag="measurement_fin
 class MeasurementFailed(Event, frozen=True, kw_only=True, tag="measurement_failed"):
     """The client failed, or its result cannot be believed."""
 
+    v: int = 2
     run: int
     particle: int
     evaluation: int
@@ -337,6 +349,7 @@ class MeasurementFailed(Event, frozen=True, kw_only=True, tag="measurement_faile
     metrics: Metrics | None = None  # what could be read all the same
     artefacts: dict[str, str] = {}
     will_retry: bool = False
+    cause: str = ""  # as in ServiceFailed, where the service is to blame
 
 
 class MeasurementRejected(Event, frozen=True, kw_only=True, tag="measurement_rejected"):
@@ -430,6 +443,7 @@ AnyEvent = (
     | ParticleProposed
     | ParticleMatched
     | ParticleRejected
+    | RuleRefuted
     | ResultImported
     | ConfirmationRequested
     | ServiceLaunching

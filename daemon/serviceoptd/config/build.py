@@ -49,6 +49,7 @@ def settings(
         stop=document.stop_timeout,
         device_memory=document.device_memory_timeout,
         http=document.http_timeout,
+        stall=document.stall_timeout,
     )
     return RunSettings(
         engine=engine.name,
@@ -78,6 +79,7 @@ def settings(
             repeats=document.measurement.repeats,
             warm_up_requests=document.measurement.warm_up_requests,
             attempts=document.measurement.attempts,
+            hold_after=document.measurement.hold_after,
             sample_size=document.sample_size,
             log_snippet_length=document.health_check.log_snippet_length,
         ),

@@ -77,6 +77,7 @@ class MeasurementTable(Table):
     repeats: int = Field(default=1, ge=1, le=100)
     warm_up_requests: int = Field(default=8, ge=0, le=10_000)
     attempts: int = Field(default=3, ge=1, le=10)
+    hold_after: int = Field(default=3, ge=0, le=1000)
 
 
 class ProofTable(Table):
@@ -158,6 +159,7 @@ class Document(Table):
     stop_timeout: float = Field(default=60.0, gt=0, le=WEEK)
     device_memory_timeout: float = Field(default=120.0, ge=0, le=WEEK)
     http_timeout: float = Field(default=5.0, gt=0, le=3600)
+    stall_timeout: float = Field(default=180.0, gt=0, le=WEEK)
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], Upper] = "INFO"
     backup: bool = False
 

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
 from serviceoptd.domain.creation import born, launching, proposed, result_of_a_file
+from serviceoptd.domain.failures import Failed
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.state import Evaluation, Measurement, Particle, RunState, State
 from serviceoptd.domain.stopping.censoring import censored
@@ -77,7 +78,7 @@ def _(event: e.RunResumed, run: RunState, time: float) -> RunState:
             run, status="running", finished=None, outcome="", reason="", recommended=None, declared_feasible=False,
             proof=None, confirmations_requested=0,
         )  # fmt: skip
-    return replace(run, paused="", held=False)
+    return replace(run, paused="", held=False, failed_in_a_row=())
 
 
 @evolve.register
@@ -121,6 +122,11 @@ def _(event: e.ParticleRejected, run: RunState, time: float) -> RunState:
 
 
 @evolve.register
+def _(event: e.RuleRefuted, run: RunState, time: float) -> RunState:
+    return replace(run, refuted=(*run.refuted, event.rule))
+
+
+@evolve.register
 def _(event: e.ResultImported, run: RunState, time: float) -> RunState:
     return _with_particle(run, result_of_a_file(run.particles[event.particle], event))
 
@@ -161,7 +167,7 @@ def _(event: e.ServiceFailed, run: RunState, time: float) -> RunState:
     if evaluation.phase in ("launching", "launched"):
         run = _spend(run, failed, time - evaluation.launching_at)
     if not event.will_retry and not run.particles[failed].settled(run.settings.measuring.repeats):
-        run = _failed(_particle(run, failed, evaluation=event.evaluation), failed, event.reason)
+        run = _failed(_particle(run, failed, evaluation=event.evaluation), failed, event.reason, event.cause)
     return _evaluation(
         run, event.evaluation, phase="failed", failure=event.reason, measuring=None,
         failures=evaluation.failures + 1,
@@ -208,7 +214,7 @@ def _(event: e.MeasurementFinished, run: RunState, time: float) -> RunState:
         run = _particle(run, event.particle, measurements=(*particle.measurements, event.metrics))
     if event.remark:
         run = _particle(run, event.particle, remark=event.remark)
-    run = _spend(run, event.particle, event.seconds)
+    run = replace(_spend(run, event.particle, event.seconds), failed_in_a_row=())
     if event.served is not None and event.observed_by == "client":
         run = replace(run, served=(*run.served, (event.metrics, event.served)))
     return _evaluation(
@@ -224,7 +230,7 @@ def _(event: e.MeasurementFailed, run: RunState, time: float) -> RunState:
         # When the service is to blame, ServiceFailed follows and counts.
         failures = evaluation.failures + (event.kind != "service")
         return _evaluation(run, event.evaluation, measuring=None, failures=failures)
-    run = _failed(run, event.particle, event.reason)
+    run = _failed(run, event.particle, event.reason, event.cause)
     return _evaluation(
         run, event.evaluation, measuring=None, measurements=event.measurement, client_attempts=0, failures=0
     )
@@ -232,7 +238,7 @@ def _(event: e.MeasurementFailed, run: RunState, time: float) -> RunState:
 
 @evolve.register
 def _(event: e.MeasurementRejected, run: RunState, time: float) -> RunState:
-    run = _failed(run, event.particle, f"{event.rule}: {event.reason}")
+    run = replace(_failed(run, event.particle, f"{event.rule}: {event.reason}"), failed_in_a_row=())
     run = _particle(run, event.particle, censored=censored(event), censored_by=event.statistic)
     run = _spend(run, event.particle, event.seconds)
     return _evaluation(
@@ -273,11 +279,13 @@ def _particle(run: RunState, number: int, **changes: Any) -> RunState:
     return _with_particle(run, replace(run.particles[number], **changes))
 
 
-def _failed(run: RunState, number: int, reason: str) -> RunState:
+def _failed(run: RunState, number: int, reason: str, cause: str = "") -> RunState:
+    failed = Failed(configuration=run.particles[number].configuration, reason=reason, cause=cause)
+    run = replace(run, failed_in_a_row=(*run.failed_in_a_row, failed))
     # A finalist whose confirmation fails keeps what the search measured of it, and is not recommended.
     if run.particles[number].confirmation_due:
         return _particle(run, number, unconfirmed=reason)
-    return _particle(run, number, error=reason)
+    return _particle(run, number, error=reason, cause=cause)
 
 
 def _spend(run: RunState, number: int, seconds: float) -> RunState:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from serviceoptd.domain.holding import reason_to_hold
 from serviceoptd.domain.proving.racing import Confirmation, next_confirmation
 from serviceoptd.domain.state import Evaluation, RunState
 
@@ -60,6 +61,13 @@ class FinishEvaluation:
 
 
 @dataclass(frozen=True)
+class Hold:
+    """The run is to be held for people to look at it: going on would fail as before."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class FinishRun:
     """The run is over."""
 
@@ -67,7 +75,7 @@ class FinishRun:
     reason: str
 
 
-Action = Wait | Propose | Confirmation | Launch | Measure | Stop | FinishEvaluation | FinishRun
+Action = Wait | Propose | Confirmation | Launch | Measure | Stop | FinishEvaluation | Hold | FinishRun
 
 
 def next_action(run: RunState, *, active_seconds: float, exhausted: bool = False, draining: bool = False) -> Action:
@@ -79,6 +87,18 @@ def next_action(run: RunState, *, active_seconds: float, exhausted: bool = False
         exhausted: the search has said that the space holds nothing new.
         draining: the evaluation under way is the last one for now.
     """
+    due = _due(run, active_seconds, exhausted=exhausted, draining=draining)
+    goes_on = isinstance(due, Propose | Confirmation | Launch | Measure)
+    return Hold(reason) if goes_on and (reason := _reason_to_hold(run)) else due
+
+
+def _reason_to_hold(run: RunState) -> str:
+    """Why the run should not go on as it did; empty while it may."""
+    succeeded = [particle.configuration for particle in run.particles.values() if particle.metrics is not None]
+    return reason_to_hold(run.failed_in_a_row, succeeded, run.space, run.settings.measuring.hold_after)
+
+
+def _due(run: RunState, active_seconds: float, *, exhausted: bool, draining: bool) -> Action:
     if run.over or run.status == "queued":
         return Wait()
     ended = "cancelled" if run.cancel_requested else _ended(run, active_seconds, exhausted=exhausted)

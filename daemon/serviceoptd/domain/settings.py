@@ -112,6 +112,7 @@ class TimeLimits(msgspec.Struct, frozen=True, kw_only=True):
     stop: float = 60.0  # from SIGTERM (or the stop command) to SIGKILL
     device_memory: float = 120.0  # until the devices' memory is back at its level before the launch
     http: float = 5.0  # one request of a readiness check or cache reset
+    stall: float = 180.0  # with requests in flight and no token; at most half of `measurement`
 
 
 class LogPatterns(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +128,7 @@ class Measuring(msgspec.Struct, frozen=True, kw_only=True):
     repeats: int = 1  # measurements of each configuration and load; the median counts
     warm_up_requests: int = 8  # before a service that has been measured already is measured again
     attempts: int = 3  # of a launch or a measurement that failed in a retryable way
+    hold_after: int = 3  # failures in a row that have one reason, whatever the parameters; 0: never
     sample_size: int | None = None  # requests of a measurement during the search; the finalists get all of them
     log_snippet_length: int = 200  # characters of the log in a failure's reason
 

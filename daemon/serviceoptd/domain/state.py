@@ -10,6 +10,7 @@ import msgspec
 from serviceopt_journal.events import Configuration, EditedFile
 from serviceopt_journal.metrics import Metrics
 from serviceopt_journal.proof import Proof
+from serviceoptd.domain.failures import Failed
 from serviceoptd.domain.objective import Judgement, aggregate, judge, rank
 from serviceoptd.domain.proving.proof import Finalist, Race
 from serviceoptd.domain.settings import RunSettings
@@ -20,7 +21,6 @@ FINE_TUNING = "fine-tuning"
 FULL_DATA_SET = "full-data-set"
 BEYOND_THE_SEARCH = frozenset({FINE_TUNING, FULL_DATA_SET})
 """Origins of finalists in journals from before confirmations: measured after the search, beyond its budget."""
-
 Phase = Literal["launching", "launched", "ready", "failed", "stopping", "stopped", "interrupted", "finished"]
 
 
@@ -48,6 +48,7 @@ class Particle(msgspec.Struct, frozen=True, kw_only=True):
     confirmations_requested: int = 0
     unconfirmed: str = ""  # why a confirmation failed: it is not recommended
     error: str = ""  # why it did not run properly
+    cause: str = ""  # the kind of that failure (failures.py); empty: not known
     censored: Metrics | None = None  # observed until its measurement was ended early, at its bound (censoring.py)
     censored_by: str = ""  # the statistic that decided: "ttft mean", or the objective
     matched: tuple[int, int] | None = None  # run and particle whose result it took
@@ -183,6 +184,8 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     evaluations: dict[int, Evaluation] = {}
     open_evaluation: int | None = None
     imported: dict[int, tuple[Particle, ...]] = {}  # results taken from earlier runs, by run
+    failed_in_a_row: tuple[Failed, ...] = ()  # since a measurement ended well, or somebody resumed the run
+    refuted: tuple[str, ...] = ()  # rules of theory that a service has refuted
 
     @property
     def over(self) -> bool:

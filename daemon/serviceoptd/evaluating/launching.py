@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceopt_journal.events import Event, ServiceLaunched, ServiceLaunching, ServiceReady
+from serviceoptd.domain.failures import REFUSED_ARGUMENT
 from serviceoptd.domain.policy import Launch
 from serviceoptd.domain.state import RunState
 from serviceoptd.engines.interface import ServicePlan
@@ -33,6 +34,7 @@ from serviceoptd.io.ports import ensure_free
 from serviceoptd.io.processes import Child, spawn
 from serviceoptd.io.readiness import Readiness, ready
 from serviceoptd.toolkit.interface import Command, Workplace
+from serviceoptd.toolkit.root_cause import kind_of
 
 
 async def launch(context: Context, run: RunState, action: Launch, announce: Callable[[LiveService], None]) -> None:
@@ -52,7 +54,8 @@ async def launch(context: Context, run: RunState, action: Launch, announce: Call
     try:
         plan = engine.plan(order)
     except InvalidConfiguration as refused:
-        await context.ledger.commit(intended, failed(intended, "configuration", str(refused)), stopped(intended))
+        told = failed(intended, "configuration", str(refused), cause=REFUSED_ARGUMENT)
+        await context.ledger.commit(intended, told, stopped(intended))
         return
     refuse_unrestored(plan.edits, context.ledger.state)
     await _environment_is_ready(plan, workplace)
@@ -102,7 +105,9 @@ async def _simulated(context: Context, run: RunState, live: LiveService) -> Read
     """The readiness that lies in the plan already, after the pause that a simulated engine asks for."""
     await context.unless_interrupted(asyncio.sleep(getattr(live.engine, "pace", 0.0)))
     failure = live.plan.failure
-    return Readiness(ready=failure is None, waited=0.0, kind="fatal", reason=failure or "")
+    return Readiness(
+        ready=failure is None, waited=0.0, kind="fatal", reason=failure or "", cause=kind_of(failure or "")
+    )
 
 
 async def _started(context: Context, run: RunState, live: LiveService) -> Readiness:

@@ -9,6 +9,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from serviceopt_journal.events import ServiceFailed, ServiceLaunching, ServiceStopped
+from serviceoptd.domain.failures import DEVICE_IN_USE, KV_CACHE, OUT_OF_MEMORY
 from serviceoptd.domain.policy import Launch
 from serviceoptd.domain.state import RunState
 from serviceoptd.engines.interface import Engine, ServiceOrder, ServicePlan
@@ -18,6 +19,9 @@ from serviceoptd.io.processes import Child
 from serviceoptd.io.readiness import Readiness
 from serviceoptd.toolkit.interface import Workplace
 from serviceoptd.toolkit.secrets import mask_argv, mask_environment
+
+OF_MEMORY = frozenset({OUT_OF_MEMORY, KV_CACHE, DEVICE_IN_USE})
+"""Kinds of failure that a process which has not yet given the devices' memory back can cause."""
 
 
 @dataclass
@@ -92,7 +96,8 @@ def with_plan(
 def not_ready(run: RunState, announced: ServiceLaunching, readiness: Readiness) -> ServiceFailed:
     """Why the service did not become ready, and whether the launch is tried again."""
     kind = readiness.kind if readiness.kind != "ready" else "exited"
-    if kind == "fatal" and "out_of_memory" in readiness.reason and _memory_was_held(run, announced.device_memory):
+    of_memory = kind in ("fatal", "exited") and readiness.cause in OF_MEMORY
+    if of_memory and _memory_was_held(run, announced.device_memory):
         kind = "retryable"  # an earlier process still held the devices' memory: this teaches nothing
     evaluation = run.evaluations.get(announced.evaluation)
     failures = (evaluation.failures if evaluation else 0) + 1
@@ -101,6 +106,7 @@ def not_ready(run: RunState, announced: ServiceLaunching, readiness: Readiness) 
         kind,
         readiness.reason,
         exit_status=readiness.exit_status,
+        cause=readiness.cause,
         will_retry=kind == "retryable" and failures < run.settings.measuring.attempts,
     )
 
@@ -120,6 +126,7 @@ def failed(
     reason: str,
     *,
     exit_status: int | None = None,
+    cause: str = "",
     will_retry: bool = False,
 ) -> ServiceFailed:
     """The failure of this launch."""
@@ -130,6 +137,7 @@ def failed(
         kind=kind,
         reason=reason,
         exit_status=exit_status,
+        cause=cause,
         will_retry=will_retry,
     )
 

@@ -49,6 +49,7 @@ class Failure:
     exit_status: int | None = None
     metrics: Metrics | None = None
     service: Literal["fatal", "retryable", "exited"] | None = None
+    cause: str = ""  # the kind of failure (domain/failures.py), where the service is to blame
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,7 @@ def failed(measurement: MeasurementUnderWay, failure: Failure, spent: Spent) -> 
         metrics=failure.metrics,
         artefacts=spent.artefacts,
         will_retry=will_retry,
+        cause=failure.cause,
     )
     if failure.service is None:
         return [told]
@@ -169,5 +171,6 @@ def failed(measurement: MeasurementUnderWay, failure: Failure, spent: Spent) -> 
             kind=failure.service,
             reason=failure.reason,
             will_retry=will_retry,
+            cause=failure.cause,
         ),
     ]

@@ -96,6 +96,7 @@ def _result(run: RunState, particle: Particle) -> Result:
         feasible=judgement.feasible,
         kv_blocks=evaluation.kv_blocks if evaluation else None,
         objective=known.objective,
+        cause=known.cause,
     )
 
 

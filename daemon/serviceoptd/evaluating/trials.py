@@ -75,6 +75,7 @@ def trial(run: RunState, particle: Particle) -> Trial:
         metrics=metrics,
         objective=judgement.objective if metrics is not None else None,
         failure=source.error if failed else particle.rejected,
+        cause=source.cause if failed else "",
     )
 
 
@@ -139,6 +140,7 @@ def _moved(run: RunState, space: Space, other: RunState, particle: Particle) -> 
         metrics=known.metrics,
         objective=judgement.objective,
         failure=known.failure,
+        cause=known.cause,
     )
 
 

@@ -107,9 +107,10 @@ async def watch_service(run: RunState, live: LiveService) -> Failure:
         return Failure("service", "the service was stopped while the disk was full", service="retryable")
     if failed.kind == "exited":
         reason = f"the service ended while it was measured: {failed.reason}"
-        return Failure("service", reason, failed.exit_status, service="exited")
+        return Failure("service", reason, failed.exit_status, service="exited", cause=failed.cause)
     blamed: Literal["fatal", "retryable"] = "fatal" if failed.kind == "fatal" else "retryable"
-    return Failure("service", f"the service's log says: {failed.reason}", failed.exit_status, service=blamed)
+    said = f"the service's log says: {failed.reason}"
+    return Failure("service", said, failed.exit_status, service=blamed, cause=failed.cause)
 
 
 async def watch_client(

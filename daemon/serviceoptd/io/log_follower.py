@@ -12,6 +12,7 @@ from serviceoptd.domain.settings import LogPatterns
 
 _LINE_END = re.compile(rb"[\r\n]")  # progress bars end their lines with a carriage return
 _AT_ONCE = 4 * 1024 * 1024  # bytes read by one call, so that a flood of output does not stop the loop
+_LOOKED_THROUGH = 4 * 1024 * 1024  # bytes at the end of a log in which the reason of a failure is looked for
 
 
 _CONTROL_SEQUENCE = re.compile(
@@ -82,6 +83,22 @@ class LogFollower:
             found.append(self._unfinished)
             self._unfinished = b""
         return [plain(piece.decode(errors="replace")) for line in found for piece in self._pieces(line)]
+
+    @property
+    def position(self) -> int:
+        """How many bytes of the file have been read."""
+        return self._offset
+
+    def written_since(self, position: int) -> list[str]:
+        """The lines from this byte on, of the last few megabytes; what `lines` gives next does not change."""
+        try:
+            with self.path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                file.seek(max(size - _LOOKED_THROUGH, min(position, size)))
+                found = _LINE_END.split(file.read())
+        except OSError:
+            return []
+        return [plain(line[: self._longest].decode(errors="replace")) for line in found]
 
     def _pieces(self, line: bytes) -> list[bytes]:
         return [line[start : start + self._longest] for start in range(0, len(line), self._longest)]

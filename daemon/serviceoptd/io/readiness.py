@@ -10,6 +10,7 @@ from typing import Literal
 
 from serviceoptd.domain.settings import LogPatterns
 from serviceoptd.toolkit.interface import HttpProbe, LogProbe, Probe
+from serviceoptd.toolkit.root_cause import Cause, kind_of, root_cause
 
 from .child import Child
 from .http_probe import CLOSED, TLS, Answer, speaks_tls, told
@@ -29,6 +30,7 @@ class Readiness:
     kind: Literal["ready", "exited", "fatal", "retryable", "timeout"]
     reason: str = ""
     exit_status: int | None = None  # of the child, where it has ended
+    cause: str = ""  # the kind of failure that the log tells (domain/failures.py), or that of the pattern in it
 
 
 async def ready(
@@ -122,6 +124,7 @@ async def _wait(
     snippet_length: int,
 ) -> Readiness:
     begun = time.monotonic()
+    since = follower.position
     ended = asyncio.ensure_future(child.wait()) if child is not None else None
     try:
         while True:
@@ -129,15 +132,19 @@ async def _wait(
             waited = time.monotonic() - begun
             lines = follower.lines(ended=status is not None)
             if match := _worst(lines, patterns):
-                return Readiness(False, waited, match.severity, match.reason(snippet_length), status)
+                cause = kind_of(match.line) or match.kind
+                return Readiness(False, waited, match.severity, match.reason(snippet_length), status, cause)
             if status is not None:
-                return Readiness(False, waited, "exited", exit_reason(status, follower, snippet_length), status)
+                found = root_cause(follower.written_since(since))
+                reason = exit_reason(status) + _told(found, follower, snippet_length)
+                return Readiness(False, waited, "exited", reason, status, found.kind if found else "")
             if is_ready(lines):
                 return Readiness(True, waited, "ready")
             if waited >= limit:
                 what = f": {said}" if (said := missing()) else ""
-                reason = f"time limit of {limit:g} s{what}{_last_words(follower, snippet_length)}"
-                return Readiness(False, waited, "timeout", reason)
+                found = root_cause(follower.written_since(since))
+                reason = f"time limit of {limit:g} s{what}{_told(found, follower, snippet_length)}"
+                return Readiness(False, waited, "timeout", reason, cause=found.kind if found else "")
             pause = min(interval, _LONGEST_INTERVAL, limit - waited) / (5 if waited < _EAGER else 1)
             # those that are done would end the pause at once
             awaited = [future for future in (ended, *answers) if future is not None and not future.done()]
@@ -172,12 +179,14 @@ def _worst(lines: list[str], patterns: LogPatterns) -> Match | None:
     return next((match for match in matches if match.severity == "fatal"), matches[0] if matches else None)
 
 
-def exit_reason(status: int, follower: LogFollower, length: int) -> str:
-    """How a process ended (`status` as `Child.wait` gives it), and the last `length` characters of its log."""
-    how = f"ended by signal {-status}" if status < 0 else f"exited with status {status}"
-    return how + _last_words(follower, length)
+def exit_reason(status: int) -> str:
+    """How a process ended (`status` as `Child.wait` gives it)."""
+    return f"ended by signal {-status}" if status < 0 else f"exited with status {status}"
 
 
-def _last_words(follower: LogFollower, length: int) -> str:
+def _told(found: Cause | None, follower: LogFollower, length: int) -> str:
+    """The beginning of the line that tells why; where none does, the end of the log; `length` characters of either."""
+    if found is not None and length > 0:
+        return f"; {found.kind or 'its log says'}: {found.line[:length].rstrip()}"
     said = follower.tail(length)
     return f"; its log ends: {said}" if said else "; its log is empty"

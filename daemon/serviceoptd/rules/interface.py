@@ -32,6 +32,7 @@ class Result:
     feasible: bool
     kv_blocks: int | None = None  # as the engine reported it
     objective: float | None = None  # what is maximised, in its own unit; None: it failed
+    cause: str = ""  # the kind of its failure (domain/failures.py); empty: not known, or none
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class SurrogateRule:
         if measured < max(LEAST, EACH_DIMENSION * len(space.dimensions)):
             return None
         points = [
-            Point(space.encode(result.configuration), result.metrics, result.objective, result.error)
+            Point(space.encode(result.configuration), result.metrics, result.objective, result.error, result.cause)
             for result in facts.results
         ]
         encoding, surrogate = _fitted(msgspec.msgpack.encode((space.fields, objective, points)))

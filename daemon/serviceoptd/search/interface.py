@@ -78,6 +78,7 @@ class Trial:
     metrics: Metrics | None = None  # None: it failed, was rejected, or is not known yet
     objective: float | None = None  # what is maximised, in its own unit
     failure: str = ""  # why its launch or its measurement failed, or why it was rejected
+    cause: str = ""  # the kind of that failure (domain/failures.py); empty: not known
 
 
 class Strategy(Protocol):

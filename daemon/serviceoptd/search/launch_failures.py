@@ -3,6 +3,9 @@
 Least-squares classification by Gaussian processes (C. E. Rasmussen, C. K. I. Williams, Gaussian Processes for Machine
 Learning, section 6.5), one for each kind of failure: running out of memory has nothing to do with a refused option. One
 more stands for the kinds that were not seen yet: near what has started it is confident, elsewhere less so.
+
+What failed of its surroundings (a taken port, a missing model, a device in use) would have failed with any configuration: it
+is left out.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
+from serviceoptd.domain.failures import OF_THE_SURROUNDINGS
 from serviceoptd.search.encoding import Encoding
 from serviceoptd.search.gaussian_process import GaussianProcess
 from serviceoptd.search.prediction import Point
@@ -35,8 +39,8 @@ class LaunchFailures:
         self._encoding = encoding
         failed: dict[str, list[Point]] = {}
         for point in points:
-            if point.metrics is None and point.failure:
-                failed.setdefault(_kind(point.failure), []).append(point)
+            if point.metrics is None and point.failure and point.cause not in OF_THE_SURROUNDINGS:
+                failed.setdefault(point.cause or _words(point.failure), []).append(point)
         if len(failed) > KINDS_OF_FAILURE:
             failed = {"": [point for kind in failed.values() for point in kind]}
         started = [point for point in points if point.metrics is not None]
@@ -63,6 +67,6 @@ class LaunchFailures:
         return GaussianProcess.fit(features, labels - prior, noise=0.2, size=0.7, constant=0.3)
 
 
-def _kind(failure: str) -> str:
+def _words(failure: str) -> str:
     """The failure without the numbers in it."""
     return re.sub(r"[^a-z]+", " ", failure.casefold())[:40]

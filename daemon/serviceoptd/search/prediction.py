@@ -23,6 +23,7 @@ class Point:
     metrics: Metrics | None
     objective: float | None
     failure: str = ""
+    cause: str = ""  # the kind of that failure (domain/failures.py); empty: not known
 
 
 @dataclass(frozen=True)

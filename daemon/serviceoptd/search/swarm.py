@@ -104,7 +104,7 @@ class Swarm:
             latest = len(known) - MOST_POINTS // 2
             best = sorted(range(latest), key=lambda index: known[index].fitness or 0.0)[: MOST_POINTS // 2]
             known = [known[index] for index in sorted(best)] + known[latest:]
-        return [Point(trial.proposal.position, trial.metrics, trial.objective, trial.failure) for trial in known]
+        return [Point(t.proposal.position, t.metrics, t.objective, t.failure, t.cause) for t in known]
 
     def _known_to_be_good(self) -> list[Position]:
         """Where earlier runs did best: their winner first, which is matched without an evaluation."""

@@ -182,6 +182,8 @@ class Loop:
                     self._live = None
             case policy.FinishEvaluation(number):
                 await finish_evaluation(context, run, number)
+            case policy.Hold(reason):
+                await self._hold(run, reason)
             case policy.FinishRun(outcome, reason):
                 await context.ledger.commit(self._finished(run, outcome, reason))
             case policy.Wait():

@@ -253,3 +253,30 @@ def test_the_end_of_the_child_ends_the_wait_for_the_other_probe(stage: Stage) ->
     probes = (LogProbe("start success!"), HttpProbe("127.0.0.1", a_free_port(), "/health"))
     found = wait_for(stage, probes, "print('start success!', flush=True); raise SystemExit(3)")
     assert (found.kind, found.exit_status) == ("exited", 3)
+
+
+def test_a_service_that_ends_tells_the_line_that_named_the_error_and_its_kind(stage: Stage) -> None:
+    code = (
+        "print('ValueError: To serve at least one request, more KV cache is needed')\n"
+        "print('RuntimeError: Engine core initialization failed. See root cause above.')\nraise SystemExit(1)"
+    )
+    found = wait_for(stage, LogProbe("up"), code)
+    assert found.cause == "kv_cache"
+    assert found.reason.startswith("exited with status 1; kv_cache: ValueError: To serve at least one request")
+
+
+def test_a_service_that_hangs_after_an_error_tells_it_too(stage: Stage) -> None:
+    code = "import time; print('OSError: [Errno 98] Address already in use', flush=True); time.sleep(60)"
+    found = wait_for(stage, LogProbe("up"), code, limit=2.0)
+    assert (found.kind, found.cause) == ("timeout", "port")
+
+
+def test_an_error_before_a_service_was_ready_is_not_why_it_ended_later(stage: Stage) -> None:
+    async def run() -> Readiness:
+        code = "import time; print('MemoryError: passed over\\nup', flush=True); time.sleep(1); raise SystemExit(4)"
+        child, follower = await stage.start(code), LogFollower(stage.output)
+        assert (await ready(LogProbe("up"), follower=follower, child=child, limit=20.0, patterns=LogPatterns())).ready
+        return await watch(follower=follower, child=child, limit=20.0, patterns=LogPatterns())
+
+    found = asyncio.run(run())
+    assert (found.kind, found.cause) == ("exited", "")

@@ -179,6 +179,16 @@ def test_a_failure_teaches_its_neighbourhood_and_a_success_its_own() -> None:
     assert (LaunchFailures(encoding, []).log_success(np.array([[0.5, 0.5]])) <= 0).all()
 
 
+@pytest.mark.parametrize(("cause", "teaches"), [("out_of_memory", True), ("", True), ("port", False), ("model", False)])
+def test_what_failed_of_its_surroundings_teaches_nothing(cause: str, teaches: bool) -> None:
+    space = Space.of([Field(name=name, dtype="float", min=0, max=1) for name in ("memory", "x")])
+    encoding, known = Encoding(space), [point((x, 0.5), "") for x in (0.2, 0.3, 0.4)]
+    failed = [Point((x, 0.5), None, None, "it failed", cause) for x in (0.8, 0.9)]
+    there = np.array([[0.85, 0.5]])
+    before, after = (LaunchFailures(encoding, points).log_success(there)[0] for points in (known, known + failed))
+    assert after < before - 0.1 if teaches else after == before
+
+
 @given(st.lists(st.floats(0, 1), min_size=len(MIXED.dimensions), max_size=len(MIXED.dimensions)))
 @settings(deadline=None)
 def test_a_canonical_position_is_the_same_configuration(position: list[float]) -> None:

@@ -1,0 +1,68 @@
+"""What launches and measurements fail of: the kinds, and what each has to do with the parameters of the run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from serviceopt_journal.events import Configuration
+
+OUT_OF_MEMORY = "out_of_memory"
+KV_CACHE = "kv_cache"
+DEVICE_IN_USE = "device_in_use"
+NO_DEVICE = "no_device"
+COMMUNICATION = "communication"
+REFUSED_ARGUMENT = "refused_argument"
+MODEL = "model"
+PORT = "port"
+INSTALLATION = "installation"
+DEAD_ENGINE = "dead_engine"
+HUNG_ENGINE = "hung_engine"
+
+KINDS = {
+    OUT_OF_MEMORY: "a device, or the machine, had no memory left",
+    KV_CACHE: "too little memory is left for the KV cache",
+    DEVICE_IN_USE: "somebody else uses the device",
+    NO_DEVICE: "there is no such device, or no driver for it",
+    COMMUNICATION: "NCCL, HCCL or another library by which devices talk to each other",
+    REFUSED_ARGUMENT: "an option, a value or a combination of them is refused",
+    MODEL: "the model is missing, gated, incomplete or not supported",
+    PORT: "a port is taken, or cannot be listened on",
+    INSTALLATION: "a program, a module or a shared library is not there",
+    DEAD_ENGINE: "the process lives, and its engine does not answer any more",
+    HUNG_ENGINE: "requests are in flight, and no token comes",
+}
+"""Every kind that is told apart, in people's words. `[health_check]` may name others."""
+
+OF_THE_PARAMETERS = frozenset({OUT_OF_MEMORY, KV_CACHE})
+"""Kinds that another configuration may well not have."""
+
+OF_THE_SURROUNDINGS = frozenset({DEVICE_IN_USE, NO_DEVICE, MODEL, PORT, INSTALLATION})
+"""Kinds that every configuration has alike: they say nothing of the one that was tried, and teach the search nothing."""
+
+_VARIES = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,}\b|[\d_.:/\\-]+")
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True):
+    """A launch or a measurement that failed and is not tried again."""
+
+    configuration: Configuration
+    reason: str
+    cause: str = ""  # one of KINDS, or of the user's; empty: not known
+
+
+def words(reason: str) -> str:
+    """The reason without what differs from one failure to the next: numbers, times, addresses, paths."""
+    return " ".join(_VARIES.sub(" ", reason.casefold()).split())
+
+
+def names_a_parameter(reason: str, names: Iterable[str]) -> bool:
+    """Whether the reason speaks of one of these parameters, in any spelling."""
+    said = _letters(reason)
+    return any(letters in said for name in names if len(letters := _letters(name)) > 3)
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[^a-z]", "", text.casefold())

@@ -1,0 +1,181 @@
+"""A run whose failures have one reason, whatever the parameters, is held; one that meets bad configurations is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from run_stories import Story, some_metrics, some_settings
+from serviceopt_journal import events as e
+from serviceoptd.domain import failures
+from serviceoptd.domain.policy import FinishRun, Hold, Propose, next_action
+from serviceoptd.domain.settings import Budget, Measuring, RunSettings
+
+HEAD = "exited with status 1; its log says: "
+
+
+def settings(**measuring: Any) -> RunSettings:
+    return some_settings(budget=Budget(evaluations=50), measuring=Measuring(**measuring))
+
+
+class Failing:
+    """A run told launch by launch; each has other parameters."""
+
+    def __init__(self, settings: RunSettings) -> None:
+        self.story = Story(settings)
+        self.number = 0
+
+    def begun(self, seqs: int | None = None) -> None:
+        self.number += 1
+        configuration = {
+            "MAX_NUM_SEQS": seqs if seqs is not None else (37 * self.number) % 480 + 32,
+            "MAX_NUM_BATCHED_TOKENS": 8192 + (977 * self.number) % 50_000,
+            "CONCURRENCY": (113 * self.number) % 1000 + 1,
+        }
+        self.story.tell(
+            e.ParticleProposed(
+                run=1, particle=self.number, slot=0, iteration=0, position=(0.5,) * 3, velocity=(0.0,) * 3,
+                configuration=configuration, strategy="swarm", origin="swarm",
+            ),
+            e.ServiceLaunching(run=1, particle=self.number, evaluation=self.number, attempt=1, launch_id="l"),
+        )  # fmt: skip
+
+    def ended(self) -> None:
+        self.story.tell(
+            e.ServiceStopped(run=1, evaluation=self.number, attempt=1),
+            e.EvaluationFinished(run=1, evaluation=self.number, particles=(self.number,)),
+        )
+
+    def failed(self, reason: str, cause: str = "", times: int = 1, seqs: int | None = None) -> Failing:
+        for _ in range(times):
+            self.begun(seqs)
+            told = reason.format(number=self.number, seqs=self.story.run.particles[self.number].configuration)
+            self.story.tell(
+                e.ServiceFailed(run=1, evaluation=self.number, attempt=1, kind="exited", reason=told, cause=cause)
+            )
+            self.ended()
+        return self
+
+    def unmeasured(self, reason: str, times: int = 1) -> Failing:
+        for _ in range(times):
+            self.begun()
+            self.story.tell(e.ServiceReady(run=1, evaluation=self.number, attempt=1, waited=1.0), self.started())
+            self.story.tell(
+                e.MeasurementFailed(
+                    run=1, particle=self.number, evaluation=self.number, measurement=1, attempt=1, kind="unusable",
+                    reason=reason,
+                )
+            )  # fmt: skip
+            self.ended()
+        return self
+
+    def measured(self, seqs: int | None = None) -> Failing:
+        self.begun(seqs)
+        self.story.tell(
+            e.ServiceReady(run=1, evaluation=self.number, attempt=1, waited=1.0),
+            self.started(),
+            e.MeasurementFinished(
+                run=1, particle=self.number, evaluation=self.number, measurement=1, attempt=1,
+                metrics=some_metrics(), seconds=1.0,
+            ),
+        )  # fmt: skip
+        self.ended()
+        return self
+
+    def started(self) -> e.MeasurementStarted:
+        return e.MeasurementStarted(
+            run=1, particle=self.number, evaluation=self.number, measurement=1, attempt=1, launch_id="c",
+            concurrency=1, request_rate=None, num_prompts=10, seed=1,
+        )  # fmt: skip
+
+    def resumed(self) -> Failing:
+        self.story.tell(e.RunPaused(run=1, reason="held", held=True), e.RunResumed(run=1))
+        return self
+
+    @property
+    def due(self) -> object:
+        return next_action(self.story.run, active_seconds=0.0)
+
+
+def a_run(**measuring: Any) -> Failing:
+    return Failing(settings(**measuring))
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [
+        ("exited with status 1; model: OSError: gated repo (request {number}-ab12)", failures.MODEL),
+        ("exited with status 1; port: [Errno 98] address already in use", failures.PORT),
+        ("time limit of 600 s; its log ends: 10:0{number}:00 INFO waiting for pid {number}2", ""),
+        ("exited with status 2; refused_argument: error: unrecognized arguments: --nope", failures.REFUSED_ARGUMENT),
+        ("exited with status 1; communication: RuntimeError: NCCL error: unhandled", failures.COMMUNICATION),
+    ],
+)
+def test_three_launches_that_fail_alike_hold_the_run_and_say_why(reason: str, cause: str) -> None:
+    run = a_run().failed(reason, cause, times=2)
+    assert isinstance(run.due, Propose)
+    run.failed(reason, cause)
+    assert isinstance(run.due, Hold)
+    assert reason.partition("{")[0] in run.due.reason
+    assert "3 launches" in run.due.reason
+    assert "resume" in run.due.reason
+
+
+def test_three_measurements_that_fail_alike_hold_it_too() -> None:
+    run = a_run().unmeasured("none of 200 requests completed", times=3)
+    assert isinstance(run.due, Hold)
+
+
+def test_failures_of_different_kinds_do_not() -> None:
+    run = a_run().failed(HEAD + "KeyError: 'rope'").failed(HEAD + "AssertionError in `a == b`", times=2)
+    assert isinstance(run.due, Propose)
+
+
+def test_running_out_of_memory_is_no_reason_until_many_do() -> None:
+    run = a_run().failed(HEAD + "CUDA out of memory", failures.OUT_OF_MEMORY, times=11)
+    assert isinstance(run.due, Propose)
+    assert isinstance(run.failed(HEAD + "CUDA out of memory, 2 GiB", failures.OUT_OF_MEMORY).due, Hold)
+
+
+def test_a_reason_that_names_a_searched_parameter_is_no_reason_until_many_have_it() -> None:
+    run = a_run().failed(HEAD + "ValueError: max-num-seqs {number} is refused", failures.REFUSED_ARGUMENT, times=11)
+    assert isinstance(run.due, Propose)
+    assert isinstance(run.failed(HEAD + "ValueError: max-num-seqs 9 is refused", failures.REFUSED_ARGUMENT).due, Hold)
+
+
+def test_failures_that_one_parameter_tells_from_what_was_measured_are_waited_for_longer() -> None:
+    run = a_run().measured(seqs=40).measured(seqs=60)
+    for seqs in (300, 400, 500):
+        run.failed(HEAD + "AssertionError in `a == b`", seqs=seqs)
+    assert isinstance(run.due, Propose)
+
+
+def test_later_on_the_last_three_alike_hold_it_though_others_were_measured() -> None:
+    run = a_run().measured(seqs=100).measured(seqs=300).measured(seqs=200).measured(seqs=500)
+    for _ in range(3):
+        run.failed("exited with status 1; no_device: RuntimeError: No CUDA GPUs are available", failures.NO_DEVICE)
+    assert isinstance(run.due, Hold)
+    assert "in a row" in run.due.reason
+
+
+def test_a_measurement_between_them_ends_the_row() -> None:
+    run = a_run().failed(HEAD + "KeyError: 'rope'", times=2).measured().failed(HEAD + "KeyError: 'rope'", times=2)
+    assert isinstance(run.due, Propose)
+
+
+def test_who_resumes_the_run_gets_as_many_tries_again() -> None:
+    run = a_run().failed(HEAD + "KeyError: 'rope'", times=3).resumed()
+    assert isinstance(run.due, Propose)
+    assert isinstance(run.failed(HEAD + "KeyError: 'rope'", times=2).due, Propose)
+    assert isinstance(run.failed(HEAD + "KeyError: 'rope'").due, Hold)
+
+
+def test_the_number_can_be_set_and_0_never_holds() -> None:
+    assert isinstance(a_run(hold_after=1).failed(HEAD + "KeyError: 'rope'").due, Hold)
+    assert isinstance(a_run(hold_after=0).failed(HEAD + "KeyError: 'rope'", times=49).due, Propose)
+
+
+def test_a_run_that_is_over_anyway_is_not_held() -> None:
+    run = Failing(some_settings(budget=Budget(evaluations=3), measuring=Measuring()))
+    assert isinstance(run.failed(HEAD + "KeyError: 'rope'", times=3).due, FinishRun)

@@ -1,0 +1,186 @@
+"""Shapes of logs as engines end with them, in our own words: which line tells the reason, and of what kind it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from serviceoptd.domain import failures
+from serviceoptd.toolkit.root_cause import Cause, kind_of, root_cause
+
+CORE = "(EngineCore_DP0 pid=123) ERROR 11-20 10:00:40 [core.py:708]"
+FRAMES = (
+    'Traceback (most recent call last):\n  File "/site/vllm/v1/engine/core.py", line 100, in start\n    begin(config)'
+)
+CASCADE = """
+(APIServer pid=100) Traceback (most recent call last):
+(APIServer pid=100)   File "/site/vllm/v1/engine/utils.py", line 800, in wait
+(APIServer pid=100)     raise RuntimeError(
+(APIServer pid=100) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}
+/usr/lib/python3.12/multiprocessing/resource_tracker.py:254: UserWarning: 1 leaked shared_memory objects to clean up
+  warnings.warn('resource_tracker: There appear to be %d '
+"""
+
+
+def logged(prefix: str, text: str) -> str:
+    """The text as a logger writes it that repeats its prefix on every line."""
+    return "\n".join(f"{prefix} {line}" for line in text.splitlines())
+
+
+def cause_of(log: str) -> Cause:
+    found = root_cause(log.splitlines())
+    assert found is not None
+    return found
+
+
+def of_the_core(message: str) -> str:
+    return "\n".join([f"{CORE} EngineCore failed to start.", logged(CORE, f"{FRAMES}\n{message}"), CASCADE])
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1.16 GiB.", failures.OUT_OF_MEMORY),
+        (
+            "RuntimeError: NPU out of memory. Tried to allocate 30.00 MiB (NPU 3; 60.96 GiB total)",
+            failures.OUT_OF_MEMORY,
+        ),
+        ("ValueError: To serve at least one request with the model's max seq len (131072), 16 GiB", failures.KV_CACHE),
+        ("ValueError: No available memory for the cache blocks. Try increasing the utilization.", failures.KV_CACHE),
+        (
+            "ValueError: Free memory on device (31.44/47.38 GiB) is less than desired GPU memory utilization (0.95)",
+            failures.DEVICE_IN_USE,
+        ),
+        ("RuntimeError: CUDA error: CUDA-capable device(s) is/are busy or unavailable", failures.DEVICE_IN_USE),
+        ("RuntimeError: NCCL error: unhandled system error (run with NCCL_DEBUG=INFO)", failures.COMMUNICATION),
+        ("RuntimeError: call HcclCommInitRootInfo failed, error code is EI0006", failures.COMMUNICATION),
+        ("OSError: You are trying to access a gated repo.", failures.MODEL),
+        ("RuntimeError: Cannot find any model weights with `/models/x`", failures.MODEL),
+        ("RuntimeError: No CUDA GPUs are available", failures.NO_DEVICE),
+        ("ModuleNotFoundError: No module named 'flashinfer'", failures.INSTALLATION),
+        ("ValueError: heads (64) must be divisible by tensor parallel size (3).", failures.REFUSED_ARGUMENT),
+    ],
+)
+def test_a_cascade_of_processes_is_told_by_the_error_that_began_it(message: str, kind: str) -> None:
+    assert cause_of(of_the_core(message)) == Cause(message, kind)
+
+
+def test_an_error_without_a_message_is_told_with_the_line_that_raised_it() -> None:
+    log = logged(CORE, f"{FRAMES}\n    assert page_size == largest\n           ^^^^^^^^^\nAssertionError") + CASCADE
+    assert cause_of(log) == Cause("AssertionError in `assert page_size == largest`", "")
+
+
+def test_the_worker_that_ran_out_of_memory_counts_though_another_one_noticed_first() -> None:
+    log = "\n".join(
+        [
+            logged("[rank1]:", f"{FRAMES}\ntorch.distributed.DistBackendError: NCCL error, remote rank left"),
+            logged("[rank0]:", f"{FRAMES}\ntorch.OutOfMemoryError: CUDA out of memory."),
+            CASCADE,
+        ]
+    )
+    assert cause_of(log).kind == failures.OUT_OF_MEMORY
+
+
+def test_communication_is_the_reason_where_nothing_else_is_told() -> None:
+    log = logged("[rank1]:", f"{FRAMES}\ntorch.distributed.DistBackendError: NCCL error: internal") + CASCADE
+    assert cause_of(log).kind == failures.COMMUNICATION
+
+
+def test_the_innermost_of_chained_exceptions_counts() -> None:
+    log = f"""{FRAMES}
+huggingface_hub.errors.GatedRepoError: 401 Client Error.
+
+The above exception was the direct cause of the following exception:
+
+{FRAMES}
+OSError: You are trying to access a gated repo.
+"""
+    assert cause_of(log) == Cause("huggingface_hub.errors.GatedRepoError: 401 Client Error.", failures.MODEL)
+
+
+def test_a_refused_option_is_what_argparse_says() -> None:
+    log = "usage: vllm serve [model_tag] [options]\nvllm serve: error: unrecognized arguments: --max-num-sequences 4"
+    assert cause_of(log) == Cause(
+        "vllm serve: error: unrecognized arguments: --max-num-sequences 4", failures.REFUSED_ARGUMENT
+    )
+
+
+def test_a_refused_combination_is_told_with_the_lines_that_pydantic_puts_below() -> None:
+    log = logged(
+        "(APIServer pid=7)",
+        f"{FRAMES}\npydantic_core._pydantic_core.ValidationError: 1 validation error for SchedulerConfig\n"
+        "  Value error, max_num_batched_tokens (1024) is smaller than max_model_len (4096). [type=value_error]\n"
+        "    For further information visit the page",
+    )
+    found = cause_of(log)
+    assert found.kind == failures.REFUSED_ARGUMENT
+    assert found.line.endswith("Value error, max_num_batched_tokens (1024) is smaller than max_model_len (4096).")
+
+
+def test_the_port_of_an_api_server_is_told() -> None:
+    log = (
+        "INFO 11-20 10:00:00 [api_server.py:1839] starting\n"
+        "ERROR:    [Errno 98] error while attempting to bind on address ('0.0.0.0', 8000): address already in use"
+    )
+    assert cause_of(log).kind == failures.PORT
+
+
+def test_sglang_s_scheduler_counts_and_not_the_signal_that_it_sent() -> None:
+    log = f"""[2026-03-03 03:53:30] server_args=ServerArgs(mem_fraction_static=0.2, model='out of memory')
+[2026-03-03 03:53:36 TP3] Scheduler hit an exception: {FRAMES}
+RuntimeError: Not enough memory. Please try to increase --mem-fraction-static. self.server_args.mem_fraction_static=0.2
+
+[2026-03-03 03:53:36] Received sigquit from a child process. It usually means the child failed.
+/site/scheduler.py:2704: ResourceWarning: Unclosed socket <zmq.Socket(zmq.PUSH) at 0xfffb>
+Killed"""
+    assert cause_of(log).kind == failures.KV_CACHE
+
+
+def test_mindie_s_daemon_merely_says_that_something_above_failed() -> None:
+    log = """[2025-08-01 10:00:00.123456+08:00] [1234] [5678] [llm] [INFO] [llm_infer.cpp:99] : loading
+[2025-08-01 10:00:09.123456+08:00] [1234] [5678] [llm] [ERROR] [model_runner.cpp:105] : NPU out of memory, asked for 2 GB
+LLMInferEngine failed to init LLMInferModels
+ERR: Failed to init endpoint! Please check the service log or console output.
+Killed"""
+    assert cause_of(log) == Cause("NPU out of memory, asked for 2 GB", failures.OUT_OF_MEMORY)
+
+
+def test_a_library_that_is_not_there_is_told() -> None:
+    log = "bin/mindieservice_daemon: error while loading shared libraries: libtorch.so: cannot open shared object file"
+    assert cause_of(log).kind == failures.INSTALLATION
+
+
+def test_a_ray_worker_s_line_counts_without_its_place_in_the_cluster() -> None:
+    log = (
+        "(NPURayWorkerWrapper pid=45464) ERROR 06-09 06:57:48 worker_base.py:581]     return fn(*args)\n"
+        "(NPURayWorkerWrapper pid=45464) ERROR 06-09 06:57:48 worker_base.py:581] RuntimeError: NPU out of memory.\n"
+        "(NPURayWorkerWrapper pid=44419) [rank7]:[W609 06:57:47.819535026 compiler.ts:877] Warning: the HCCL limit is off\n"
+        "[ERROR] 2025-06-09-06:57:54 (PID:92380, Device:0, RankID:-1) ERR99999 UNKNOWN application exception"
+    )
+    assert cause_of(log) == Cause("RuntimeError: NPU out of memory.", failures.OUT_OF_MEMORY)
+
+
+def test_an_abort_in_native_code_is_told() -> None:
+    log = "terminate called after throwing an instance of 'c10::Error'\n  what():  CUDA error: out of memory\nAborted"
+    assert cause_of(log) == Cause("what():  CUDA error: out of memory", failures.OUT_OF_MEMORY)
+
+
+def test_warnings_and_notes_are_no_reason() -> None:
+    log = """WARNING 11-20 10:00:00 [import.py:9] Failed to import from vllm._C with ImportError('libcuda.so.1')
+INFO 11-20 10:00:01 [worker.py:9] If out of memory, lower the utilization
+WARNING: ValueError: this was passed over
+INFO:     Application startup complete."""
+    assert root_cause(log.splitlines()) is None
+
+
+def test_where_only_consequences_are_told_the_first_of_them_is_better_than_nothing() -> None:
+    assert "Engine core initialization failed" in cause_of(CASCADE).line
+
+
+def test_a_log_that_names_no_error_has_no_reason() -> None:
+    assert root_cause(["loading weights: 40 %", "loading weights: 80 %"]) is None
+    assert root_cause([]) is None
+
+
+def test_what_is_asked_of_a_kind_is_told_by_its_phrases() -> None:
+    assert kind_of("RuntimeError: NCCL error: out of memory") == failures.OUT_OF_MEMORY
+    assert kind_of("something else") == ""
