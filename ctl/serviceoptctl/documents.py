@@ -19,8 +19,7 @@ LATEST = "latest"
 Shown = TypeVar("Shown", bound=msgspec.Struct)
 
 
-@dataclass(frozen=True)
-class Answer(Generic[Shown]):
+class Answer(msgspec.Struct, Generic[Shown], frozen=True):
     """One document, twice."""
 
     told: dict[str, Any]  # as it came, with keys that only a newer daemon knows: what `--json` prints

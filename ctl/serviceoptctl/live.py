@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from serviceopt_journal.documents.particles import Particles, Recommendation
-from serviceopt_journal.documents.requests import (
-    Accepted,
-    Changes,
-    Draining,
-    Import,
-    ImportedResults,
-    NewConfiguration,
-    Reason,
-    Submission,
-)
 from serviceopt_journal.documents.runs import Run, Runs, Status, Table
 from serviceopt_journal.errors import ExitCode
 from serviceoptctl.connection import Connection, RefusedError
 from serviceoptctl.documents import Answer, Document, Selection, Shown
+
+if TYPE_CHECKING:
+    from serviceopt_journal.documents.requests import (
+        Accepted,
+        Changes,
+        Draining,
+        Import,
+        ImportedResults,
+        NewConfiguration,
+        Submission,
+    )
 
 PAGE = 1000  # events in one answer
 
@@ -74,22 +75,32 @@ class Live:
 
     def submit(self, submission: Submission) -> Answer[Accepted]:
         """A new run: its number, whether it continues an earlier one, and warnings."""
+        from serviceopt_journal.documents.requests import Accepted
+
         return self._post("/v1/runs", submission, Accepted)
 
     def import_results(self, wanted: Import) -> Answer[ImportedResults]:
         """A run that holds a file's results: its number, what was found, and warnings."""
+        from serviceopt_journal.documents.requests import ImportedResults
+
         return self._post("/v1/import", wanted, ImportedResults)
 
     def act(self, run: int, verb: str, reason: str) -> Answer[Run]:
         """`pause`, `resume` or `cancel`; how the run stands then."""
+        from serviceopt_journal.documents.requests import Reason
+
         return self._post(f"/v1/runs/{run}/{verb}", Reason(reason=reason), Run)
 
     def reconfigure(self, run: int, configuration: NewConfiguration) -> Answer[Changes]:
         """Changes what may change while a run is under way; the changes that were made."""
+        from serviceopt_journal.documents.requests import Changes
+
         return self._post(f"/v1/runs/{run}/reconfigure", configuration, Changes)
 
     def drain(self) -> Answer[Draining]:
         """Finish what is measured, then start nothing more."""
+        from serviceopt_journal.documents.requests import Draining
+
         return self._post("/v1/drain", None, Draining)
 
     def _get(self, path: str, kind: type[Shown]) -> Answer[Shown]:

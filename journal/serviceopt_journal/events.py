@@ -17,11 +17,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from . import values
 from .metrics import Metrics
 from .proof import Proof
 
-Value = int | float | bool | str
-Configuration = dict[str, Value]
+Value = values.Value
+Configuration = values.Configuration
 
 
 class EditedFile(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from ..events import Configuration
 from ..metrics import Metrics
 from ..proof import Proof
+from ..values import Configuration
 
 
 class Particle(msgspec.Struct, frozen=True, kw_only=True):

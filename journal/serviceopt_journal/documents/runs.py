@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ..events import Configuration, Value
+from ..values import Configuration, Value
 from .particles import Particle, RejectionRecord
 
 
