@@ -92,8 +92,13 @@ class CommandBenchmark:
             "files": provenance.files_identity(client.identity_files, workplace),
             "num_prompts": str(client.num_prompts),
             "metrics": str(sources),
-            "environment": provenance.relevant_environment(workplace, own),
+            "environment": provenance.relevant_environment(workplace, own, self.relevant_variables),
         }
+
+    @property
+    def relevant_variables(self) -> Sequence[str]:
+        """`identity_variables` of the table."""
+        return self.options.client.identity_variables if self.options.client else ()
 
     def _client(self) -> CommandClient:
         if self.options.client is None:

@@ -53,6 +53,7 @@ class HttpClient:
         Mapping[str, str]
     ] = {}  # other spellings of a flag -> the usual one; `Spellings` knows beginnings too
     own_environment: ClassVar[Mapping[str, str]] = {}  # variables under those of the section
+    relevant_variables: ClassVar[Sequence[str]] = ()  # as `NamesItsVariables`
     main_run: ClassVar[str] = ""  # as `MeasurementPlan.main_run`
     data_key: ClassVar[str] = "data"  # of `[<client>.command]`: where a data set that is not there is reported
 
@@ -146,7 +147,7 @@ class HttpClient:
             **self.requests(workplace),
             "num_prompts": str(given.num_prompts),
             "others": " ".join(mask_argv(arguments.split(given.others))),
-            "environment": provenance.relevant_environment(workplace, own),
+            "environment": provenance.relevant_environment(workplace, own, self.relevant_variables),
         }
 
     def data_content(self, workplace: Workplace) -> str:

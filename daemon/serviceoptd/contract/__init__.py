@@ -17,6 +17,7 @@ pytest.register_assert_rewrite(
     "serviceoptd.contract.engine",
     "serviceoptd.contract.rule",
     "serviceoptd.contract.strategy",
+    "serviceoptd.contract.surroundings",
 )
 
 from serviceoptd.contract.benchmark import BenchmarkContract, ProcessBenchmarkContract  # noqa: E402

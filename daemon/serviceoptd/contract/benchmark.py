@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,13 +13,21 @@ import pytest
 from serviceopt_journal.events import Configuration
 from serviceoptd.benchmarks.interface import Benchmark, ClientOutcome, MeasurementOrder
 from serviceoptd.config.plugins import BENCHMARK_GROUP
-from serviceoptd.contract.orders import VLLM_CONFIGURATION, VLLM_FIELDS, a_measurement_order, a_workplace, an_outcome
+from serviceoptd.contract.orders import (
+    VLLM_CONFIGURATION,
+    VLLM_FIELDS,
+    a_field,
+    a_measurement_order,
+    a_workplace,
+    an_outcome,
+)
 from serviceoptd.contract.registration import default_fields, first_configuration, loaded_with_client, registered
+from serviceoptd.contract.surroundings import FLAG, SurroundingsContract, made
 from serviceoptd.domain.settings import Field
-from serviceoptd.toolkit.interface import UnusableResult
+from serviceoptd.toolkit.interface import Command, UnusableResult, Workplace
 
 
-class BenchmarkContract:
+class BenchmarkContract(SurroundingsContract):
     """`benchmark` is the class; `options` its section as a user writes it.
 
     The orders are for vLLM's fields and the client's own default ones; `fields` and `configuration` replace them.
@@ -37,8 +47,28 @@ class BenchmarkContract:
 
     def make(self) -> Benchmark:
         """As the daemon makes it."""
-        section = self.benchmark.section.model_validate(self.options).model_dump(mode="json")
-        return self.benchmark(msgspec.json.decode(msgspec.json.encode(section)))
+        return self.made_from(self.options)
+
+    def made_from(self, options: Mapping[str, Any]) -> Benchmark:
+        """As `make`, from another section."""
+        client: Benchmark = made(self.benchmark, options)
+        return client
+
+    def place(self, tmp_path: Path, environment: Mapping[str, str] | None = None) -> Workplace:
+        """That of `order`, with these variables set."""
+        place = self.order(tmp_path).workplace
+        return replace(place, environment={**place.environment, **(environment or {})})
+
+    def field_of(self, name: str) -> Field:
+        """A field of the load that becomes a flag."""
+        return a_field(name, f"argument:{FLAG}", min=1, max=9, load=True)
+
+    def planned_command(
+        self, plugin: Benchmark, place: Workplace, fields: Sequence[Field], configuration: Configuration
+    ) -> Command | None:
+        """The client's."""
+        own = tuple(field for field in self.fields if field.name not in configuration)
+        return plugin.plan(a_measurement_order(place, self.configuration | configuration, (*own, *fields))).command
 
     def write_good_result(self, outcome: ClientOutcome) -> None:
         """What the client leaves when everything went well: a file, or lines of its output."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,13 +10,15 @@ import msgspec
 
 from serviceopt_journal.events import Configuration
 from serviceoptd.config.plugins import ENGINE_GROUP
-from serviceoptd.contract.orders import VLLM_CONFIGURATION, VLLM_FIELDS, a_service_order, a_workplace
+from serviceoptd.contract.orders import VLLM_CONFIGURATION, VLLM_FIELDS, a_field, a_service_order, a_workplace
 from serviceoptd.contract.registration import default_fields, first_configuration, loaded_with_engine, registered
+from serviceoptd.contract.surroundings import FLAG, SurroundingsContract, made
 from serviceoptd.domain.settings import Field
 from serviceoptd.engines.interface import Engine
+from serviceoptd.toolkit.interface import Command, Workplace
 
 
-class EngineContract:
+class EngineContract(SurroundingsContract):
     """`engine` is the class; `options` its section as a user writes it, without target fields.
 
     The orders are for its default target fields at their first values; an engine without any gets those of vLLM.
@@ -39,8 +42,25 @@ class EngineContract:
 
     def make(self) -> Engine:
         """As the daemon makes it: from the validated section, dumped to plain values and through the journal."""
-        section = self.engine.section.model_validate(self.options).model_dump(mode="json")
-        return self.engine(msgspec.json.decode(msgspec.json.encode(section)))
+        return self.made_from(self.options)
+
+    def made_from(self, options: Mapping[str, Any]) -> Engine:
+        """As `make`, from another section."""
+        engine: Engine = made(self.engine, options)
+        return engine
+
+    keeps_running = True
+
+    def field_of(self, name: str) -> Field:
+        """A field of the service that becomes a flag."""
+        return a_field(name, f"argument:{FLAG}", min=1, max=9)
+
+    def planned_command(
+        self, plugin: Engine, place: Workplace, fields: Sequence[Field], configuration: Configuration
+    ) -> Command | None:
+        """The service's."""
+        own = tuple(field for field in self.fields if field.name not in configuration)
+        return plugin.plan(a_service_order(place, self.configuration | configuration, (*own, *fields))).command
 
     def test_it_is_registered_under_its_name(self) -> None:
         assert registered(ENGINE_GROUP, self.engine.name) is self.engine

@@ -47,6 +47,7 @@ class HttpEngine:
     usual_program: ClassVar[str]  # where `program` is not given
     packages: ClassVar[Sequence[str]] = ()  # Python packages whose versions are the program's; none: its file counts
     field_flags: ClassVar[Mapping[str, str]] = {}  # `env` fields that become flags too: "MAX_NUM_SEQS" -> "--max-..."
+    relevant_variables: ClassVar[Sequence[str]] = ()  # as `NamesItsVariables`
     aliases: ClassVar[
         Mapping[str, str]
     ] = {}  # other spellings of a flag -> the usual one; `Spellings` knows beginnings too
@@ -133,7 +134,7 @@ class HttpEngine:
             "version": provenance.program_version(self.executable, workplace, self.packages),
             "model": provenance.model_identity(self.options.command.model, workplace),
             "others": " ".join(mask_argv(arguments.split(self.options.command.others))),
-            "environment": provenance.relevant_environment(workplace, own),
+            "environment": provenance.relevant_environment(workplace, own, self.relevant_variables),
         }
 
     def kv_blocks(self, report: str) -> int | None:

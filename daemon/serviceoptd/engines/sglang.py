@@ -17,7 +17,7 @@ from serviceoptd.domain.settings import ModelFacts
 from serviceoptd.engines.http_engine import HttpCommand, HttpEngine, HttpSection
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan
 from serviceoptd.engines.sglang_flags import SPELLINGS
-from serviceoptd.toolkit import arguments, endpoint
+from serviceoptd.toolkit import arguments, endpoint, provenance
 from serviceoptd.toolkit.interface import Options, Workplace
 from serviceoptd.toolkit.position_checks import refuse_pooling
 
@@ -82,6 +82,7 @@ class SglangEngine(HttpEngine):
     section: ClassVar[type[Options]] = SglangSection
     usual_program: ClassVar[str] = "python3"
     packages: ClassVar[Sequence[str]] = ("sglang", "sgl_kernel", "torch")
+    relevant_variables: ClassVar[Sequence[str]] = ("SGL_*", *provenance.CUDA, *provenance.ASCEND)
     field_flags: ClassVar[Mapping[str, str]] = FLAG_OF
     aliases: ClassVar[Mapping[str, str]] = SPELLINGS
     parallel_flags: ClassVar[Sequence[str]] = PARALLEL

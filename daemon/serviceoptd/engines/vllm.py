@@ -12,7 +12,7 @@ from serviceoptd.domain.settings import ModelFacts
 from serviceoptd.engines.http_engine import HttpEngine, HttpSection
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan
 from serviceoptd.engines.vllm_flags import SPELLINGS
-from serviceoptd.toolkit import endpoint
+from serviceoptd.toolkit import endpoint, provenance
 from serviceoptd.toolkit.interface import Options, Workplace
 from serviceoptd.toolkit.position_checks import refuse_pooling
 
@@ -82,6 +82,7 @@ class VllmEngine(HttpEngine):
     section: ClassVar[type[Options]] = VllmSection
     usual_program: ClassVar[str] = "vllm"
     packages: ClassVar[Sequence[str]] = ("vllm", "torch", "torch_npu")
+    relevant_variables: ClassVar[Sequence[str]] = (*provenance.CUDA, *provenance.ASCEND)
     field_flags: ClassVar[Mapping[str, str]] = BUILT_IN
     aliases: ClassVar[Mapping[str, str]] = SPELLINGS
     parallel_flags: ClassVar[Sequence[str]] = PARALLEL

@@ -14,6 +14,7 @@ from serviceopt_journal.documents.requests import Submission
 from serviceoptd.config.plugins import blaming
 from serviceoptd.domain.settings import RunSettings, default_rules
 from serviceoptd.submitting.draft import Draft, Prepared
+from serviceoptd.toolkit.provenance import with_named_variables
 from serviceoptd.toolkit.secrets import mask
 
 
@@ -25,9 +26,10 @@ def identified(draft: Draft, submission: Submission) -> Prepared:
     """
     settings, workplace = draft.settings, draft.workplace
     with blaming("engine", settings.engine):
-        of_engine = draft.engine.identity(workplace)
+        of_engine = with_named_variables(draft.engine, draft.engine.identity(workplace), workplace)
     with blaming("benchmark", settings.benchmark):
-        parts = measurement_parts(settings, of_engine, draft.benchmark.identity(workplace))
+        of_client = with_named_variables(draft.benchmark, draft.benchmark.identity(workplace), workplace)
+        parts = measurement_parts(settings, of_engine, of_client)
     measurement = measurement_identity(parts)
     seed = submission.seed if submission.seed is not None else (draft.loaded.seed or 0)
     return Prepared(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -39,6 +40,18 @@ class Workplace:
     working_directory: Path  # the submitter's
     environment: Mapping[str, str]  # the submitter's, with the tool's own virtual environment taken out
     originals: Mapping[Path, bytes] = field(default_factory=dict)  # of files that a launch of ours has edited now
+
+
+@runtime_checkable
+class NamesItsVariables(Protocol):
+    """An engine or a client whose results depend on environment variables of its own. Optional.
+
+    Results are reused only where these variables are equal too, whether or not `identity` tells of them.
+    """
+
+    @property
+    def relevant_variables(self) -> Sequence[str]:
+        """Names, or patterns such as `MINDIE_*`; `!*_PATH` excludes. A class attribute will do."""
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,36 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from serviceopt_journal.errors import EnvironmentLacks, ServiceoptError
 from serviceoptd.toolkit.find_program import find_program
-from serviceoptd.toolkit.interface import ProcessOptions, Workplace
+from serviceoptd.toolkit.interface import NamesItsVariables, ProcessOptions, Workplace
 from serviceoptd.toolkit.program import located, section_environment
 from serviceoptd.toolkit.secrets import mask
 
-RELEVANT = re.compile(
-    r"VLLM_.*|SGLANG_.*|LLAMA_.*|(CUDA|ASCEND_RT|HIP|ROCR|ZE)_VISIBLE_DEVICES|ZE_AFFINITY_MASK|.*_NUM_THREADS"
-    r"|NCCL_.*|HCCL_.*|PYTORCH_.*ALLOC_CONF"
-)
-"""Variables of the submitter's environment that can change what is measured."""
+OF_EVERY_PROGRAM = (
+    "VLLM_*", "SGLANG_*", "LLAMA_*", "CUDA_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES", "ZE_VISIBLE_DEVICES", "ZE_AFFINITY_MASK", "*_NUM_THREADS", "NCCL_*", "HCCL_*",
+    "PYTORCH_*ALLOC_CONF", "LD_PRELOAD", "OMP_*", "KMP_*", "GOMP_*", "MKL_*", "MALLOC_*",
+)  # fmt: skip
+"""Variables of the submitter's environment that can change what is measured, whatever program runs."""
+
+CUDA = (
+    "CUDA_*", "CUBLAS_*", "CUDNN_*", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_TF32_OVERRIDE", "TORCH_*", "TORCHINDUCTOR_*",
+    "TORCHDYNAMO_*", "PYTORCH_*", "TRITON_*", "FLASHINFER_*", "FLASH_ATTENTION_*", "HIP_*", "HSA_*", "ROCM_*",
+    "AITER_*", "GLOO_*", "UCX_*", "NIXL_*", "LMCACHE_*", "MOONCAKE_*", "RAY_*", "SAFETENSORS_*",
+    "!CUDA_VERSION", "!*_PATH", "!*_HOME", "!*_DIR",
+)  # fmt: skip
+"""Besides, of engines on PyTorch: devices, compilers, communication between devices. Where something is installed, which
+every set-up script exports, is no setting: the identity has versions and contents."""
+
+ASCEND = (
+    "ASCEND_*", "ATB_*", "HCCL_*", "LCCL_*", "ACL_*", "ACLNN_*", "NPU_*", "TASK_QUEUE_ENABLE", "CPU_AFFINITY_CONF",
+    "INF_NAN_MODE_ENABLE", "COMBINED_ENABLE", "RANK_TABLE_FILE", "RANKTABLEFILE", "!*_PATH", "!*_HOME", "!*_DIR",
+)  # fmt: skip
+"""Besides, of engines on Ascend's devices."""
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".npz")
 HASHED_AT_MOST = 256 * 1024 * 1024
@@ -60,10 +77,44 @@ def prefixes(script: Path) -> list[Path]:
     return [Path(os.fsdecode(interpreter[1])).parent.parent] if interpreter else [script.parent.parent]
 
 
-def relevant_environment(workplace: Workplace, added: Mapping[str, str]) -> str:
-    """The variables that can change what is measured, those of the section among them; secrets are left out."""
-    chosen = {name: value for name, value in workplace.environment.items() if RELEVANT.fullmatch(name)} | dict(added)
-    return " ".join(f"{name}={value}" for name, value in sorted(chosen.items()) if mask(name, value) == value)
+def relevant_environment(workplace: Workplace, added: Mapping[str, str], patterns: Sequence[str] = ()) -> str:
+    """The variables that can change what is measured, those of the section among them; secrets are left out.
+
+    `patterns` are those of the engine or client (`NamesItsVariables`), beside those of every program. Only what is set
+    counts: where a pattern is new and nothing of it is set, the identity is as it was.
+    """
+    chosen = named_variables(workplace.environment, OF_EVERY_PROGRAM) | named_variables(workplace.environment, patterns)
+    return " ".join(f"{name}={value}" for name, value in sorted(_unmasked({**chosen, **added}).items()))
+
+
+def named_variables(environment: Mapping[str, str], patterns: Sequence[str]) -> dict[str, str]:
+    """The variables that one of the patterns names and none that begins with `!` excludes; secrets are left out."""
+    excluded = [pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")]
+    return _unmasked(
+        {
+            name: value
+            for name, value in environment.items()
+            if any(fnmatchcase(name, pattern) for pattern in patterns)
+            and not any(fnmatchcase(name, pattern) for pattern in excluded)
+        }
+    )
+
+
+def with_named_variables(plugin: object, identity: Mapping[str, str], workplace: Workplace) -> dict[str, str]:
+    """The identity of an engine or client, with those of the variables that it names which its own parts do not tell.
+
+    Where none is set, or all are told, nothing is added: identities of earlier runs stay as they are.
+    """
+    told = {word for value in identity.values() for word in value.split()}
+    named = plugin.relevant_variables if isinstance(plugin, NamesItsVariables) else ()
+    values = named_variables(workplace.environment, named)
+    missing = [f"{name}={values[name]}" for name in sorted(values)]
+    missing = [each for each in missing if not told.issuperset(each.split())]
+    return {**identity, "variables": " ".join(missing)} if missing else dict(identity)
+
+
+def _unmasked(variables: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in variables.items() if mask(name, value) == value}
 
 
 def safely_read_environment(options: ProcessOptions, workplace: Workplace) -> dict[str, str]:

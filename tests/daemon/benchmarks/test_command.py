@@ -81,6 +81,8 @@ def read_text(tmp_path: Path, text: str, client: CommandBenchmark | None = None)
 class TestCommandWithAFile(ProcessBenchmarkContract):
     benchmark = CommandBenchmark
     options: ClassVar[dict[str, Any]] = {"client": CLIENT}
+    others = "client.argv"
+    process_table = "client"
 
     def write_good_result(self, outcome: ClientOutcome) -> None:
         written(outcome.order.workplace.directory / "out.json", json.dumps(RESULT))
@@ -89,6 +91,8 @@ class TestCommandWithAFile(ProcessBenchmarkContract):
 class TestCommandWithStandardOutput(ProcessBenchmarkContract):
     benchmark = CommandBenchmark
     options: ClassVar[dict[str, Any]] = {"client": TEXT}
+    others = "client.argv"
+    process_table = "client"
 
     def write_good_result(self, outcome: ClientOutcome) -> None:
         with outcome.output.open("a") as output:

@@ -38,6 +38,8 @@ def an_engine(**service: Any) -> CommandEngine:
 class TestCommand(EngineContract):
     engine = CommandEngine
     options: ClassVar[dict[str, Any]] = {"service": SERVICE}
+    others = "service.argv"
+    process_table = "service"
     fields: ClassVar[tuple[Field, ...]] = FIELDS
     load_fields: ClassVar[tuple[Field, ...]] = FIELDS[-1:]
     configuration: ClassVar[Configuration] = CONFIGURATION
@@ -161,3 +163,12 @@ def test_the_content_of_named_files_is_part_of_the_identity(tmp_path: Path) -> N
     (place.working_directory / "server.json").write_text("{}")
     assert engine.identity(place) != before
     assert before["version"] == "image sha256:12"
+
+
+def test_variables_that_the_table_names_are_in_the_identity(tmp_path: Path) -> None:
+    def environment(**given: str) -> str:
+        engine = an_engine(identity_variables=["MYSERVER_*"])
+        return engine.identity(a_workplace(tmp_path, given))["environment"]
+
+    assert environment(MYSERVER_CACHE="8", OTHER="1") == "MYSERVER_CACHE=8"
+    assert environment() == ""

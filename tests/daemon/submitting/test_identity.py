@@ -15,6 +15,8 @@ from serviceoptd.config import plugins
 from serviceoptd.submitting.draft import Prepared
 from serviceoptd.submitting.preparing import prepare
 from serviceoptd.submitting.submission import NO_PREDECESSOR, submit
+from serviceoptd.toolkit.interface import Workplace
+from serviceoptd.toolkit.provenance import with_named_variables
 from stubs.scenario import stub_run
 
 
@@ -25,12 +27,14 @@ def prepared(tmp_path: Path) -> Callable[..., Prepared]:
     data = tmp_path / "requests.jsonl"
     data.write_text("{}\n")
 
-    def prepare_with(*changes: tuple[str, str]) -> Prepared:
+    def prepare_with(*changes: tuple[str, str], environment: dict[str, str] | None = None) -> Prepared:
         changed = text
         for old, new in changes:
             assert old in changed
             changed = changed.replace(old, new)
-        submission = Submission(configuration_text=changed, working_directory=str(tmp_path))
+        submission = Submission(
+            configuration_text=changed, working_directory=str(tmp_path), environment=environment or {}
+        )
         return prepare(submission, plugins, tool_prefix=None)
 
     return prepare_with
@@ -56,6 +60,38 @@ def test_what_a_measured_value_depends_on_makes_another_identity(
     usual, other = prepared(), prepared(change)
     assert other.measurement_identity != usual.measurement_identity
     assert other.run_identity != usual.run_identity
+
+
+@pytest.mark.parametrize(
+    "variable", ["CUDA_DEVICE_MAX_CONNECTIONS", "TORCHINDUCTOR_FREEZING", "TOKENIZERS_PARALLELISM"]
+)
+def test_a_variable_that_engine_or_client_names_makes_another_identity(
+    prepared: Callable[..., Prepared], variable: str
+) -> None:
+    unset, one, two = (prepared(environment=given) for given in ({}, {variable: "1"}, {variable: "2"}))
+    assert len({each.measurement_identity for each in (unset, one, two)}) == 3
+    assert prepared(environment={"EDITOR": "vi"}).run_identity == unset.run_identity
+
+
+class SaysNothing:
+    """A plugin whose own identity tells of no variable."""
+
+    relevant_variables = ("ECHO_*", "!ECHO_HOME", "ONE_NAME")
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"ECHO_MODE": "fast", "ONE_NAME": "1", "PATH": "/bin"}, "ECHO_MODE=fast ONE_NAME=1"),
+        ({"ECHO_HOME": "/opt/echo", "ONE_NAMED": "1"}, None),
+        ({"ECHO_TOKEN": "hidden"}, None),
+    ],
+)
+def test_named_variables_count_also_where_the_plugin_does_not_tell_them(
+    tmp_path: Path, environment: dict[str, str], told: str | None
+) -> None:
+    identity = with_named_variables(SaysNothing(), {"version": "1"}, Workplace(tmp_path, tmp_path, environment))
+    assert identity == {"version": "1", **({"variables": told} if told else {})}
 
 
 def test_another_model_at_the_same_place_makes_another_identity(

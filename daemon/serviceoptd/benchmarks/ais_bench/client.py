@@ -43,6 +43,7 @@ class AisBench:
     section: ClassVar[type[Options]] = AisBenchSection
     defaults: ClassVar[Mapping[str, Any]] = {}
     statistics: ClassVar[frozenset[str]] = STATISTICS
+    relevant_variables: ClassVar[Sequence[str]] = ("AIS_BENCH_*", "AISBENCH_*", "TOKENIZERS_*")
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = AisBenchSection.model_validate(options)
@@ -132,7 +133,7 @@ class AisBench:
             "dataset_content": content,
             "num_prompts": str(given.num_prompts),
             "others": " ".join(mask_argv(arguments.split(given.others))),
-            "environment": provenance.relevant_environment(workplace, own),
+            "environment": provenance.relevant_environment(workplace, own, self.relevant_variables),
         }
 
     @property

@@ -66,6 +66,7 @@ class GuidellmBenchmark(HttpClient):
     section: ClassVar[type[Options]] = GuidellmSection
     usual_program: ClassVar[str] = "guidellm"
     packages: ClassVar[Sequence[str]] = ("guidellm",)
+    relevant_variables: ClassVar[Sequence[str]] = ("GUIDELLM_*", "TOKENIZERS_*")
     fixed_flags: ClassVar[Sequence[str]] = FIXED
     tells_single_requests: ClassVar[bool] = True
 

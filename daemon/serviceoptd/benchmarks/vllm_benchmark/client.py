@@ -69,6 +69,7 @@ class VllmBenchmark(HttpClient):
     section: ClassVar[type[Options]] = VllmBenchmarkSection
     usual_program: ClassVar[str] = "vllm"
     packages: ClassVar[Sequence[str]] = ("vllm",)
+    relevant_variables: ClassVar[Sequence[str]] = ("TOKENIZERS_*",)
     fixed_flags: ClassVar[Sequence[str]] = FIXED
     aliases: ClassVar[Mapping[str, str]] = SPELLINGS
     # unbuffered, so that its output says at once when the measured requests begin

@@ -88,8 +88,13 @@ class CommandEngine:
             "argv": " ".join(mask_argv(service.argv)),
             "model": provenance.model_identity(service.model, workplace) if service.model else "",
             "files": provenance.files_identity(service.identity_files, workplace),
-            "environment": provenance.relevant_environment(workplace, own),
+            "environment": provenance.relevant_environment(workplace, own, self.relevant_variables),
         }
+
+    @property
+    def relevant_variables(self) -> Sequence[str]:
+        """`identity_variables` of the table."""
+        return self.options.service.identity_variables if self.options.service else ()
 
     def kv_blocks(self, report: str) -> int | None:
         """The number that `kv_blocks_pattern` finds."""

@@ -58,6 +58,7 @@ class CommandService(ProcessOptions):
     devices: StrictInt | str | list[StrictInt | str] = 1  # a number or "$NAME"; several are multiplied
     version: str = ""  # where a hash of the program does not tell it, such as of a container's image
     identity_files: tuple[str, ...] = ()  # files whose content a measured value depends on
+    identity_variables: tuple[str, ...] = ()  # variables (MYSERVER_*) that it depends on
 
     @model_validator(mode="after")
     def _one_sign_of_life(self) -> CommandService:
@@ -99,6 +100,7 @@ class CommandClient(ProcessOptions):
     metrics: Annotated[dict[str, MetricSource], BeforeValidator(flattened)]
     version: str = ""
     identity_files: tuple[str, ...] = ()
+    identity_variables: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _readable(self) -> CommandClient:

@@ -16,7 +16,7 @@ from serviceoptd.engines.mindie.configuration import JsonText, leaves
 from serviceoptd.engines.mindie.deployment import Address, accelerators, weights_path
 from serviceoptd.engines.mindie.installation import Installation
 from serviceoptd.engines.mindie.limits import contradictions, repaired
-from serviceoptd.engines.mindie.section import DEFAULT_SPACE, MODEL, MindieSection
+from serviceoptd.engines.mindie.section import DEFAULT_SPACE, MODEL, VARIABLES, MindieSection
 from serviceoptd.engines.mindie.survey import current_values, narrowed, without_swapping
 from serviceoptd.toolkit import arguments, program, provenance
 from serviceoptd.toolkit.interface import LogProbe, Options, Problem, Workplace
@@ -33,6 +33,7 @@ class MindieEngine:
     name: ClassVar[str] = "mindie"
     section: ClassVar[type[Options]] = MindieSection
     defaults: ClassVar[Mapping[str, Any]] = {"target_field": DEFAULT_SPACE}
+    relevant_variables: ClassVar[Sequence[str]] = VARIABLES
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = MindieSection.model_validate(options)
@@ -64,9 +65,14 @@ class MindieEngine:
             raise InvalidConfiguration("; ".join(refused), hint=f"narrow the search space, or correct {text.source}")
         environment = {**installation.environment, **own}
         environment |= arguments.field_environment(order.fields, order.configuration, load=False)
-        flags = arguments.field_arguments(order.fields, order.configuration, load=False)
+        flags = {
+            f"target_field {field.name}": arguments.field_arguments([field], order.configuration, load=False)
+            for field in order.fields
+        }
+        arguments.refuse_doubled(flags)
+        argv = [installation.program, *(word for words in flags.values() for word in words)]
         return ServicePlan(
-            command=program.command([installation.program, *flags], self.options, order.workplace, environment),
+            command=program.command(argv, self.options, order.workplace, environment),
             ready=(LogProbe(READY), health) if health is not None else LogProbe(READY),
             listens_on=(address.host, address.port) if address is not None else None,
             stop=program.stop_command(self.options, order.workplace, environment, values),
@@ -108,7 +114,7 @@ class MindieEngine:
         installation = Installation.of(self.options, workplace, own)
         parts = {
             "version": installation.version(workplace),
-            "environment": provenance.relevant_environment(workplace, own),
+            "environment": provenance.relevant_environment(workplace, own, self.relevant_variables),
         }
         try:
             document = installation.text(workplace).document

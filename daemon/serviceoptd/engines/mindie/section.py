@@ -7,10 +7,14 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from serviceoptd.toolkit.interface import ProcessOptions
+from serviceoptd.toolkit.provenance import ASCEND
 
 SCHEDULE = "BackendConfig.ScheduleConfig"
 DEPLOYMENT = "BackendConfig.ModelDeployConfig"
 MODEL = f"{DEPLOYMENT}.ModelConfig.0"
+
+VARIABLES = ("MINDIE_*", "MIES_*", "ASDOPS_*", *ASCEND)
+"""Environment variables on which MindIE's results depend."""
 
 Tokens = Annotated[int, Field(ge=1, le=4_194_304)]
 

@@ -19,6 +19,7 @@ from serviceoptd.domain.settings import LOAD_NAMES, Field
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan, Survey
 from serviceoptd.engines.mindie.configuration import JsonText, leaves
 from serviceoptd.engines.mindie.limits import repaired
+from serviceoptd.engines.mindie.section import VARIABLES
 from serviceoptd.engines.mindie.survey import current_values
 from serviceoptd.engines.mindie_kubernetes.deployment import accelerators, node_port, winning_variable
 from serviceoptd.engines.mindie_kubernetes.files import (
@@ -50,6 +51,7 @@ class MindieKubernetesEngine:
     fields_table: ClassVar[str] = "mindie"
     section: ClassVar[type[Options]] = KubectlSection
     defaults: ClassVar[Mapping[str, Any]] = {}
+    relevant_variables: ClassVar[Sequence[str]] = VARIABLES  # the scripts may hand them to the pods
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = KubectlSection.model_validate(options)
@@ -135,7 +137,7 @@ class MindieKubernetesEngine:
         """The scripts and the deployment file by their content, and each value of both JSON files under its position."""
         own = provenance.safely_read_environment(self.options, workplace)
         parts = {
-            "environment": provenance.relevant_environment(workplace, own),
+            "environment": provenance.relevant_environment(workplace, own, self.relevant_variables),
             "request": f"{self.options.host} {self.options.node_port or ''}",
             "arguments": " ".join(self.options.deploy_arguments),
         }

@@ -367,3 +367,31 @@ def test_what_a_field_decides_is_no_part_of_the_measurement_identity(tmp_path: P
     assert {key for key in changed if changed[key] != before[key]} == {
         "engine.BackendConfig.ScheduleConfig.maxIterTimes"
     }
+
+
+@pytest.mark.parametrize(
+    ("variable", "counts"),
+    [
+        ("ATB_WORKSPACE_MEM_ALLOC_GLOBAL", True),
+        ("MIES_SERVICE_MONITOR_MODE", True),
+        ("MINDIE_ASYNC_SCHEDULING_ENABLE", True),
+        ("ASCEND_LAUNCH_BLOCKING", True),
+        ("HCCL_BUFFSIZE", True),
+        ("TASK_QUEUE_ENABLE", True),
+        ("OMP_PROC_BIND", True),
+        ("LD_PRELOAD", True),
+        ("ASCEND_HOME_PATH", False),  # every set-up script exports it: an identity that had it would continue no run
+        ("ATB_HOME_PATH", False),
+        ("MINDIE_KEY_PASSWORD", False),
+        ("EDITOR", False),
+    ],
+)
+def test_variables_on_which_mindie_depends_are_in_its_identity(
+    tmp_path: Path, config: Path, variable: str, counts: bool
+) -> None:
+    unset, one, two = (
+        an_engine().identity(place_of(tmp_path, **given)) for given in ({}, {variable: "1"}, {variable: "2"})
+    )
+    assert (one != two) is counts
+    assert (one != unset) is counts
+    assert (f"{variable}=1" in one["environment"]) is counts

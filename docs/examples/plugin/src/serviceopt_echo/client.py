@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from pydantic import Field as Bounded
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
 from serviceoptd.benchmarks.result_checks import believe, ended_well, written_in_time
-from serviceoptd.toolkit import arguments, endpoint, program
+from serviceoptd.toolkit import arguments, endpoint, program, provenance
 from serviceoptd.toolkit.interface import Options, Problem, ProcessOptions, UnusableResult, Workplace
 
 LOAD = Path(__file__).with_name("load.py")
@@ -38,6 +38,8 @@ class EchoLoad:
         "target_field": [{"name": "KEEP_ALIVE", "config_position": "argument:--keep-alive", "dtype": "bool"}]
     }
 
+    relevant_variables: ClassVar[Sequence[str]] = provenance.OF_EVERY_PROGRAM
+
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = EchoLoadSection.model_validate(options)
 
@@ -50,7 +52,11 @@ class EchoLoad:
         argv += ["--num-prompts", str(num_prompts), "--warm-up", str(min(order.warm_up_requests, num_prompts))]
         argv += ["--concurrency", str(order.concurrency or num_prompts), "--seed", str(order.seed)]
         argv += ["--result", str(place.directory / RESULT)]
-        argv += arguments.field_arguments(order.fields, order.configuration, load=True)
+        fields = {
+            field.name: arguments.field_arguments([field], order.configuration, load=True) for field in order.fields
+        }
+        arguments.refuse_doubled({"the client": argv, **fields})
+        argv += [word for words in fields.values() for word in words]
         environment = program.section_environment(given, place, order.configuration)
         return MeasurementPlan(
             command=program.command(argv, given, place, environment),

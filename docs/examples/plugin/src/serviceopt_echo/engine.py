@@ -13,7 +13,7 @@ from pydantic import Field as Bounded
 from serviceopt_journal.events import Configuration
 from serviceoptd.domain.settings import Field
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan
-from serviceoptd.toolkit import arguments, endpoint, program
+from serviceoptd.toolkit import arguments, endpoint, program, provenance
 from serviceoptd.toolkit.interface import HttpProbe, Options, Problem, ProcessOptions, Workplace
 from serviceoptd.toolkit.position_checks import refuse_dotted_positions, refuse_searched_service
 
@@ -50,6 +50,9 @@ class EchoEngine:
         ]
     }
 
+    # results are reused only where these variables are equal, too
+    relevant_variables: ClassVar[Sequence[str]] = ("ECHO_*", *provenance.OF_EVERY_PROGRAM)
+
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = EchoSection.model_validate(options)
 
@@ -67,7 +70,11 @@ class EchoEngine:
         argv = [given.program or sys.executable, str(SERVER), "--host", given.host, "--port", str(port)]
         argv += ["--answer-ms", str(given.answer_ms), "--worker-mb", str(given.worker_mb)]
         argv += ["--memory-mb", str(given.memory_mb)]
-        argv += arguments.field_arguments(order.fields, order.configuration, load=False)
+        fields = {
+            field.name: arguments.field_arguments([field], order.configuration, load=False) for field in order.fields
+        }
+        arguments.refuse_doubled({"the engine": argv, **fields})
+        argv += [word for words in fields.values() for word in words]
         return ServicePlan(
             command=program.command(argv, given, place, environment), ready=ready, listens_on=(given.host, port)
         )
