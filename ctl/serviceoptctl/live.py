@@ -120,7 +120,7 @@ def _read(told: Document, path: str, kind: type[Shown]) -> Answer[Shown]:
         return Answer.of(told, kind)
     except msgspec.ValidationError as error:
         raise RefusedError(
-            f"the answer to {path} is not what docs/api.md says: {error}",
+            f"the answer to {path} is not what `serviceoptctl docs api` says: {error}",
             hint="`serviceoptctl status` and `serviceoptctl --version` tell whether daemon and client are of one release",
             exit_code=ExitCode.FAILURE,
         ) from error

@@ -56,6 +56,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "import": Entry("import_", "Take the predecessor's results into the journal as history."),
         "train": Entry("train", "Build the latency model of simulation mode from profiling data."),
     },
+    "Learn": {
+        "docs": Entry("docs", "Show a page of the documentation, as it is installed."),
+    },
     "Shell": {
         "completion": Entry("completion", "Print the completion script of a shell."),
     },
@@ -129,7 +132,7 @@ def cli(ctx: click.Context) -> None:
     """Tune the serving parameters of an LLM service, and see what the tuning did.
 
     The daemon is found by its socket, the journal by its directory: SERVICEOPT_SOCKET and SERVICEOPT_STATE_DIR
-    override the places. Exit codes: docs/exit-codes.md.
+    override the places. Exit codes: `serviceoptctl docs exit-codes`.
     """
     if os.environ.get("NO_COLOR"):
         ctx.color = False

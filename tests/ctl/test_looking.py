@@ -275,6 +275,7 @@ def test_an_answer_of_another_shape_is_an_error_that_names_the_request_and_the_k
     result = invoke("show", "1")
     assert result.exit_code == 1
     assert (
-        "the answer to /v1/runs/1 is not what docs/api.md says: Expected `int`, got `str` - at `$.run`" in result.stderr
+        "the answer to /v1/runs/1 is not what `serviceoptctl docs api` says: Expected `int`, got `str` - at `$.run`"
+        in result.stderr
     )
     assert "--version" in result.stderr

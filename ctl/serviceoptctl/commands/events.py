@@ -45,7 +45,7 @@ def moment(_context: click.Context, _parameter: click.Parameter, value: str | No
 @click.option("--run", callback=run_number, metavar="RUN", help="Only those of this run.")
 @click.option(
     "--type", "types", multiple=True, type=click.Choice(list(PHRASES)), metavar="TYPE",
-    help="Only those of this type (docs/events.md); may be repeated.",
+    help="Only those of this type (`serviceoptctl docs events`); may be repeated.",
 )  # fmt: skip
 @click.option("--since", callback=moment, metavar="WHEN", help="Only those since then: 2h, 30min, 2026-03-01T14:00.")
 @click.option("--json", "as_json", is_flag=True, help="One record of JSON on each line.")

@@ -74,7 +74,7 @@ class CommandBenchmark:
         """As the interface says."""
         client, prefix = self.options.client, "command.client"
         if client is None:
-            return [Problem(prefix, "is missing", "describe the client there: docs/engines.md")]
+            return [Problem(prefix, "is missing", "describe the client there: `serviceoptctl docs engines#command`")]
         problems = [] if client.port is None else endpoint.port_problem(client.port, f"{prefix}.port")
         problems += program.missing_files([client.dataset] if client.dataset else [], f"{prefix}.dataset", workplace)
         problems += program.missing_files(client.identity_files, f"{prefix}.identity_files", workplace)

@@ -51,7 +51,7 @@ def did_you_mean(word: object, known: Collection[str]) -> str:
 def unknown_key(key: str, known: Collection[str]) -> tuple[str, str]:
     """What is wrong and what is allowed where a key is not known."""
     allowed = "" if len(known) > 12 else "known here: " + ", ".join(sorted(known))
-    return f"unknown key{did_you_mean(key, known)}", allowed or "docs/configuration.md lists every key"
+    return f"unknown key{did_you_mean(key, known)}", allowed or "`serviceoptctl docs configuration` lists every key"
 
 
 def shown(value: object) -> str:

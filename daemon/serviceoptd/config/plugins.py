@@ -168,7 +168,7 @@ def _checked(kind: str, name: str, loader: Loader) -> type[Any] | BrokenPlugin:
         return BrokenPlugin(f"{kind} `{name}` cannot be loaded: {type(error).__name__}: {error}", hint="reinstall it")
     if faults := _faults(kind, name, plugin):
         return BrokenPlugin(
-            f"{kind} `{name}` is not one: {', '.join(faults)}", hint="docs/plugins.md says what it needs"
+            f"{kind} `{name}` is not one: {', '.join(faults)}", hint="`serviceoptctl docs plugins` says what it needs"
         )
     return cast(type[Any], plugin)
 

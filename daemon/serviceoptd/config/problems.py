@@ -34,6 +34,7 @@ class ConfigurationErrors(InvalidConfiguration):
     def __init__(self, problems: Iterable[ConfigProblem]) -> None:
         self.problems = tuple(sorted(dict.fromkeys(problems), key=lambda problem: (problem.line, problem.key)))
         hint = (
-            "docs/configuration.md describes every key; `serviceoptctl check -c FILE` tries a file without running it"
+            "`serviceoptctl docs configuration` describes every key; "
+            "`serviceoptctl check -c FILE` tries a file without running it"
         )
         super().__init__("\n".join(str(problem) for problem in self.problems), hint=hint)

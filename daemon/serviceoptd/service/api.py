@@ -222,7 +222,7 @@ async def _refusal(request: Request, error: Exception) -> Response:
 
 async def _unknown(request: Request, error: Exception) -> Response:
     message = f"{request.method} {request.url.path} is not part of the API"
-    refusal = Refusal(message=message, hint="docs/api.md lists it", exit_code=int(ExitCode.NOT_FOUND))
+    refusal = Refusal(message=message, hint="`serviceoptctl docs api` lists it", exit_code=int(ExitCode.NOT_FOUND))
     return _json(Refused(error=refusal), status=getattr(error, "status_code", 404))
 
 
@@ -230,7 +230,7 @@ async def _body(request: Request, kind: type[Body]) -> Body:
     try:
         return msgspec.json.decode(await request.body() or b"{}", type=kind)
     except msgspec.DecodeError as error:
-        raise InvalidConfiguration(f"the request is not what docs/api.md says: {error}") from error
+        raise InvalidConfiguration(f"the request is not what `serviceoptctl docs api` says: {error}") from error
 
 
 def _number(text: str | None, default: int | None) -> int | None:

@@ -85,5 +85,5 @@ def refuse_unanswerable(
             raise InvalidConfiguration(
                 f"{given[-1]}{f' {value}' if wanted else ''}: {why}, so GET http://host:port/health is never answered",
                 hint=f"leave it out while the service is tuned; a service that shows its readiness otherwise can be "
-                f"described to the `command` engine (docs/engines.md#command), instead of [{engine}]",
+                f"described to the `command` engine (`serviceoptctl docs engines#command`), instead of [{engine}]",
             )

@@ -17,7 +17,7 @@ from serviceoptd.domain.settings import Constraint, Field, RunSettings
 COMPARISONS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
 
 _SCHEDULER = "vLLM refuses it when it starts (check of its SchedulerConfig)"
-_MINDIE = "MindIE's manual, table of ScheduleConfig (docs/mindie.md)"
+_MINDIE = "MindIE's manual, table of ScheduleConfig (`serviceoptctl docs mindie`)"
 BUILT_IN: Mapping[str, tuple[Constraint, ...]] = {
     "vllm": (
         Constraint(left="max_num_batched_tokens", op=">=", right="max_num_seqs", source=_SCHEDULER),

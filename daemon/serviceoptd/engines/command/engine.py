@@ -68,7 +68,7 @@ class CommandEngine:
         """As the interface says. `managed` false: nothing that only a launch needs is asked for."""
         service, prefix = self.options.service, "command.service"
         if service is None:
-            return [Problem(prefix, "is missing", "describe the service there: docs/engines.md")]
+            return [Problem(prefix, "is missing", "describe the service there: `serviceoptctl docs engines#command`")]
         problems = [] if service.port is None else endpoint.port_problem(service.port, f"{prefix}.port")
         if not managed:
             return problems

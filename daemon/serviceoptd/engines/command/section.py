@@ -111,7 +111,7 @@ class CommandClient(ProcessOptions):
         names = set(self.metrics)
         for name, source in self.metrics.items():
             if not METRIC_NAME.fullmatch(name):
-                raise ValueError(f"{name} is no metric: docs/engines.md lists them")
+                raise ValueError(f"{name} is no metric: `serviceoptctl docs engines#command` lists them")
             unit_factor(source.unit, kind_of(name))
         if not ({"generate_speed"} <= names or {"output_tokens", "duration"} <= names):
             raise ValueError("metrics needs generate_speed (or output_tokens and duration)")

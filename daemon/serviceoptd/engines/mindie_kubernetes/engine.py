@@ -123,7 +123,11 @@ class MindieKubernetesEngine:
         given = self.options.kubectl_default_path
         if not given.startswith(("/", "~/")):
             said = f'"{given}" is not an absolute path' if given else "is missing"
-            return [Problem(key, said, "give the directory of MindIE's Kubernetes scripts: docs/disaggregation.md")]
+            return [
+                Problem(
+                    key, said, "give the directory of MindIE's Kubernetes scripts: `serviceoptctl docs disaggregation`"
+                )
+            ]
         found = list(self._missing(workplace, key))
         if not found:
             try:

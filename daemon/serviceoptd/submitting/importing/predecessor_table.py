@@ -65,7 +65,7 @@ class _Problems:
         if self.found:
             more = len(self.found) - MOST_PROBLEMS
             shown = [*self.found[:MOST_PROBLEMS], *([f"... and {more} more"] if more > 0 else [])]
-            hint = "nothing was imported; the columns of a data_storage_*.csv are described in docs/migration.md"
+            hint = "nothing was imported; `serviceoptctl docs migration` describes the columns of a data_storage_*.csv"
             raise InvalidConfiguration("\n".join(shown), hint=hint)
 
 
