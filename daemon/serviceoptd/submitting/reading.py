@@ -91,5 +91,5 @@ def _engine_of(submission: Submission) -> str | None:
         return SEPARATED_MINDIE
     raise InvalidConfiguration(
         f"--pd disaggregation is for the engine mindie; {submission.engine} does not deploy separate instances itself",
-        hint="docs/disaggregation.md shows how the `command` engine tunes the ratio of vLLM instances behind a proxy",
+        hint="`serviceoptctl docs disaggregation` shows how the engine `command` tunes vLLM instances behind a proxy",
     )
