@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from serviceoptd.submitting.checking import Checked, Planned, check, dry_run
+from serviceoptd.submitting.checking import Planned, check, dry_run
+from serviceoptd.submitting.draft import Draft
 
 VLLM = """
 {top}
@@ -58,7 +59,7 @@ CONCURRENCY = a_field("CONCURRENCY", "int", min="1", max="50", value="10")
 class Seen:
     """What `serviceoptctl check --dry-run` would show."""
 
-    checked: Checked
+    checked: Draft
     commands: tuple[Planned, ...]
 
     @property
@@ -90,5 +91,4 @@ def seen(path: Path) -> Seen:
     """
     checked = check(path, environment=dict(os.environ), working_directory=path.parent)
     assert checked.unusable == (), [str(problem) for problem in checked.unusable]
-    here = dict(os.environ)
-    return Seen(checked, dry_run(checked, environment=here, working_directory=path.parent, state=path.parent / "state"))
+    return Seen(checked, dry_run(checked, path.parent / "state"))

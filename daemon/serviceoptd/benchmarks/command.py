@@ -43,7 +43,10 @@ class CommandBenchmark:
         values = self._values(order)
         environment = program.section_environment(client, place, values)
         environment |= arguments.field_environment(order.fields, order.configuration, load=True)
-        words = arguments.filled([client.program, *client.argv[1:]] if client.program else client.argv, values)
+        given = [client.program, *client.argv[1:]] if client.program else list(client.argv)
+        if not arguments.runs_a_shell(given):
+            arguments.refuse_unknown(given, {*values, *GIVEN_BY_THE_TABLE}, "[command.client] argv")
+        words = arguments.filled(given, values)
         if missing := arguments.references(words, GIVEN_BY_THE_TABLE):
             raise InvalidConfiguration(
                 f"${missing[0]} in [command.client] argv has no value", hint=f"give {missing[0].lower()} there"

@@ -14,10 +14,12 @@ from pydantic import Field as Bounded
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
+from serviceoptd.domain.settings import Field
 from serviceoptd.toolkit import arguments, endpoint, program, provenance
 from serviceoptd.toolkit.interface import Options, Problem, ProcessOptions, Workplace
 from serviceoptd.toolkit.position_checks import refuse_dotted_positions
 from serviceoptd.toolkit.secrets import mask_argv
+from serviceoptd.toolkit.unreached import unreached
 
 RESULT = "result.json"
 """The file that the client writes below its measurement's directory, and that is kept with the journal."""
@@ -100,7 +102,9 @@ class HttpClient:
         values: dict[str, object] = {**order.configuration, "SEED": order.seed}
         environment = {**self.own_environment, **program.section_environment(self.options, place, values)}
         environment |= arguments.field_environment(order.fields, order.configuration, load=True)
-        others = arguments.filled(arguments.split(given.others), values)
+        words = arguments.split(given.others)
+        arguments.refuse_unknown(words, values, f"[{self.name}.command] others")
+        others = arguments.filled(words, values)
         parts: dict[str, Sequence[str]] = {f"[{self.name}.command]": self.fixed_flags}
         for field in order.fields:
             parts[f"target_field {field.name}"] = arguments.field_arguments([field], order.configuration, load=True)
@@ -130,6 +134,11 @@ class HttpClient:
         except InvalidConfiguration as error:
             problems.append(Problem(f"{prefix}.others", error.message, error.hint))
         return problems + program.program_problems(self.name, self.executable, self.options, workplace)
+
+    def remarks(self, fields: Sequence[Field]) -> list[Problem]:
+        """Fields of the load that are named like an option and reach nothing."""
+        words = [*arguments.split(self.options.command.others), *self.options.environment.values()]
+        return unreached(fields, words, self.aliases, load=True, place=f"[{self.name}.command] others")
 
     def placeholders(self) -> list[tuple[str, str, str]]:
         """Keys of the command that must be given: key, the value of the example configurations, what is wanted."""

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from serviceopt_journal.events import Configuration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.settings import Field, Objective
+from serviceoptd.toolkit.asked_address import Asked
 from serviceoptd.toolkit.interface import Command, Options, Problem, UnusableResult, Workplace
 
-__all__ = ["Benchmark", "ClientOutcome", "MeasurementOrder", "MeasurementPlan", "UnusableResult"]
+__all__ = ["Addressing", "Benchmark", "ClientOutcome", "MeasurementOrder", "MeasurementPlan", "UnusableResult"]
 
 
 @dataclass(frozen=True)
@@ -86,3 +87,11 @@ class Benchmark(Protocol):
 
     def identity(self, workplace: Workplace) -> dict[str, str]:
         """What a measured value depends on: program version, data set and its hash, number of prompts..."""
+
+
+@runtime_checkable
+class Addressing(Protocol):
+    """A client whose command line does not say which server it asks. Optional: else flags such as --base-url are read."""
+
+    def asks(self, plan: MeasurementPlan) -> list[Asked]:
+        """Where the requests of this plan go, as far as it is known. Pure."""

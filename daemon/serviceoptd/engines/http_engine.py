@@ -20,6 +20,7 @@ from serviceoptd.toolkit.interface import HttpProbe, MetricsPage, Options, Probl
 from serviceoptd.toolkit.model_facts import model_facts
 from serviceoptd.toolkit.position_checks import refuse_dotted_positions, refuse_searched_service, refuse_unanswerable
 from serviceoptd.toolkit.secrets import mask_argv
+from serviceoptd.toolkit.unreached import unreached
 
 
 class HttpCommand(Options):
@@ -137,6 +138,12 @@ class HttpEngine:
             "environment": provenance.relevant_environment(workplace, own, self.relevant_variables),
         }
 
+    def remarks(self, fields: Sequence[Field]) -> list[Problem]:
+        """Fields that are named like an option and reach nothing."""
+        left = [field for field in fields if self._flag_of(field) is None]
+        place = f"[{self.name}.command] others"
+        return unreached(left, self._all_words(), self.aliases, load=False, place=place)
+
     def kv_blocks(self, report: str) -> int | None:
         """None: nothing is known of a cache, unless a subclass reads it."""
         return None
@@ -199,12 +206,14 @@ class HttpEngine:
         given = self.options.command
         port = endpoint.port_number(given.port, f"{self.name}.command.port")
         fixed = self.fixed_arguments(program.located(given.model, order.workplace), port)
-        others = arguments.filled(arguments.split(given.others), values)
-        if used := arguments.references(others, LOAD_NAMES):
+        words = arguments.split(given.others)
+        if used := arguments.references(words, LOAD_NAMES):
             raise InvalidConfiguration(
                 f"${used[0]} in [{self.name}.command] others: the service keeps running when its load changes",
                 hint="use it in the client's `others`",
             )
+        arguments.refuse_unknown(words, values, f"[{self.name}.command] others")
+        others = arguments.filled(words, values)
         tuned = {f"target_field {field.name}": self._flag(field, order.configuration) for field in order.fields}
         arguments.refuse_doubled({f"[{self.name}.command]": fixed, **tuned, "others": others}, self.aliases)
         return [self.executable, *fixed, *(word for words in tuned.values() for word in words), *others]
@@ -213,10 +222,22 @@ class HttpEngine:
         """How one parameter reaches the command line, if it does."""
         if field.config_position != "env":
             return arguments.field_arguments([field], configuration, load=False)
-        flag = self.field_flags.get(field.name)
+        flag = self._flag_of(field)
         if flag is None or field.load or field.name not in configuration:
             return []
         return arguments.rendered_flag(flag, configuration[field.name])
+
+    def _flag_of(self, field: Field) -> str | None:
+        """The flag that a field becomes by its name; in small letters only where no argument refers to it."""
+        if flag := self.field_flags.get(field.name):
+            return flag
+        referred = arguments.references(self._all_words(), arguments.with_capitals({field.name: None}))
+        return None if referred else self.field_flags.get(field.name.upper())
+
+    def _all_words(self) -> list[str]:
+        """Everything in which `$NAME` is replaced."""
+        given = self.options
+        return [*arguments.split(given.command.others), *given.environment.values(), *(given.stop_command or ())]
 
 
 def service_values(order: ServiceOrder) -> dict[str, object]:

@@ -12,7 +12,7 @@ from serviceoptd.domain.settings import ModelFacts
 from serviceoptd.engines.http_engine import HttpEngine, HttpSection
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan
 from serviceoptd.engines.vllm_flags import SPELLINGS
-from serviceoptd.toolkit import endpoint, provenance
+from serviceoptd.toolkit import arguments, endpoint, provenance
 from serviceoptd.toolkit.interface import Options, Workplace
 from serviceoptd.toolkit.position_checks import refuse_pooling
 
@@ -110,7 +110,7 @@ class VllmEngine(HttpEngine):
     def refuse(self, values: Mapping[str, object], argv: Sequence[str]) -> None:
         """vLLM wants at least one token in a step for each sequence. Embeddings are not measured."""
         refuse_pooling(argv, POOLS, SPELLINGS)
-        tokens, seqs = (values.get(name) for name in BUILT_IN)
+        tokens, seqs = (arguments.with_capitals(values).get(name) for name in BUILT_IN)
         if isinstance(tokens, int) and isinstance(seqs, int) and tokens < seqs:
             raise InvalidConfiguration(
                 f"MAX_NUM_BATCHED_TOKENS ({tokens}) must not be below MAX_NUM_SEQS ({seqs}): vLLM refuses that",

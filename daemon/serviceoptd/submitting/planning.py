@@ -11,6 +11,7 @@ from serviceoptd.config.plugins import blaming
 from serviceoptd.domain.load import load_of
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan
 from serviceoptd.submitting.draft import Draft
+from serviceoptd.submitting.same_server import refuse_another_server
 from serviceoptd.toolkit.interface import Command, Workplace
 
 
@@ -41,13 +42,16 @@ def first_configuration(draft: Draft) -> Configuration:
 def planned(draft: Draft) -> Draft:
     """The draft with the plan of the first particle's service.
 
-    The client is not asked: the plan of a simulated one is its whole benchmark.
+    A simulated client is not asked: its plan is its whole benchmark.
 
     Raises:
-        InvalidConfiguration: the engine refuses the first particle.
-        BrokenPlugin: the engine fails.
+        InvalidConfiguration: the engine or the client refuses the first particle, or the client would ask another server.
+        BrokenPlugin: one of them fails.
     """
-    return replace(draft, plan=_service(draft, draft.workplace))
+    service = _service(draft, draft.workplace)
+    if not service.simulated:
+        refuse_another_server(service, _client(draft, draft.workplace), draft)
+    return replace(draft, plan=service)
 
 
 def first_plans(draft: Draft, state: Path) -> Plans:
@@ -60,7 +64,9 @@ def first_plans(draft: Draft, state: Path) -> Plans:
     evaluation = state / "runs" / "N" / "evaluation-1"
     launch = replace(draft.workplace, directory=evaluation / "launch-1")
     service = _service(draft, launch)
-    return Plans(service, _client(draft, replace(launch, directory=evaluation / "measurement-1-1")), launch)
+    client = _client(draft, replace(launch, directory=evaluation / "measurement-1-1"))
+    refuse_another_server(service, client, draft)
+    return Plans(service, client, launch)
 
 
 def _service(draft: Draft, workplace: Workplace) -> ServicePlan:

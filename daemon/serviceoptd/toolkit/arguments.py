@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
@@ -20,8 +21,12 @@ ARGUMENT = "argument:"
 _NOTHING = "\0"  # no argument can hold it, so it marks an empty value while it is being substituted
 _REFERENCE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
 _JSON_TOKEN = re.compile(r"\\.|[\"{}\[\]]", re.DOTALL)
+_SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "fish", "ssh", "su"})
+_SYSTEMS = frozenset({"PATH", "HOME", "USER", "SHELL", "LANG", "PWD", "TMPDIR"})
+"""Variables that no field in small letters may take the place of."""
 _SWITCHES = ("--enable-", "--disable-", "--no-", "--enforce-", "--trust-", "--ignore-", "--skip-")
 """How flags begin that take no value."""
+_KEY_ENDS = re.compile(r'"\s*:')
 _NUMBER = re.compile(r"-\d*\.?\d+([eE][-+]?\d+)?")
 
 
@@ -100,12 +105,22 @@ def _is_json(document: str) -> bool:
     return True
 
 
+def with_capitals(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values under their names, and under these names in capitals where no other value has that name."""
+    return {**{name.upper(): value for name, value in values.items()}, **values}
+
+
 def replaced(text: str, values: Mapping[str, object]) -> str:
-    """The text with `$NAME` and `${NAME}` replaced, names read as a shell reads them; of unknown names it is left."""
+    """The text with `$NAME` and `${NAME}` replaced, names read as a shell reads them; of unknown names it is left.
+
+    A name in capitals also refers to the value whose name has small letters, as in the predecessor.
+    """
+
+    known = with_capitals(values)
 
     def value(match: re.Match[str]) -> str:
         name = match[1] or match[2]
-        return render(values[name]) if name in values else match[0]
+        return render(known[name]) if name in known else match[0]
 
     return _REFERENCE.sub(value, text)
 
@@ -120,7 +135,7 @@ def filled(words: Iterable[str], values: Mapping[str, object]) -> list[str]:
     Raises:
         InvalidConfiguration: a quotation in such a text is not closed.
     """
-    marked = {name: value if render(value) else _NOTHING for name, value in values.items()}
+    marked = {name: value if render(value) else _NOTHING for name, value in with_capitals(values).items()}
     kept: list[str] = []
     for word in words:
         text = replaced(word, marked)
@@ -142,6 +157,37 @@ def _flags_in(text: str, reference: str) -> list[str]:
             f"{reference}: its value {text!r} cannot be split into arguments: {error}",
             hint="close the quotation in that value",
         ) from error
+
+
+def refuse_unknown(words: Iterable[str], values: Iterable[str], place: str) -> None:
+    """Each `$NAME` in the arguments must have a value. A name in quotes before a colon is a key of JSON: `{"$ref": 1}`.
+
+    Args:
+        words: the arguments before anything is replaced.
+        values: the names that will be replaced.
+        place: where the arguments stand, for the message.
+
+    Raises:
+        InvalidConfiguration: nothing would replace one of them, and the program would get it as it stands.
+    """
+    known = with_capitals(dict.fromkeys(values))
+    for word in words:
+        for match in _REFERENCE.finditer(word):
+            name = match[1] or match[2]
+            is_key = word[: match.start()].endswith('"') and _KEY_ENDS.match(word, match.end())
+            if name in known or is_key:
+                continue
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+            meant = f"${near[0]} is the nearest; " if near else ""
+            raise InvalidConfiguration(
+                f"{match[0]} in {place}: nothing replaces it",
+                hint=f"{meant}`$NAME` stands for the target field of that name; no shell and no environment is asked",
+            )
+
+
+def runs_a_shell(argv: Iterable[str]) -> bool:
+    """Whether a shell, here or on another machine, is among the arguments: it replaces `$NAME` itself."""
+    return any(word.rpartition("/")[2] in _SHELLS for word in argv)
 
 
 def references(words: Iterable[str], names: Iterable[str]) -> list[str]:
@@ -232,12 +278,16 @@ def rendered_flag(flag: str, value: Value) -> list[str]:
 
 
 def field_environment(fields: Iterable[Field], configuration: Configuration, *, load: bool) -> dict[str, str]:
-    """Variables that `env` fields export: the service's, and with `load` those of the client's load too."""
-    return {
+    """Variables that `env` fields export: the service's, and with `load` those of the client's load too.
+
+    Under the field's name and, as the predecessor did, under that name in capitals.
+    """
+    exported = {
         field.name: render(configuration[field.name])
         for field in fields
         if field.config_position == "env" and (load or not field.load) and field.name in configuration
     }
+    return {name: value for name, value in with_capitals(exported).items() if name in exported or name not in _SYSTEMS}
 
 
 def refuse_doubled(parts: Mapping[str, Sequence[str]], aliases: Mapping[str, str] | None = None) -> None:

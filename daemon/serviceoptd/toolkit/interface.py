@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from serviceopt_journal.errors import ServiceoptError
 from serviceopt_journal.metrics import Metrics
+from serviceoptd.domain.settings import Field
 
 
 class Options(BaseModel):
@@ -108,6 +109,14 @@ class Problem:
     message: str
     hint: str = ""
     configuration: bool = False  # the value itself is wrong, on every machine
+
+
+@runtime_checkable
+class Remarking(Protocol):
+    """An engine or a client that sees what is legal and probably not meant. Optional."""
+
+    def remarks(self, fields: Sequence[Field]) -> list[Problem]:
+        """What people should be told before a run: a field that reaches nothing... Reads nothing."""
 
 
 class UnusableResult(ServiceoptError):

@@ -19,6 +19,7 @@ from serviceoptd.benchmarks.ais_bench.result import STATISTICS, SUMMARY, TABLE, 
 from serviceoptd.benchmarks.ais_bench.section import AisBenchSection
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
 from serviceoptd.toolkit import arguments, endpoint, program, provenance
+from serviceoptd.toolkit.asked_address import Asked, address_in, same_server
 from serviceoptd.toolkit.interface import Options, Problem, Workplace
 from serviceoptd.toolkit.position_checks import refuse_dotted_positions
 from serviceoptd.toolkit.secrets import mask_argv
@@ -61,7 +62,9 @@ class AisBench:
         values: dict[str, object] = {**order.configuration, "SEED": order.seed}
         environment = program.section_environment(self.options, place, values)
         environment |= arguments.field_environment(order.fields, order.configuration, load=True)
-        others = arguments.filled(arguments.split(given.others), values)
+        words = arguments.split(given.others)
+        arguments.refuse_unknown(words, values, f"[{self.name}.command] others")
+        others = arguments.filled(words, values)
         tuned = {
             field.name: arguments.field_arguments([field], order.configuration, load=True) for field in order.fields
         }
@@ -136,6 +139,21 @@ class AisBench:
             "environment": provenance.relevant_environment(workplace, own, self.relevant_variables),
         }
 
+    def asks(self, plan: MeasurementPlan) -> list[Asked]:
+        """What the copy of the model's configuration says: its `url` wins over `host_ip` and `host_port`, as in AISBench."""
+        files = plan.command.files.items() if plan.command else ()
+        content = next((text for path, text in files if path.name.startswith(PRIVATE)), None)
+        if content is None:
+            return []
+        name = f"{self.options.command.models}.py"
+        model = ModelFile.read(content, name)
+        if url := model.stated("url"):
+            found = address_in(str(url), f'{name}: url="{url}"')
+            return [found] if found else []
+        host, port = model.stated("host_ip"), model.stated("host_port")
+        words = f'{name}: host_ip="{host}", host_port={port}'
+        return [Asked(words, str(host) if host else None, port if isinstance(port, int) else None)]
+
     @property
     def _program(self) -> str:
         return self.options.program or "ais_bench"
@@ -171,7 +189,16 @@ class AisBench:
             "path": program.located(given.model, workplace) if given.model else _tokenizer(model, workplace),
             "model": given.served_model_name,
         }
-        return {key: value for key, value in told.items() if value is not None}
+        said = {key: value for key, value in told.items() if value is not None}
+        if (url := model.stated("url")) and NOWHERE.keys() & said.keys():
+            asked = address_in(str(url), str(url))
+            host, port = said.pop("host_ip", None), said.pop("host_port", None)
+            ours = Asked("", None if host is None else str(host), port if isinstance(port, int) else None)
+            if asked is None or not _agree(asked, ours):
+                raise InvalidConfiguration(
+                    f'{model.name} has url="{url}", which wins over `host` and `port`', hint="empty it there"
+                )
+        return said
 
     def _model_problems(self, workplace: Workplace) -> list[Problem]:
         config, key = self._model(workplace), f"{self.name}.command.models"
@@ -179,8 +206,6 @@ class AisBench:
         model = self._read(config)
         service = self._service(model, workplace)
         model.rewritten({**service, **UNLOADED})
-        if model.stated("url") and NOWHERE.keys() & service.keys():
-            return [Problem(key, f"{config.path} has a `url`, which wins over `host` and `port`", "empty it there")]
         if model.stated("path") == "" and "path" not in service:
             hint = f"set `model` in [{self.name}.command], or `path` in the file"
             return [Problem(key, f"{config.path} has an empty `path`: the model's tokenizer counts the tokens", hint)]
@@ -194,6 +219,11 @@ class AisBench:
             return []
         message = f"{dataset.path} makes {count} requests, num_prompts asks for {given.num_prompts}"
         return [Problem(f"{self.name}.command.num_prompts", message, "raise RequestCount there, or lower num_prompts")]
+
+
+def _agree(asked: Asked, ours: Asked) -> bool:
+    host, port = asked.host if ours.host is None else ours.host, asked.port if ours.port is None else ours.port
+    return host is not None and port is not None and same_server(asked, host, port)
 
 
 def _suits(model: ModelFile, order: MeasurementOrder) -> None:

@@ -16,8 +16,9 @@ from pydantic import field_validator
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.guidellm.result import read_result
 from serviceoptd.benchmarks.http_client import RESULT, HttpClient, HttpClientCommand, HttpClientSection
-from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder
-from serviceoptd.toolkit import program
+from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
+from serviceoptd.toolkit import arguments, program
+from serviceoptd.toolkit.asked_address import Asked, address_in
 from serviceoptd.toolkit.interface import Options, Workplace
 from serviceoptd.toolkit.secrets import mask
 
@@ -79,6 +80,13 @@ class GuidellmBenchmark(HttpClient):
     def read(self, outcome: ClientOutcome) -> Metrics:
         """From the saved JSON; raises UnusableResult as the interface says."""
         return read_result(outcome, outcome.order.workplace.directory / RESULT)
+
+    def asks(self, plan: MeasurementPlan) -> list[Asked]:
+        """The target of its backend."""
+        told = arguments.value_of("--backend", plan.command.argv) if plan.command else None
+        target = json.loads(told or "{}").get("target", "")
+        found = address_in(target, f'target "{target}"')
+        return [found] if found else []
 
     def data(self, workplace: Workplace) -> Path | None:
         """The data set's file; None where there is none."""

@@ -18,6 +18,7 @@ from serviceoptd.toolkit import arguments, endpoint, program, provenance
 from serviceoptd.toolkit.interface import HttpProbe, LogProbe, Options, Problem, Workplace
 from serviceoptd.toolkit.position_checks import refuse_dotted_positions, refuse_searched_service
 from serviceoptd.toolkit.secrets import mask_argv
+from serviceoptd.toolkit.unreached import unreached
 
 
 class CommandEngine:
@@ -96,6 +97,17 @@ class CommandEngine:
         """`identity_variables` of the table."""
         return self.options.service.identity_variables if self.options.service else ()
 
+    def remarks(self, fields: Sequence[Field]) -> list[Problem]:
+        """Fields that are named like a flag in `argv`, or of the program where it is known, and reach nothing."""
+        service = self._service()
+        words = [*service.argv, *service.environment.values(), *(service.stop_command or ())]
+        words += [str(item) for item in (service.devices if isinstance(service.devices, list) else [service.devices])]
+        own, spellings = known_program(service.argv)
+        flags = {flag: flag for word in own if (flag := arguments.flag_of(word, spellings))}
+        place = "[command.service] argv"
+        found = unreached(fields, words, spellings or flags, load=False, place=place)
+        return found or unreached(fields, words, flags, load=False, place=place)
+
     def kv_blocks(self, report: str) -> int | None:
         """The number that `kv_blocks_pattern` finds."""
         pattern = self._service().kv_blocks_pattern
@@ -144,6 +156,9 @@ class CommandEngine:
         given = [service.program, *service.argv[1:]] if service.program else service.argv
         if not given:
             raise InvalidConfiguration("[command.service] argv is empty", hint="give the command line")
+        if not arguments.runs_a_shell(given):
+            named = {*values, *LOAD_NAMES, "PORT", "MODEL"}  # those have messages of their own
+            arguments.refuse_unknown(given, named, "[command.service] argv")
         words = arguments.filled(given, values)
         if used := arguments.references(words, [*LOAD_NAMES, "PORT", "MODEL"]):
             why = "the service keeps running when its load changes" if used[0] in LOAD_NAMES else "it has no value"

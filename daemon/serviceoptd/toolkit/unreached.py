@@ -1,0 +1,58 @@
+"""Fields that are named like an option and reach nothing: exported, read by nobody, and searched all night. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from serviceoptd.domain.settings import LOAD_NAMES, Field
+from serviceoptd.toolkit.arguments import references, with_capitals
+from serviceoptd.toolkit.interface import Problem
+from serviceoptd.toolkit.spellings import Spellings
+
+SHORT_NAMES = {
+    "tp": "--tensor-parallel-size",
+    "pp": "--pipeline-parallel-size",
+    "dp": "--data-parallel-size",
+    "tensor_parallel": "--tensor-parallel-size",
+    "pipeline_parallel": "--pipeline-parallel-size",
+    "data_parallel": "--data-parallel-size",
+}
+"""What people call these options, whatever the program calls them."""
+
+
+def unreached(
+    fields: Iterable[Field], words: Sequence[str], options: Mapping[str, str], *, load: bool, place: str
+) -> list[Problem]:
+    """A remark for each `env` field that is named like an option of the program and that no argument refers to.
+
+    Args:
+        fields: the target fields, without those that the program is given as flags in any case.
+        words: everything in which `$NAME` is replaced.
+        options: spelling -> flag, as `flag_of` takes it; a field may have any of these names, with `_` and in capitals.
+        load: whether the fields of the client's load are meant, or those of the service.
+        place: where an argument would be written, such as `[vllm.command] others`.
+    """
+    remarks = []
+    for field in fields:
+        names = with_capitals({field.name: None})
+        if field.config_position != "env" or field.load != load or field.name in LOAD_NAMES or references(words, names):
+            continue
+        if flag := named_like(field.name, options):
+            message = (
+                f"is exported as a variable and reaches nothing else; {flag}, after which it is named, does not get it"
+            )
+            hint = f'config_position = "argument:{flag}", or `{flag} ${field.name}` in {place}'
+            remarks.append(Problem(field.name, message, hint))
+    return remarks
+
+
+def named_like(name: str, options: Mapping[str, str]) -> str | None:
+    """The flag that a field's name is a spelling of: `TP`, `tp`, `max_num_seqs` and `MAX_NUM_SEQS`."""
+    small = name.lower().strip("_")
+    known = options.flags if isinstance(options, Spellings) else frozenset(options.values())
+    for spelling in (f"--{small.replace('_', '-')}", f"-{small}"):
+        if spelling in known:
+            return spelling
+        if (flag := options.get(spelling)) and (not isinstance(options, Spellings) or spelling in options.aliases):
+            return flag
+    return SHORT_NAMES.get(small)
