@@ -186,12 +186,12 @@ def test_mindie_is_tuned_from_its_own_configuration_to_a_recommendation(tmp_path
         ("never-ready", "time limit of 5 s"),
         ("health-only", "time limit of 5 s"),
         ("log-only", "time limit of 5 s"),
-        ("dies-later", "service ended"),
+        ("dies-measured", "service ended"),
     ],
 )
 def test_a_failure_is_in_the_row_and_the_file_is_the_users_again(tmp_path: Path, faults: str, said: str) -> None:
-    timeout, seconds = (5 if "time limit" in said else HANG), (2 if faults == "dies-later" else 0)
-    site = Site(tmp_path, n_particles=2, launch_timeout=timeout, seconds=seconds, MINDIE_STUB=faults,
+    timeout, hangs = (5 if "time limit" in said else HANG), (1 if faults == "dies-measured" else 0)
+    site = Site(tmp_path, n_particles=2, launch_timeout=timeout, hangs=hangs, MINDIE_STUB=faults,
                 MINDIE_STUB_WHEN="maxBatchSize=200")  # fmt: skip
 
     ended = site.tuned()

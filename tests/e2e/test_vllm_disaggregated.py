@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from patience import HANG
 from stubs.scenario import STUB, assert_sound, free_port, standalone, wait_for
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -93,7 +94,7 @@ def deployment(tmp_path: Path) -> Iterator[Deployment]:
     yield made
     if made.process is not None and made.process.poll() is None:
         made.process.terminate()
-        made.process.wait(120)
+        made.process.wait(HANG)
 
 
 def after(flag: str, argv: list[str]) -> str:
@@ -131,7 +132,7 @@ def test_all_of_them_end_on_sigterm(deployment: Deployment) -> None:
     pids = [int(entry.name) for entry in Path("/proc").iterdir() if _parent(entry) == process.pid]
     assert len(pids) == 3
     process.send_signal(signal.SIGTERM)
-    assert process.wait(120) == 0
+    assert process.wait(HANG) == 0
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
@@ -148,7 +149,7 @@ def test_an_instance_that_ends_ends_all(deployment: Deployment, moment: str) -> 
         "--prefill", "1", "--decode", "1", "--devices", "0,1",
         service=(*moment.split(), "--stub-when", f"port={deployment.first + 1}"),
     )  # fmt: skip
-    assert process.wait(120) == 1
+    assert process.wait(HANG) == 1
     assert f"decode instance on port {deployment.first + 1} ended with status 3" in deployment.printed.splitlines()[-1]
     assert is_free(deployment.first)
     assert is_free(deployment.port)
@@ -158,7 +159,7 @@ def test_a_proxy_that_ends_ends_all(deployment: Deployment) -> None:
     process = deployment.start(
         "--prefill", "1", "--decode", "1", "--devices", "0,1", proxy="--stub-die-after 0.5"
     )  # fmt: skip
-    assert process.wait(120) == 1
+    assert process.wait(HANG) == 1
     assert "proxy ended with status 5" in deployment.printed.splitlines()[-1]
     assert is_free(deployment.first)
 
@@ -175,7 +176,7 @@ def test_what_cannot_be_deployed_is_named(
     deployment: Deployment, arguments: tuple[str, ...], service: tuple[str, ...], why: str
 ) -> None:
     process = deployment.start("--prefill", "1", "--decode", "1", *arguments, service=service)
-    assert process.wait(120) == 1
+    assert process.wait(HANG) == 1
     assert why in deployment.printed.splitlines()[-1]
     assert is_free(deployment.first)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from child_stage import ESCAPE, Stage, lives, until
+from patience import HANG
 from serviceoptd.io import process_table, reaping
 from serviceoptd.io.launched_processes import LAUNCH_ID
 from serviceoptd.io.process_table import ProcessHandle
@@ -33,7 +34,7 @@ def started_by_an_earlier_daemon(stage: Stage, code: str, **variables: str) -> s
 
 def test_a_grandchild_is_ended_though_its_leader_is_dead_and_it_called_setsid(stage: Stage) -> None:
     code = ESCAPE + "def work(): print(os.getpid(), flush=True); time.sleep(60)\nescape(work)"
-    assert started_by_an_earlier_daemon(stage, code).wait(10) == 0
+    assert started_by_an_earlier_daemon(stage, code).wait(HANG) == 0
 
     async def run() -> None:
         worker = int(await stage.says("\n"))
@@ -51,18 +52,18 @@ def test_a_process_of_another_launch_is_not_touched(stage: Stage) -> None:
         for other in (stage.launch_id + "0", stage.launch_id[:-1], "x")
     ]
     assert asyncio.run(reap(stage.launch_id)) == (mine.pid,)
-    assert mine.wait(10) == -signal.SIGTERM
+    assert mine.wait(HANG) == -signal.SIGTERM
     assert all(other.poll() is None for other in others)
     for other in others:
         other.kill()
-        other.wait(10)
+        other.wait(HANG)
 
 
 def test_a_process_that_wiped_its_environment_is_known_by_where_it_prints(stage: Stage) -> None:
     forgetful = started_by_an_earlier_daemon(stage, SLEEPER, **{LAUNCH_ID: "overwritten"})
     assert asyncio.run(reap(stage.launch_id)) == ()
     assert asyncio.run(reap(stage.launch_id, output=stage.output)) == (forgetful.pid,)
-    assert forgetful.wait(10) == -signal.SIGTERM
+    assert forgetful.wait(HANG) == -signal.SIGTERM
 
 
 def test_a_process_without_any_sign_is_known_by_its_living_parent(stage: Stage) -> None:
@@ -82,7 +83,7 @@ time.sleep(60)
         assert not lives(child)
 
     asyncio.run(run())
-    leader.wait(10)
+    leader.wait(HANG)
 
 
 def test_a_tree_that_goes_on_forking_is_ended_whole(stage: Stage) -> None:
@@ -112,7 +113,7 @@ print('up', flush=True)
         assert stage.left() == []
 
     asyncio.run(run())
-    leader.wait(10)
+    leader.wait(HANG)
 
 
 def test_a_process_whose_leading_thread_ended_is_still_found(stage: Stage) -> None:
@@ -131,7 +132,7 @@ ctypes.CDLL(None).pthread_exit(None)
         assert await reap(stage.launch_id) == (leader.pid,)
 
     asyncio.run(run())
-    assert leader.wait(10) == -signal.SIGTERM
+    assert leader.wait(HANG) == -signal.SIGTERM
 
 
 def test_a_process_may_clean_up_before_it_is_killed(stage: Stage) -> None:
@@ -148,21 +149,21 @@ time.sleep(60)
         assert await reap(stage.launch_id, grace=10) == (leader.pid,)
 
     asyncio.run(run())
-    assert leader.wait(10) == 0
+    assert leader.wait(HANG) == 0
     assert "cleaned" in stage.printed()
 
 
 def test_a_stop_command_of_the_earlier_daemon_is_ended_too(stage: Stage) -> None:
     stopper = started_by_an_earlier_daemon(stage, SLEEPER, **{LAUNCH_ID: reaping.stop_command_id(stage.launch_id)})
     assert asyncio.run(reap(stage.launch_id)) == (stopper.pid,)
-    stopper.wait(10)
+    stopper.wait(HANG)
 
 
 def test_zombies_are_nobody(stage: Stage) -> None:
     ended = started_by_an_earlier_daemon(stage, "pass")
     os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
     assert asyncio.run(reap(stage.launch_id, output=stage.output)) == ()
-    ended.wait(10)
+    ended.wait(HANG)
 
 
 def test_nobody_reaps_itself(stage: Stage) -> None:
@@ -187,7 +188,7 @@ def test_a_handle_never_signals_whoever_gets_the_pid_later(
     handle = ProcessHandle(sleeper.pid)
     assert not handle.ended
     assert handle.signal(signal.SIGTERM)
-    sleeper.wait(10)
+    sleeper.wait(HANG)
     assert handle.ended
     assert not handle.signal(signal.SIGTERM)
     handle.close()
@@ -206,7 +207,7 @@ def test_without_pidfd_a_process_with_another_start_time_is_another_process(
     assert not handle.signal(signal.SIGKILL)
     assert sleeper.poll() is None
     sleeper.kill()
-    sleeper.wait(10)
+    sleeper.wait(HANG)
 
 
 def test_a_cgroup_that_is_still_emptying_is_removed_a_moment_later(
