@@ -10,7 +10,7 @@ from typing import get_args
 import msgspec
 
 from . import api_prose
-from .documents import local, particles, requests, runs
+from .documents import checked, local, particles, requests, runs
 from .documents.records import Records
 from .documents.routes import ROUTES
 from .metrics import Metrics
@@ -46,6 +46,17 @@ TITLES: dict[type[msgspec.Struct], str] = {
     requests.Refused: "Errors",
     requests.Refusal: "Refusal",
     local.Ended: "Ended",
+    checked.CheckedSummary: "Checked summary",
+    checked.CheckedConfiguration: "Checked configuration",
+    checked.Unusable: "Unusable configuration",
+    checked.ConfigurationProblem: "Problem",
+    checked.CheckedObjective: "Checked objective",
+    checked.CheckedSlo: "Checked SLO",
+    checked.CheckedSpace: "Checked space",
+    checked.CheckedField: "Checked field",
+    checked.CheckedBudget: "Checked budget",
+    checked.CheckedSearch: "Checked search",
+    checked.Planned: "Planned command",
     local.Examined: "Doctor",
     local.Finding: "Finding",
     local.Verified: "Verified journal",

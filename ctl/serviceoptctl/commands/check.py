@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+from msgspec import structs
 
+from serviceopt_journal.documents.checked import (
+    CheckedConfiguration,
+    CheckedField,
+    CheckedObjective,
+    CheckedSpace,
+    CheckedSummary,
+    ConfigurationProblem,
+    Planned,
+    Unusable,
+)
 from serviceopt_journal.errors import ExitCode
 from serviceoptctl.errors import note
 from serviceoptctl.options import PluginName, config_option, json_option
@@ -18,9 +29,7 @@ from serviceoptctl.render.text import echo_json, facts, safe, table, value_text
 from serviceoptctl.render.units import latency
 
 if TYPE_CHECKING:
-    from serviceoptd.submitting.checking import Planned
-
-Document = dict[str, Any]
+    from serviceoptd.config.problems import ConfigProblem
 
 
 @click.command()
@@ -45,7 +54,7 @@ def check(
     checked = checking.check(path, engine=engine, benchmark=benchmark, environment=os.environ)
     if found := checked.unusable:
         if as_json:
-            echo_json({"problems": [asdict(problem) for problem in found], "exit_code": ExitCode.CONFIGURATION})
+            echo_json(Unusable(problems=_problems(found), exit_code=ExitCode.CONFIGURATION))
         for problem in () if as_json else found:
             click.echo(safe(problem))
         return ExitCode.CONFIGURATION
@@ -55,9 +64,13 @@ def check(
     # Planned also where it is not shown: an engine or a client may refuse what every single value allows.
     commands = checking.dry_run(checked, places().state)
     if as_json:
-        remarks = [asdict(remark) for remark in checked.remarks]
-        shown = [command.document() for command in commands]
-        echo_json({**document, "remarks": remarks, "commands": shown if dry_run else None, "exit_code": ExitCode.OK})
+        whole = CheckedConfiguration(
+            **structs.asdict(document),
+            remarks=_problems(checked.remarks),
+            commands=commands if dry_run else None,
+            exit_code=ExitCode.OK,
+        )
+        echo_json(whole)
         return ExitCode.OK
     _show_summary(document)
     if dry_run:
@@ -65,45 +78,49 @@ def check(
     return ExitCode.OK
 
 
-def _show_summary(document: Document) -> None:
-    space, budget, search = document["space"], document["budget"], document["search"]
-    hours = f", {budget['max_hours']:g} hours at most" if budget["max_hours"] else ""
+def _problems(found: Iterable[ConfigProblem]) -> tuple[ConfigurationProblem, ...]:
+    return tuple(ConfigurationProblem(**asdict(problem)) for problem in found)
+
+
+def _show_summary(document: CheckedSummary) -> None:
+    space, budget, search = document.space, document.budget, document.search
+    hours = f", {budget.max_hours:g} hours at most" if budget.max_hours else ""
     facts(
         [
-            ("configuration", document["file"] or "(defaults)"),
-            ("engine", document["engine"] + ("" if document["managed"] else " (running elsewhere; only measured)")),
-            ("client", document["benchmark"]),
-            ("note", document["assumed"]),
-            ("objective", _objective(document["objective"])),
-            ("budget", f"{budget['evaluations']} configurations, measured {_times(search['repeats'])} each{hours}"),
-            ("search", f"{search['strategy']}, {search['n_particles']} particles{_rules(search['rules'])}"),
+            ("configuration", document.file or "(defaults)"),
+            ("engine", document.engine + ("" if document.managed else " (running elsewhere; only measured)")),
+            ("client", document.benchmark),
+            ("note", document.assumed),
+            ("objective", _objective(document.objective)),
+            ("budget", f"{budget.evaluations} configurations, measured {_times(search.repeats)} each{hours}"),
+            ("search", f"{search.strategy}, {search.n_particles} particles{_rules(search.rules)}"),
             ("space", _size(space)),
         ]
     )
     click.echo("")
     rows = [
         (
-            field["name"],
-            field["dtype"],
+            field.name,
+            field.dtype,
             _range(field),
-            value_text(field["first"]),
-            ("restarts the service" if field["restart"] else "load") if field["searched"] else "fixed or derived",
+            value_text(field.first),
+            ("restarts the service" if field.restart else "load") if field.searched else "fixed or derived",
         )
-        for field in space["fields"]
+        for field in space.fields
     ]
-    table(("parameter", "type", "values", "first" if document["current_setting_known"] else "first*", ""), rows)
-    if not document["current_setting_known"]:
+    table(("parameter", "type", "values", "first" if document.current_setting_known else "first*", ""), rows)
+    if not document.current_setting_known:
         click.echo("* the middle of the space: no parameter has a `value`")
 
 
-def _objective(objective: Mapping[str, Any]) -> str:
-    per_device = " per device" if objective["per_device"] else ""
-    limits = [f"{slo['metric']} {slo['statistic']} <= {latency(slo['limit'])}" for slo in objective["slos"]]
-    limits.append(f"success rate >= {objective['success_rate']:g}")
-    return f"most {objective['maximise']}{per_device} with {', '.join(limits)}"
+def _objective(objective: CheckedObjective) -> str:
+    per_device = " per device" if objective.per_device else ""
+    limits = [f"{slo.metric} {slo.statistic} <= {latency(slo.limit)}" for slo in objective.slos]
+    limits.append(f"success rate >= {objective.success_rate:g}")
+    return f"most {objective.maximise}{per_device} with {', '.join(limits)}"
 
 
-def _rules(names: list[str]) -> str:
+def _rules(names: Sequence[str]) -> str:
     return f", judged by {', '.join(names)}" if names else ""
 
 
@@ -111,26 +128,26 @@ def _times(repeats: int) -> str:
     return "once" if repeats == 1 else f"{repeats} times"
 
 
-def _size(space: Mapping[str, Any]) -> str:
-    count = space["cardinality"]
+def _size(space: CheckedSpace) -> str:
+    count = space.cardinality
     size = "more configurations than can be counted" if count is None else f"{count:,} configurations"
-    return f"{space['dimensions']} dimensions, {size}"
+    return f"{space.dimensions} dimensions, {size}"
 
 
-def _range(field: Mapping[str, Any]) -> str:
-    if field["dtype"] == "enum":
-        return ", ".join(value_text(value) or '""' for value in field["dtype_param"])
-    if field["dtype"] == "bool":
+def _range(field: CheckedField) -> str:
+    if field.dtype == "enum":
+        return ", ".join(value_text(value) or '""' for value in field.dtype_param)
+    if field.dtype == "bool":
         return "false, true"
-    if not field["searched"]:
+    if not field.searched:
         return ""
-    step = f" step {value_text(field['dtype_param'])}" if field["dtype"] == "range" else ""
-    of = f" of {field['dtype_param']}" if field["dtype"] == "ratio" else ""
-    return f"{value_text(field['min'])}..{value_text(field['max'])}{step}{of}"
+    step = f" step {value_text(field.dtype_param)}" if field.dtype == "range" else ""
+    of = f" of {field.dtype_param}" if field.dtype == "ratio" else ""
+    return f"{value_text(field.min)}..{value_text(field.max)}{step}{of}"
 
 
-def _show_commands(commands: tuple[Planned, ...], document: Document) -> None:
-    which = "the current setting" if document["current_setting_known"] else "the middle of the space"
+def _show_commands(commands: tuple[Planned, ...], document: CheckedSummary) -> None:
+    which = "the current setting" if document.current_setting_known else "the middle of the space"
     click.echo(f"\nThe first evaluation ({which}) would start, without a shell:")
     if not commands:
         click.echo("  nothing: it runs in process")

@@ -6,10 +6,19 @@ Reads the configuration and nothing else; makes nothing on disk and starts nothi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from serviceopt_journal.documents.checked import (
+    CheckedBudget,
+    CheckedField,
+    CheckedObjective,
+    CheckedSearch,
+    CheckedSlo,
+    CheckedSpace,
+    CheckedSummary,
+    Planned,
+)
 from serviceopt_journal.documents.requests import Submission
 from serviceoptd.config import plugins
 from serviceoptd.config.load import text_of
@@ -22,22 +31,6 @@ from serviceoptd.submitting.reading import read
 from serviceoptd.submitting.surveying import surveyed
 from serviceoptd.toolkit.interface import Command, HttpProbe, LogProbe, Probe, Workplace
 from serviceoptd.toolkit.secrets import mask, mask_argv, mask_text
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A command that would be started, with its secrets masked."""
-
-    role: str  # service, client, or stop
-    argv: tuple[str, ...]
-    working_directory: str
-    environment: dict[str, str] = field(default_factory=dict)  # what is set beyond the submitter's
-    files: dict[str, str] = field(default_factory=dict)  # path -> content that would be written before, edits included
-    ready: str = ""  # when the service counts as ready
-
-    def document(self) -> dict[str, Any]:
-        """The same for `--json`."""
-        return {**self.__dict__, "argv": list(self.argv)}
 
 
 def check(
@@ -84,51 +77,50 @@ def dry_run(draft: Draft, state: Path) -> tuple[Planned, ...]:
     return first_commands(first_plans(draft, state))
 
 
-def summary(draft: Draft) -> dict[str, Any]:
-    """What the configuration means: search space, budget, objective, what runs. Plain values, for `--json`."""
-    settings, space, first = draft.settings, draft.space, first_configuration(draft)
+def summary(draft: Draft) -> CheckedSummary:
+    """What the configuration means: search space, budget, objective, what runs."""
+    settings, objective = draft.settings, draft.settings.objective
+    return CheckedSummary(
+        file=str(draft.loaded.path or ""),
+        engine=settings.engine,
+        benchmark=settings.benchmark,
+        assumed=draft.loaded.assumed,
+        managed=settings.manage_lifecycle,
+        objective=CheckedObjective(
+            maximise=objective.maximise,
+            per_device=objective.per_device,
+            success_rate=objective.success_rate,
+            slos=tuple(CheckedSlo(metric=s.metric, statistic=s.statistic, limit=s.limit) for s in objective.slos),
+        ),
+        space=_space(draft),
+        current_setting_known=draft.space.current() is not None,
+        budget=CheckedBudget(evaluations=settings.budget.evaluations, max_hours=settings.budget.max_hours),
+        search=CheckedSearch(
+            strategy=settings.search.strategy,
+            n_particles=settings.search.n_particles,
+            repeats=settings.measuring.repeats,
+            rules=settings.search.rules,
+        ),
+    )
+
+
+def _space(draft: Draft) -> CheckedSpace:
+    space, first = draft.space, first_configuration(draft)
     searched = {searched.name for searched in space.dimensions}
-    return {
-        "file": str(draft.loaded.path or ""),
-        "engine": settings.engine,
-        "benchmark": settings.benchmark,
-        "assumed": draft.loaded.assumed,
-        "managed": settings.manage_lifecycle,
-        "objective": {
-            "maximise": settings.objective.maximise,
-            "per_device": settings.objective.per_device,
-            "success_rate": settings.objective.success_rate,
-            "slos": [
-                {"metric": slo.metric, "statistic": slo.statistic, "limit": slo.limit}
-                for slo in settings.objective.slos
-            ],
-        },
-        "space": {
-            "dimensions": len(space.dimensions),
-            "cardinality": space.cardinality(),
-            "fields": [
-                {
-                    "name": target.name,
-                    "dtype": target.dtype,
-                    "min": target.min,
-                    "max": target.max,
-                    "dtype_param": target.dtype_param,
-                    "searched": target.name in searched,
-                    "restart": not target.load,
-                    "first": first[target.name],
-                }
-                for target in space.fields
-            ],
-        },
-        "current_setting_known": space.current() is not None,
-        "budget": {"evaluations": settings.budget.evaluations, "max_hours": settings.budget.max_hours},
-        "search": {
-            "strategy": settings.search.strategy,
-            "n_particles": settings.search.n_particles,
-            "repeats": settings.measuring.repeats,
-            "rules": list(settings.search.rules),
-        },
-    }
+    fields = (
+        CheckedField(
+            name=target.name,
+            dtype=target.dtype,
+            min=target.min,
+            max=target.max,
+            dtype_param=target.dtype_param,
+            searched=target.name in searched,
+            restart=not target.load,
+            first=first[target.name],
+        )
+        for target in space.fields
+    )
+    return CheckedSpace(dimensions=len(space.dimensions), cardinality=space.cardinality(), fields=tuple(fields))
 
 
 def first_commands(plans: Plans) -> tuple[Planned, ...]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ais_bench_files import a_config_directory
+from serviceopt_journal.documents.checked import CheckedSlo
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceoptd.config import plugins
 from serviceoptd.domain.settings import Budget, Field, Objective, RunSettings, Search, Slo
@@ -198,7 +199,7 @@ def test_the_first_commands_are_those_of_the_current_setting_and_nothing_is_made
     )
     assert "--max-num-seqs 64" in shlex.join(service.argv)
     assert service.ready == "GET http://127.0.0.1:8000/health answers 200"
-    assert "sk-1" not in str(service.document())
+    assert "sk-1" not in str(service)
     assert MASK in service.argv
     assert "--max-concurrency 100" in shlex.join(client.argv)
     assert client.working_directory == str(tmp_path)
@@ -215,14 +216,14 @@ def test_a_value_that_the_engine_refuses_is_told_by_the_dry_run(tmp_path: Path) 
 
 def test_the_summary_tells_what_restarts_the_service_and_how_large_the_space_is(tmp_path: Path) -> None:
     document = summary(checked(written(tmp_path)))
-    by_name = {each["name"]: each for each in document["space"]["fields"]}
-    assert by_name["MAX_NUM_SEQS"]["restart"]
-    assert not by_name["CONCURRENCY"]["restart"]
-    assert not by_name["REQUESTRATE"]["searched"]
-    assert document["space"]["dimensions"] == 3
-    assert document["space"]["cardinality"] == (65536 - 8192 + 1) * (512 - 32 + 1) * 1000
-    assert document["objective"]["slos"] == [{"metric": "ttft", "statistic": "p99", "limit": 1.5}]
-    assert document["budget"]["evaluations"] == 50
+    by_name = {each.name: each for each in document.space.fields}
+    assert by_name["MAX_NUM_SEQS"].restart
+    assert not by_name["CONCURRENCY"].restart
+    assert not by_name["REQUESTRATE"].searched
+    assert document.space.dimensions == 3
+    assert document.space.cardinality == (65536 - 8192 + 1) * (512 - 32 + 1) * 1000
+    assert document.objective.slos == (CheckedSlo(metric="ttft", statistic="p99", limit=1.5),)
+    assert document.budget.evaluations == 50
 
 
 @pytest.mark.parametrize(
