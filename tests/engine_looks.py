@@ -60,14 +60,7 @@ def _after(
     steps = Distribution(engine.steps.count + 1, engine.steps.total + value, buckets) if generated else engine.steps
     return replace(
         look,
-        time=look.time
-        + step_times.step_seconds(
-            batch.prefill_sequences,
-            batch.prefill_tokens,
-            batch.prefill_attention,
-            batch.decode_sequences,
-            batch.decode_context,
-        ),
+        time=look.time + step_times.step_seconds(batch),
         latencies={"ttft": Distribution(ttft.count + len(batch.first), 0.0)},
         tokens=look.tokens + generated,
         finished=finished,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from serviceoptd.simulation.virtual_clock.interface import Composed
+
 
 @dataclass(frozen=True)
 class LinearStepTimes:
@@ -20,20 +22,13 @@ class LinearStepTimes:
     decode_sequence: float = 0.0
     decode_context: float = 0.0  # each token of their contexts
 
-    def step_seconds(
-        self,
-        prefill_sequences: int,
-        prefill_tokens: int,
-        prefill_attention: int,
-        decode_sequences: int,
-        decode_context: int,
-    ) -> float:
-        seconds = self.step + self.decode_sequence * decode_sequences + self.decode_context * decode_context
-        if prefill_sequences:
+    def step_seconds(self, step: Composed) -> float:
+        seconds = self.step + self.decode_sequence * step.decode_sequences + self.decode_context * step.decode_context
+        if step.prefill_sequences:
             seconds += (
                 self.with_prefill
-                + self.prefill_sequence * prefill_sequences
-                + self.prefill_token * prefill_tokens
-                + self.prefill_attention * prefill_attention
+                + self.prefill_sequence * step.prefill_sequences
+                + self.prefill_token * step.prefill_tokens
+                + self.prefill_attention * step.prefill_attention
             )
         return seconds

@@ -39,6 +39,7 @@ from serviceoptd.rules.simulated import SimulatedRule
 from serviceoptd.simulation.advice.simulator import Simulated, Simulator
 from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
 from serviceoptd.simulation.virtual_benchmark import Traffic, run_benchmark
+from serviceoptd.simulation.virtual_clock.interface import Composed
 from serviceoptd.simulation.virtual_clock.lengths import RandomLengths
 from serviceoptd.simulation.virtual_clock.overheads import Overheads
 
@@ -70,9 +71,9 @@ class Tiled:
     linear: LinearStepTimes
     tile: int = 64
 
-    def step_seconds(self, sequences: int, tokens: int, attention: int, decoding: int, context: int) -> float:
-        tiles = -(-(tokens + decoding) // self.tile) * self.tile
-        return self.linear.step_seconds(sequences, tokens, attention, decoding, context) + 1e-5 * tiles
+    def step_seconds(self, step: Composed) -> float:
+        tiles = -(-(step.prefill_tokens + step.decode_sequences) // self.tile) * self.tile
+        return self.linear.step_seconds(step) + 1e-5 * tiles
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,8 @@ class Slower:
     def __init__(self, times: LinearStepTimes) -> None:
         self._times = times
 
-    def step_seconds(self, *step: int) -> float:
-        return BIAS * self._times.step_seconds(*step)
+    def step_seconds(self, step: Composed) -> float:
+        return BIAS * self._times.step_seconds(step)
 
 
 class Advisor:

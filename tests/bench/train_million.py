@@ -16,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from serviceoptd.simulation.step_times.training import train
+from serviceoptd.simulation.virtual_clock.interface import StepComposition
 from synthetic_batches import CONFIGURATIONS, synthetic_profile
 
 
@@ -39,8 +40,9 @@ def main() -> None:
         print(f"  {stage}: held-out MAPE {line.mape:.2%} (noise of the synthetic times: 1.6 %)")
     print(f"tables differ from the trees by {trained.card.table_deviation:.1e} at most")
     step_seconds, calls = trained.model.step_seconds, 200_000
-    for name, batch in (("mixed batch", (1, 500, 125_250, 40, 40_000)), ("decode batch", (0, 0, 0, 40, 40_000))):
-        seconds = min(timeit.repeat(lambda batch=batch: step_seconds(*batch), number=calls, repeat=5)) / calls
+    mixed, decoding = StepComposition(1, 500, 125_250, 40, 40_000), StepComposition(0, 0, 0, 40, 40_000)
+    for name, step in (("mixed batch", mixed), ("decode batch", decoding)):
+        seconds = min(timeit.repeat(lambda step=step: step_seconds(step), number=calls, repeat=5)) / calls
         print(f"one prediction of a {name}: {seconds * 1e6:.2f} microseconds")
 
 

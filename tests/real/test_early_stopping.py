@@ -12,6 +12,7 @@ from real.tuning import QUIET
 from serviceopt_journal import events as e
 from serviceoptd.domain.stopping.engine_windows import ARTEFACT
 from serviceoptd.predicting.model_file import load
+from serviceoptd.simulation.virtual_clock.interface import StepComposition
 from stubs.scenario import assert_sound, client, free_port, of_type, places, records, rows
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(3600)]
@@ -130,7 +131,7 @@ def test_loads_that_miss_the_limit_by_more_than_the_best_are_ended_early(
     assert card["split"] == "run"
     assert len(card["windowed"]) >= len(finished)
     assert card["windows"]["median"] < 0.5
-    assert load(tmp_path / "model/latency_model.json").model.step_seconds(0, 0, 0, 8, 640) > 0
+    assert load(tmp_path / "model/latency_model.json").model.step_seconds(StepComposition(0, 0, 0, 8, 640)) > 0
 
     (tmp_path / "simulated.toml").write_text(SIMULATED.format(output=shape.output))
     compared = client("trust", "-c", "simulated.toml", "--json", environment=environment, cwd=tmp_path)

@@ -10,13 +10,10 @@ from serviceoptd.domain.settings import Slo
 from serviceoptd.simulation.schedulers.limits import Composer, Limits, scheduler_of
 from serviceoptd.simulation.virtual_clock.arrivals import arrivals
 from serviceoptd.simulation.virtual_clock.client_metrics import client_metrics
-from serviceoptd.simulation.virtual_clock.interface import StepTimes
+from serviceoptd.simulation.virtual_clock.interface import Composed, StepComposition, StepTimes, composition_of
 from serviceoptd.simulation.virtual_clock.lengths import RandomLengths, random_requests, recorded_requests
 from serviceoptd.simulation.virtual_clock.overheads import Overheads
 from serviceoptd.simulation.virtual_clock.timeline import simulate
-
-Composition = tuple[int, int, int, int, int]
-"""The five numbers of a step, in the order of `StepTimes.step_seconds`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,20 +32,12 @@ class Recorder:
     """Step times that remember what they were asked."""
 
     step_times: StepTimes
-    steps: list[Composition] = field(default_factory=list)
+    steps: list[StepComposition] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
-    def step_seconds(
-        self,
-        prefill_sequences: int,
-        prefill_tokens: int,
-        prefill_attention: int,
-        decode_sequences: int,
-        decode_context: int,
-    ) -> float:
-        step = (prefill_sequences, prefill_tokens, prefill_attention, decode_sequences, decode_context)
-        seconds = self.step_times.step_seconds(*step)
-        self.steps.append(step)
+    def step_seconds(self, step: Composed) -> float:
+        seconds = self.step_times.step_seconds(step)
+        self.steps.append(composition_of(step))
         self.seconds.append(seconds)
         return seconds
 

@@ -16,6 +16,7 @@ from serviceoptd.domain.stopping.engine_windows import ARTEFACT
 from serviceoptd.profiling.data.stored_windows import stored_windows
 from serviceoptd.simulation.step_times.profile_data import Profile, ProfileRejected
 from serviceoptd.simulation.step_times.training import train
+from serviceoptd.simulation.virtual_clock.interface import StepComposition
 from stubs.scenario import of_type, stub_run
 
 NOT_STOPPED = "[early_stopping]\nenabled = false\ninterval = 0.03\n"
@@ -76,7 +77,8 @@ def test_a_model_of_them_knows_how_long_the_steps_took(place: Path, stored: list
     trained = train(profile, seed=0)
     ended = of_type(stored, e.MeasurementFinished)
     for begun, event in zip(of_type(stored, e.MeasurementStarted), ended, strict=True):
-        asked = trained.model.step_seconds(0, 0, 0, begun.concurrency, begun.concurrency * 144)
+        step = StepComposition(0, 0, 0, begun.concurrency, begun.concurrency * 144)
+        asked = trained.model.step_seconds(step)
         assert asked == pytest.approx(event.metrics.tpot["mean"], rel=0.15)
     assert trained.card.windows is not None
     assert sum(each.steps for each in trained.card.windowed) >= 20 * trained.card.windows.batches

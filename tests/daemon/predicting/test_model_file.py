@@ -40,7 +40,8 @@ def test_a_model_is_loaded_and_used_without_the_libraries_that_train_it(tmp_path
     path = save(train(synthetic_profile(100), seed=0), tmp_path)
     script = (
         "import sys; from pathlib import Path; from serviceoptd.predicting.model_file import load;"
-        f"assert load(Path({str(path)!r})).model.step_seconds(0, 0, 0, 8, 800) > 0;"
+        "from serviceoptd.simulation.virtual_clock.interface import StepComposition;"
+        f"assert load(Path({str(path)!r})).model.step_seconds(StepComposition(0, 0, 0, 8, 800)) > 0;"
         "print(*sys.modules)"
     )
     modules = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()

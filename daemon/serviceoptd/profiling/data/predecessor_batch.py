@@ -8,11 +8,10 @@ from typing import Any
 
 from serviceoptd.profiling.data.predecessor_tables import Row
 from serviceoptd.simulation.step_times.profile_data import ProfileRejected
+from serviceoptd.simulation.virtual_clock.interface import StepComposition
 
-Composed = tuple[int, int, int, int, int]  # in the order of COMPOSITION
 
-
-def composed(row: Row, prompts: Mapping[str, int], *, framework: str) -> Composed | None:
+def composed(row: Row, prompts: Mapping[str, int], *, framework: str) -> StepComposition | None:
     """What the batch consists of; None where the length of one of its requests is not known.
 
     `res_list` names each request with its iteration, 0 for its prompt; newer versions for vLLM add `num_computed_tokens` and
@@ -37,7 +36,7 @@ def composed(row: Row, prompts: Mapping[str, int], *, framework: str) -> Compose
         else:
             decode_sequences += 1
             decode_context += computed + tokens
-    return prefill_sequences, prefill_tokens, prefill_attention, decode_sequences, decode_context
+    return StepComposition(prefill_sequences, prefill_tokens, prefill_attention, decode_sequences, decode_context)
 
 
 def _requests(row: Row) -> list[dict[str, Any]]:

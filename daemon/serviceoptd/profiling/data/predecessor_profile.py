@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from serviceoptd.profiling.data.predecessor_batch import Composed, composed
+from serviceoptd.profiling.data.predecessor_batch import composed
 from serviceoptd.profiling.data.predecessor_tables import Row, Table, tables_of
 from serviceoptd.simulation.step_times.profile_data import ProfileRejected, Run
+from serviceoptd.simulation.virtual_clock.interface import StepComposition
 
 SCHEDULED = ("BatchSchedule", "batchFrameworkProcessing", "Schedule")
 EXECUTED = "modelExec"
@@ -36,7 +37,7 @@ def read_predecessor_profile(directory: Path, *, name: str, framework: str) -> R
     """
     tables = tables_of(directory)
     prompts = _prompt_lengths(tables["request"])
-    composition: list[Composed] = []
+    composition: list[StepComposition] = []
     seconds: list[float] = []
     left_out = 0
     for row, duration in _timed(tables["batch"], tables.get("batch_exec")):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from serviceoptd.simulation.virtual_clock.interface import StepComposition
+
 Column = NDArray[np.float64]
 
-COMPOSITION = ("prefill_sequences", "prefill_tokens", "prefill_attention", "decode_sequences", "decode_context")
-"""What a batch consists of, in the order of `serviceoptd.simulation.virtual_clock.interface.StepTimes.step_seconds`."""
+COMPOSITION = StepComposition._fields
+"""The names of a batch's numbers, in their order."""

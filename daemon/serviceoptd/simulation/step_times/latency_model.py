@@ -17,6 +17,7 @@ from serviceoptd.simulation.step_times.columns import Column
 from serviceoptd.simulation.step_times.linear_terms import terms
 from serviceoptd.simulation.step_times.model_card import ModelCard
 from serviceoptd.simulation.step_times.validity import Validity
+from serviceoptd.simulation.virtual_clock.interface import Composed
 from serviceoptd.simulation.virtual_clock.overheads import Overheads
 
 PAIRS = (
@@ -55,20 +56,18 @@ class LatencyModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tables: tuple[Table, ...]
     floor: float
 
-    def step_seconds(
-        self,
-        prefill_sequences: int,
-        prefill_tokens: int,
-        prefill_attention: int,
-        decode_sequences: int,
-        decode_context: int,
-    ) -> float:
-        """Seconds of one step; its arguments are described at `StepTimes.step_seconds`."""
-        step, with_prefill, sequence, token, attention, decoding, context = self.coefficients
-        seconds = step + decoding * decode_sequences + context * decode_context
+    def step_seconds(self, step: Composed) -> float:
+        """Seconds of one step; never less than the fastest one that was seen."""
+        prefill_sequences, prefill_tokens = step.prefill_sequences, step.prefill_tokens
+        decode_sequences, decode_context = step.decode_sequences, step.decode_context
+        launching, with_prefill, sequence, token, attention, decoding, context = self.coefficients
+        seconds = launching + decoding * decode_sequences + context * decode_context
         if prefill_sequences:
             seconds += (
-                with_prefill + sequence * prefill_sequences + token * prefill_tokens + attention * prefill_attention
+                with_prefill
+                + sequence * prefill_sequences
+                + token * prefill_tokens
+                + attention * step.prefill_attention
             )
         if self.tables:
             whole, prefill, decode = self.tables
@@ -77,7 +76,7 @@ class LatencyModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     bisect_right(whole.second, prefill_sequences)
                 ]
                 + prefill.values[bisect_right(prefill.first, prefill_tokens)][
-                    bisect_right(prefill.second, prefill_attention)
+                    bisect_right(prefill.second, step.prefill_attention)
                 ]
                 + decode.values[bisect_right(decode.first, decode_sequences)][
                     bisect_right(decode.second, decode_context)

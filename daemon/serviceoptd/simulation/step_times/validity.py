@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serviceoptd.simulation.step_times.columns import Column
+from serviceoptd.simulation.virtual_clock.interface import StepComposition
 
 STAGES = ("prefill", "mixed", "decode")
 MEASURES = {
@@ -39,21 +40,12 @@ class Validity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ranges: dict[str, dict[str, tuple[float, float]]]
     cells: frozenset[tuple[int, int]]
 
-    def outside(
-        self,
-        prefill_sequences: int,
-        prefill_tokens: int,
-        prefill_attention: int,
-        decode_sequences: int,
-        decode_context: int,
-    ) -> list[str]:
+    def outside(self, step: StepComposition) -> list[str]:
         """Why a prediction for this batch goes beyond the training data; empty where it does not."""
-        stage = "decode" if not prefill_sequences else "mixed" if decode_sequences else "prefill"
+        stage = "decode" if not step.prefill_sequences else "mixed" if step.decode_sequences else "prefill"
         if stage not in self.ranges:
             return [f"no {stage} batch was seen in training"]
-        batch = np.array(
-            [[prefill_sequences, prefill_tokens, prefill_attention, decode_sequences, decode_context]], dtype=float
-        )
+        batch = np.array([step], dtype=float)
         reasons = []
         for measure, (lowest, highest) in self.ranges[stage].items():
             value = float(_measures(batch)[measure][0])
@@ -62,10 +54,10 @@ class Validity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     f"{value:.0f} {WORDS[measure]} in a {stage} batch: trained on {lowest:.0f} to {highest:.0f}"
                 )
         if not reasons and stage == "mixed":
-            tokens, sequences = prefill_tokens.bit_length(), decode_sequences.bit_length()
+            tokens, sequences = step.prefill_tokens.bit_length(), step.decode_sequences.bit_length()
             near = ((tokens + i, sequences + j) for i in (-1, 0, 1) for j in (-1, 0, 1))
             if not any(cell in self.cells for cell in near):
-                beside = f"{prefill_tokens} prompt tokens beside {decode_sequences} decoding sequences"
+                beside = f"{step.prefill_tokens} prompt tokens beside {step.decode_sequences} decoding sequences"
                 reasons.append(f"nothing like {beside} was seen in training")
         return reasons
 

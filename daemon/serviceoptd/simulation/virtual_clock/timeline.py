@@ -87,13 +87,7 @@ class _Run:
                 scheduler.add(request, arrived)
             batch = scheduler.schedule(now)
             if batch is not None:
-                seconds = seconds_of(
-                    batch.prefill_sequences,
-                    batch.prefill_tokens,
-                    batch.prefill_attention,
-                    batch.decode_sequences,
-                    batch.decode_context,
-                )
+                seconds = seconds_of(batch)
                 engine_free = max(now, engine_free) + seconds
                 self.busy += seconds
                 running.append((engine_free, batch))

@@ -14,6 +14,7 @@ from serviceoptd.simulation.step_times.latency_model import LatencyModel, Traine
 from serviceoptd.simulation.step_times.linear_terms import TERMS, fit_terms, terms
 from serviceoptd.simulation.step_times.profile_data import Profile, ProfileRejected
 from serviceoptd.simulation.step_times.training import BOTH, PHYSICS, train
+from serviceoptd.simulation.virtual_clock.interface import StepComposition
 from synthetic_batches import synthetic_profile, synthetic_run, synthetic_seconds
 
 
@@ -70,7 +71,7 @@ def test_with_monotone_trees_more_of_anything_never_takes_less_time(profile: Pro
 def test_one_batch_is_predicted_as_many_are(profile: Profile, trained: TrainedModel) -> None:
     model = trained.model
     assert model.tables
-    one_by_one = [model.step_seconds(*map(int, batch)) for batch in profile.composition[:300]]
+    one_by_one = [model.step_seconds(StepComposition(*map(int, batch))) for batch in profile.composition[:300]]
     assert one_by_one == pytest.approx(model.predict(profile.composition[:300]), rel=1e-12)
 
 
@@ -83,7 +84,7 @@ def test_configurations_that_were_held_out_are_predicted_within_a_few_percent_of
 
 
 def test_far_from_the_training_data_time_goes_on_growing_as_the_physical_terms_do(trained: TrainedModel) -> None:
-    at, twice = (trained.model.step_seconds(0, 0, 0, 2000, n * 2000 * 3000) for n in (10, 20))
+    at, twice = (trained.model.step_seconds(StepComposition(0, 0, 0, 2000, n * 2000 * 3000)) for n in (10, 20))
     assert twice > 1.5 * at
 
 

@@ -20,7 +20,7 @@ from serviceoptd.simulation.step_times.model_card import as_markdown
 from serviceoptd.simulation.step_times.profile_data import Profile, ProfileRejected
 from serviceoptd.simulation.step_times.training import PHYSICS, train
 from serviceoptd.simulation.step_times.windows import FEWEST_STEPS, WindowedRun, as_windows, joined
-from serviceoptd.simulation.virtual_clock.interface import Request
+from serviceoptd.simulation.virtual_clock.interface import Request, composition_of
 from synthetic_batches import synthetic_profile
 
 TRUE = np.array([8e-3, 1e-3, 1e-4, 4e-5, 3e-10, 2e-4, 8e-8])
@@ -43,10 +43,7 @@ def simulated(seqs: int, budget: int, concurrency: int) -> tuple[Column, Windowe
     for look in looks[2:]:
         if look.time - seen[-1].time >= LOOK:
             seen.append(look)
-    steps = [
-        (b.prefill_sequences, b.prefill_tokens, b.prefill_attention, b.decode_sequences, b.decode_context)
-        for b in batches
-    ]
+    steps = [composition_of(batch) for batch in batches]
     found = as_windows(windows(seen, looks[0], replaced=True))
     return np.array(steps, dtype=float), WindowedRun(f"measurement {seqs}", f"{seqs} {budget}", found)
 
