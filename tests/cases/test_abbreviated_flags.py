@@ -184,3 +184,9 @@ def test_the_command_engine_leaves_the_flags_of_an_unknown_program_alone(tmp_pat
     command = CommandEngine({"service": service}).plan(order).command
     assert command is not None
     assert command.argv[-4:] == ("--model", "m", "--model-size", "8")
+
+
+@pytest.mark.parametrize("others", ["--model other", "--model=org/other"])
+def test_another_model_among_the_others_is_given_twice(tmp_path: Path, others: str) -> None:
+    with pytest.raises(InvalidConfiguration, match="the model is given twice"):
+        seen(a_vllm_case(tmp_path, others=others))

@@ -12,6 +12,7 @@ from serviceoptd.benchmarks.command import CommandBenchmark
 from serviceoptd.contract.orders import a_field as a_target
 from serviceoptd.contract.orders import a_measurement_order, a_service_order, a_workplace
 from serviceoptd.engines.command.engine import CommandEngine
+from serviceoptd.engines.mindie.engine import MindieEngine
 from serviceoptd.toolkit.arguments import refuse_unknown
 
 UTILISATION = a_field("gpu_memory_utilization", "enum", dtype_param="[0.9, 0.91, 0.92]", value="0.9") + CONCURRENCY
@@ -146,3 +147,32 @@ def test_a_field_that_no_word_of_a_described_service_refers_to_is_remarked() -> 
     assert [found.key for found in engine.remarks([a_target("BATCH_SIZE"), a_target("tp"), a_target("x")])] == [
         "BATCH_SIZE", "tp",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "meant"), [("concurrency", "CONCURRENCY"), ("request_rate", "REQUESTRATE")])
+def test_a_load_in_another_spelling_is_remarked_since_it_would_restart_the_service(
+    tmp_path: Path, name: str, meant: str
+) -> None:
+    fields = a_field(name, "int", min="1", max="9", value="1") + CONCURRENCY
+    assert (
+        f"{name}: is a field of the service, which is launched anew for each value; the load's is called {meant}"
+        in (seen(a_vllm_case(tmp_path, fields=fields)).remarks)
+    )
+
+
+def test_a_variable_that_nothing_replaces_is_remarked(tmp_path: Path) -> None:
+    section = 'environment = { A = "$LD_LIBRARY_PATH:/x", B = "$MAX_NUM_SEQS", C = "plain" }'
+    found = seen(a_vllm_case(tmp_path, section=section)).remarks
+    assert "vllm.environment: A: nothing replaces $LD_LIBRARY_PATH" in found
+    assert "B:" not in found
+
+
+def test_a_name_that_nothing_replaces_in_the_stop_command_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfiguration, match=r"\$CONTAINER in stop_command: nothing replaces it"):
+        seen(a_vllm_case(tmp_path, section='stop_command = ["docker", "stop", "$CONTAINER"]'))
+    seen(a_vllm_case(tmp_path, section='stop_command = ["sh", "-c", "kill $PID"]'))
+
+
+def test_a_field_of_mindies_without_its_position_is_remarked() -> None:
+    fields = [a_target("max_batch_size"), a_target("maxPreemptCount"), a_target("ATB_LLM_X"), a_target("CONCURRENCY")]
+    assert [found.key for found in MindieEngine({}).remarks(fields)] == ["max_batch_size", "maxPreemptCount"]

@@ -19,8 +19,10 @@ from serviceoptd.toolkit import arguments, endpoint, program, provenance
 from serviceoptd.toolkit.interface import Options, Problem, ProcessOptions, Workplace
 from serviceoptd.toolkit.position_checks import refuse_dotted_positions
 from serviceoptd.toolkit.secrets import mask_argv
-from serviceoptd.toolkit.unreached import unreached
+from serviceoptd.toolkit.unreached import unreached, unreplaced
 
+SEED = Field(name="SEED", dtype="int", load=True)
+"""What `$SEED` stands for beside the target fields."""
 RESULT = "result.json"
 """The file that the client writes below its measurement's directory, and that is kept with the journal."""
 
@@ -138,7 +140,8 @@ class HttpClient:
     def remarks(self, fields: Sequence[Field]) -> list[Problem]:
         """Fields of the load that are named like an option and reach nothing."""
         words = [*arguments.split(self.options.command.others), *self.options.environment.values()]
-        return unreached(fields, words, self.aliases, load=True, place=f"[{self.name}.command] others")
+        found = unreached(fields, words, self.aliases, load=True, place=f"[{self.name}.command] others")
+        return [*found, *unreplaced(self.options.environment, [*fields, SEED], self.name)]
 
     def placeholders(self) -> list[tuple[str, str, str]]:
         """Keys of the command that must be given: key, the value of the example configurations, what is wanted."""

@@ -20,7 +20,7 @@ from serviceoptd.toolkit.interface import HttpProbe, MetricsPage, Options, Probl
 from serviceoptd.toolkit.model_facts import model_facts
 from serviceoptd.toolkit.position_checks import refuse_dotted_positions, refuse_searched_service, refuse_unanswerable
 from serviceoptd.toolkit.secrets import mask_argv
-from serviceoptd.toolkit.unreached import unreached
+from serviceoptd.toolkit.unreached import unreached, unreplaced
 
 
 class HttpCommand(Options):
@@ -142,7 +142,8 @@ class HttpEngine:
         """Fields that are named like an option and reach nothing."""
         left = [field for field in fields if self._flag_of(field) is None]
         place = f"[{self.name}.command] others"
-        return unreached(left, self._all_words(), self.aliases, load=False, place=place)
+        found = unreached(left, self._all_words(), self.aliases, load=False, place=place)
+        return [*found, *unreplaced(self.options.environment, fields, self.name)]
 
     def kv_blocks(self, report: str) -> int | None:
         """None: nothing is known of a cache, unless a subclass reads it."""

@@ -110,6 +110,11 @@ class VllmEngine(HttpEngine):
     def refuse(self, values: Mapping[str, object], argv: Sequence[str]) -> None:
         """vLLM wants at least one token in a step for each sequence. Embeddings are not measured."""
         refuse_pooling(argv, POOLS, SPELLINGS)
+        if other := arguments.value_of("--model", argv[argv.index("serve") :], SPELLINGS):
+            raise InvalidConfiguration(
+                f"the model is given twice: by [vllm.command] model and by --model {other}, which would win",
+                hint="give it in [vllm.command]: it is a part of what a measured value depends on",
+            )
         tokens, seqs = (arguments.with_capitals(values).get(name) for name in BUILT_IN)
         if isinstance(tokens, int) and isinstance(seqs, int) and tokens < seqs:
             raise InvalidConfiguration(

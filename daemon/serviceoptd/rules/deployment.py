@@ -15,6 +15,12 @@ TENSOR = ("tensor_parallel_size",)
 PIPELINE = ("pipeline_parallel_size",)
 DATA = ("data_parallel_size",)
 CONTEXT = ("decode_context_parallel_size", "prefill_context_parallel_size")
+ALSO_CALLED = {
+    "tensor_parallel_size": ("tensor_parallel", "tp_size", "tp"),
+    "pipeline_parallel_size": ("pipeline_parallel", "pp_size", "pp"),
+    "data_parallel_size": ("data_parallel", "dp_size", "dp"),
+}
+"""Other names that a searched size may have: the position `argument:-tp`, or an abbreviated flag."""
 SHARE = ("gpu_memory_utilization", "mem_fraction_static")
 LENGTH = ("max_model_len", "context_length")
 CACHE_BYTES = {"float16": 2.0, "bfloat16": 2.0, "half": 2.0, "float": 4.0, "float32": 4.0}
@@ -93,7 +99,7 @@ class Deployment:
         return CACHE_BYTES.get(str(kind), narrow)
 
     def _product(self, names: tuple[str, ...]) -> int:
-        sizes = (number(self.known.get(name)) for name in names)
+        sizes = (self._first((name, *ALSO_CALLED.get(name, ()))) for name in names)
         return math.prod(max(1, int(size)) for size in sizes if size is not None)
 
     def _first(self, names: tuple[str, ...]) -> float | None:

@@ -142,7 +142,7 @@ def filled(words: Iterable[str], values: Mapping[str, object]) -> list[str]:
         if text == _NOTHING:
             if kept and kept[-1].startswith("-") and "=" not in kept[-1]:
                 kept.pop()
-        elif _REFERENCE.fullmatch(word) and flag_of(text):
+        elif _REFERENCE.fullmatch(word) and flag_of(text.strip()):
             kept += _flags_in(text, word)
         elif not re.fullmatch(rf"-[^=]*={_NOTHING}", text):
             kept.append(text.replace(_NOTHING, ""))
@@ -188,6 +188,11 @@ def refuse_unknown(words: Iterable[str], values: Iterable[str], place: str) -> N
 def runs_a_shell(argv: Iterable[str]) -> bool:
     """Whether a shell, here or on another machine, is among the arguments: it replaces `$NAME` itself."""
     return any(word.rpartition("/")[2] in _SHELLS for word in argv)
+
+
+def referred(text: str) -> list[str]:
+    """The names in a text that `$NAME` and `${NAME}` refer to, in their order."""
+    return list(dict.fromkeys(match[1] or match[2] for match in _REFERENCE.finditer(text)))
 
 
 def references(words: Iterable[str], names: Iterable[str]) -> list[str]:

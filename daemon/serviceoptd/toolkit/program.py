@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration, ServiceoptError
-from serviceoptd.toolkit.arguments import replaced
+from serviceoptd.toolkit.arguments import refuse_unknown, replaced, runs_a_shell
 from serviceoptd.toolkit.find_program import find_program
 from serviceoptd.toolkit.interface import Command, Problem, ProcessOptions, Workplace
 
@@ -74,9 +74,15 @@ def command(
 def stop_command(
     options: ProcessOptions, workplace: Workplace, environment: Mapping[str, str], values: Mapping[str, object]
 ) -> Command | None:
-    """What is run instead of SIGTERM, if anything."""
+    """What is run instead of SIGTERM, if anything.
+
+    Raises:
+        InvalidConfiguration: nothing replaces a `$NAME` in it.
+    """
     if not options.stop_command:
         return None
+    if not runs_a_shell(options.stop_command):
+        refuse_unknown(options.stop_command, values, "stop_command")
     return command([replaced(word, values) for word in options.stop_command], options, workplace, environment)
 
 

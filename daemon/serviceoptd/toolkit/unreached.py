@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from serviceoptd.domain.settings import LOAD_NAMES, Field
-from serviceoptd.toolkit.arguments import references, with_capitals
+from serviceoptd.toolkit.arguments import references, referred, with_capitals
 from serviceoptd.toolkit.interface import Problem
 from serviceoptd.toolkit.spellings import Spellings
 
@@ -18,6 +18,15 @@ SHORT_NAMES = {
     "data_parallel": "--data-parallel-size",
 }
 """What people call these options, whatever the program calls them."""
+
+LOAD_LIKE = {
+    "concurrency": "CONCURRENCY",
+    "max_concurrency": "CONCURRENCY",
+    "maxconcurrency": "CONCURRENCY",
+    "request_rate": "REQUESTRATE",
+    "requestrate": "REQUESTRATE",
+}
+"""What is meant for the load, and is one of the service's fields in this spelling."""
 
 
 def unreached(
@@ -37,7 +46,10 @@ def unreached(
         names = with_capitals({field.name: None})
         if field.config_position != "env" or field.load != load or field.name in LOAD_NAMES or references(words, names):
             continue
-        if flag := named_like(field.name, options):
+        if meant := LOAD_LIKE.get(field.name.lower()):
+            message = f"is a field of the service, which is launched anew for each value; the load's is called {meant}"
+            remarks.append(Problem(field.name, message, f'name = "{meant}"'))
+        elif flag := named_like(field.name, options):
             message = (
                 f"is exported as a variable and reaches nothing else; {flag}, after which it is named, does not get it"
             )
@@ -56,3 +68,16 @@ def named_like(name: str, options: Mapping[str, str]) -> str | None:
         if (flag := options.get(spelling)) and (not isinstance(options, Spellings) or spelling in options.aliases):
             return flag
     return SHORT_NAMES.get(small)
+
+
+def unreplaced(environment: Mapping[str, str], fields: Iterable[Field], table: str) -> list[Problem]:
+    """A remark for each configured variable with a `$NAME` that no field replaces: the program gets it as it stands."""
+    known = with_capitals({field.name: None for field in fields})
+    return [
+        Problem(
+            f"{table}.environment", f"{name}: nothing replaces ${found}", "write the value: no environment is asked"
+        )
+        for name, value in environment.items()
+        for found in referred(value)
+        if found not in known
+    ]

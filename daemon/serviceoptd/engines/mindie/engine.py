@@ -94,6 +94,20 @@ class MindieEngine:
         found = narrowed(swapping.fields, text, self.options, workplace, guidance)
         return Survey(found.fields, (*swapping.remarks, *found.remarks))
 
+    def remarks(self, fields: Sequence[Field]) -> list[Problem]:
+        """Fields that are named like a value of config.json and are exported instead, which MindIE does not read."""
+        places = {_plain(each["name"]): each["config_position"] for each in DEFAULT_SPACE}
+        places |= {_plain(place.rpartition(".")[2]): place for place in places.values() if place != "env"}
+        return [
+            Problem(
+                field.name,
+                "is exported as a variable and reaches nothing else",
+                f'config_position = "{places[_plain(field.name)]}"',
+            )
+            for field in fields
+            if field.config_position == "env" and places.get(_plain(field.name), "env") != "env"
+        ]
+
     def problems(self, workplace: Workplace, managed: bool = True) -> list[Problem]:
         """As the interface says. `managed` false: nothing that only a launch needs is asked for."""
         installation = self._installation(workplace)
@@ -139,6 +153,10 @@ class MindieEngine:
 
     def _installation(self, workplace: Workplace) -> Installation:
         return Installation.of(self.options, workplace, provenance.safely_read_environment(self.options, workplace))
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "")
 
 
 def _service_values(order: ServiceOrder) -> dict[str, object]:
