@@ -38,6 +38,10 @@ PHRASES: dict[str, Callable[[Event], str]] = {
         f"particle {e['particle']} rejected by {e['rule']}{' and measured all the same' if e['audited'] else ''}: "
         f"{e['reason']}" + _predicted(e["predicted"], "simulated" if e["kind"] == "simulated" else "predicted")
     ),
+    "rule_refuted": lambda e: (
+        f"the rule {e['rule']} is wrong here and says nothing more in this run: particle {e['particle']} did what it "
+        f"rules out ({e['reason']})"
+    ),
     "result_imported": lambda e: f"particle {e['particle']} imported from {e['source_file']}:{e['line']}: {_told(e)}",
     "confirmation_requested": lambda e: (
         f"particle {e['particle']} is to be confirmed (measurement {e['round']} of it): {e['reason']}"

@@ -17,6 +17,12 @@ from serviceoptd.toolkit.interface import UnusableResult
 TIME_STAMP_TOLERANCE = 1.0
 """Seconds: file systems stamp with a coarser clock than ours, and some with whole seconds."""
 
+FASTEST_TOKEN = 1e-4
+"""Seconds: no engine gives the tokens of one request faster, with speculative decoding either (10,000 tokens/s)."""
+IN_ONE_PIECE = 0.98
+"""From this share of the end-to-end latency on the first token is the last one, if the rest came implausibly fast."""
+IMPLAUSIBLE_TOKEN = 5e-4
+
 _TELLING = ("Error", "error:", "Exception", "Traceback")
 _LAST_LINES = 200
 
@@ -51,7 +57,34 @@ def believe(metrics: Metrics, objective: Objective) -> Metrics:
             hint="let the client report it, or choose another statistic for the SLO",
             metrics=metrics,
         )
+    if told := _without_a_time_between_tokens(metrics, objective):
+        raise UnusableResult(
+            f"{told}: the answer seems to arrive in one piece",
+            hint="a proxy buffers it, a parser holds tokens back, or it is not streamed; or limit e2e_slo alone",
+            metrics=metrics,
+        )
     return metrics
+
+
+def _without_a_time_between_tokens(metrics: Metrics, objective: Objective) -> str:
+    """Why the times of single tokens cannot be true although a limit rests on them; empty where they can, or none does."""
+    limited = {slo.metric for slo in objective.slos} & {"ttft", "tpot"}
+    tokens = metrics.output_tokens or metrics.generate_speed * metrics.duration
+    after_the_first = tokens / metrics.completed - 1
+    if not limited or after_the_first < 1:
+        return ""
+    each = f"{after_the_first + 1:.3g} tokens a request"
+    tpot, ttft, e2el = (latency.get("mean") for latency in (metrics.tpot, metrics.ttft, metrics.e2el))
+    if tpot is None:
+        tpot = next((metrics.tpot[slo.statistic] for slo in objective.slos if slo.metric == "tpot"), None)
+    if "tpot" in limited and tpot is not None and tpot < FASTEST_TOKEN:
+        return f"tpot is {tpot * 1000:.3g} ms with {each}"
+    if ttft is None or e2el is None:
+        return ""
+    pace = (e2el - ttft) / after_the_first
+    if pace < FASTEST_TOKEN or (pace < IMPLAUSIBLE_TOKEN and ttft >= IN_ONE_PIECE * e2el):
+        return f"mean ttft is {ttft * 1000:.4g} ms of {e2el * 1000:.4g} ms end to end with {each}"
+    return ""
 
 
 def ended_well(outcome: ClientOutcome) -> None:

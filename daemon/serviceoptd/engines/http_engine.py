@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration
+from serviceoptd.domain.model_options import changes_the_model, quantises
 from serviceoptd.domain.settings import LOAD_NAMES, Field, ModelFacts
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan
 from serviceoptd.toolkit import arguments, endpoint, program, provenance
@@ -195,10 +196,11 @@ class HttpEngine:
         """
         words = arguments.split(self.options.command.others)
         given = arguments.options(self.every_option(words, workplace), self.aliases)
-        if changing & given.keys() or arguments.hides_flags(words):
+        named = {name.partition(".")[0] for name in given}
+        if changing & named or changes_the_model(given) or arguments.hides_flags(words):
             return ModelFacts(arguments=given)
         directory = workplace.working_directory / program.located(self.options.command.model, workplace)
-        quantised_here = bool(quantising & given.keys())
+        quantised_here = bool(quantising & named) or quantises(given)
         return model_facts(
             directory, given, needs_a_whole_sequence=needs_a_whole_sequence, quantised_here=quantised_here
         )

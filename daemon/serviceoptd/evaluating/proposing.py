@@ -10,7 +10,8 @@ from serviceoptd.config.plugins import blaming
 from serviceoptd.domain.space.space import Position
 from serviceoptd.domain.state import Particle, RunState, State
 from serviceoptd.evaluating.advising import ORIGIN, Advisors, advised, simulate_ahead
-from serviceoptd.evaluating.rejecting import rejection
+from serviceoptd.evaluating.refuting import refuted
+from serviceoptd.evaluating.rejecting import facts_of, rejection
 from serviceoptd.evaluating.trials import problem, search_space, trials
 from serviceoptd.rules.interface import Rule
 from serviceoptd.search.interface import Prediction, Preparing, Problem, Proposal, Strategy
@@ -54,9 +55,12 @@ def propose(
                 run=run.number, particle=number, same_as_run=source.number, same_as_particle=particle.number
             )
         )
-    elif rejected := rejection(run, proposal, rules, simulator):
+        return events
+    wrong = refuted(run, rules, facts_of(run, simulator))
+    left = [rule for rule in rules if rule.name not in {each.rule for each in wrong}]
+    if rejected := rejection(run, proposal, left, simulator):
         events.append(rejected)
-    return events
+    return [*wrong, *events]
 
 
 def _proposed(run: RunState, number: int, proposal: Proposal) -> ParticleProposed:

@@ -47,6 +47,8 @@ def rejection(
     facts = facts_of(run, simulator)
     convinced = _rejected_last(run) >= MEASURED_IN_A_ROW
     for rule in rules:
+        if rule.name in run.refuted:
+            continue
         if convinced and getattr(rule, "kind", "") in FROM_MEASUREMENTS:
             continue
         with blaming("rule", rule.name):

@@ -6,7 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from serviceopt_journal.events import Configuration, Value
+from serviceoptd.domain.model_options import changes_the_model, quantises
 from serviceoptd.domain.settings import ModelFacts
 from serviceoptd.domain.space.constraints import number, parameters
 from serviceoptd.rules.interface import Facts
@@ -24,7 +27,7 @@ ALSO_CALLED = {
 SHARE = ("gpu_memory_utilization", "mem_fraction_static")
 LENGTH = ("max_model_len", "context_length")
 CACHE_BYTES = {"float16": 2.0, "bfloat16": 2.0, "half": 2.0, "float": 4.0, "float32": 4.0}
-NARROW_CACHE, NARROWEST_CACHE = 1.0, 0.5
+NARROW_CACHE, NARROWEST_CACHE = 1.0, 0.25
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,12 @@ class Deployment:
     @classmethod
     def of(cls, configuration: Configuration, facts: Facts) -> Deployment:
         model = facts.settings.model_facts
-        return cls(model, parameters(configuration, facts.space.fields, model.arguments))
+        known = parameters(configuration, facts.space.fields, model.arguments)
+        if changes_the_model(known):
+            model = ModelFacts(arguments=model.arguments)
+        elif quantises(known):
+            model = replace(model, weights=None, read_each_step=None, flops_each_token=None)
+        return cls(model, known)
 
     @property
     def layer_devices(self) -> int:

@@ -19,6 +19,9 @@ from serviceoptd.simulation.advice.simulator import Simulator
 Kind = Literal["theory", "experience", "measured", "simulated"]
 """What a rule judges from: arithmetic of model and machine, what people know, the results of the run, or a simulator."""
 
+RefutedBy = Literal["start", "result"]
+"""What shows that a rule of theory is wrong: a service that it would have rejected starts, or keeps every objective."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -65,7 +68,8 @@ class Rule(Protocol):
     """One reason to give a configuration up."""
 
     name: ClassVar[str]
-    # `kind: ClassVar[Kind]` beside it is optional, and goes into the event
+    # `kind: ClassVar[Kind]` beside it is optional, and goes into the event;
+    # `refuted_by: ClassVar[RefutedBy]` too, for rules of theory: "result" where it is not given
 
     def __init__(self) -> None: ...
 

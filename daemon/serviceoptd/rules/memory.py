@@ -18,7 +18,7 @@ from typing import ClassVar
 from serviceopt_journal.events import Configuration
 from serviceoptd.domain.space.constraints import names_of, number
 from serviceoptd.rules.deployment import LENGTH, SHARE, Deployment
-from serviceoptd.rules.interface import Facts, Kind, Rejection, Result
+from serviceoptd.rules.interface import Facts, Kind, RefutedBy, Rejection, Result
 
 GIBIBYTE = 1024**3
 TAKES_MEMORY = ("max_num_batched_tokens", "max_num_seqs", *LENGTH)
@@ -30,6 +30,7 @@ class Memory:
 
     name: ClassVar[str] = "memory"
     kind: ClassVar[Kind] = "theory"
+    refuted_by: ClassVar[RefutedBy] = "start"
 
     def judge(self, configuration: Configuration, facts: Facts) -> Rejection | None:
         """Against it where the service cannot start for want of memory."""
@@ -43,7 +44,8 @@ def _too_large(wanted: Deployment, facts: Facts) -> Rejection | None:
         return None
     there, own = memory * wanted.share, weights / wanted.replica
     each, longest = wanted.cache_each_token, wanted.longest
-    sequence = each * longest if each and longest and wanted.model.needs_a_whole_sequence else 0.0
+    insists = wanted.model.needs_a_whole_sequence and "num_gpu_blocks_override" not in wanted.known
+    sequence = each * longest if each and longest and insists else 0.0
     if own + sequence <= there:
         return None
     told = f"{_gib(own)} of weights on each of {wanted.replica} devices"

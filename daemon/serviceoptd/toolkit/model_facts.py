@@ -26,7 +26,7 @@ LENGTHS = (
 )  # fmt: skip
 """Keys from which engines derive the longest sequence; the smallest of them is a lower bound of what they derive."""
 
-SINGLE, HALF, PACKED = 4.0, 2.0, 1.0
+SINGLE, HALF = 4.0, 2.0
 FASTEST_NUMBERS = 4.0
 """How many times as fast as FP16 a device computes with the narrowest numbers (4 bits)."""
 
@@ -46,24 +46,25 @@ def model_facts(
     model = _json(directory / "config.json")
     if model.get("model_type") not in PLAIN:
         return facts
+    quantising = _quantising(directory, model)
     numbers, heads = _cache(model)
     known = {
-        "cache_numbers": numbers,
+        # how a checkpoint packs its cache differs by engine and version: nothing is said then
+        "cache_numbers": None if _packs_its_cache(quantising) else numbers,
         "cache_heads": heads,
-        "cache_bytes": PACKED if _packs_its_cache(model) else HALF,
+        "cache_bytes": HALF,
         "longest": _longest(model, _json(directory / "tokenizer_config.json")),
         "experts": _share_of_experts(model) < 1.0,
     }
     size = _weights(directory)
     vocabulary, hidden = _count(model, "vocab_size"), _count(model, "hidden_size")
     if size and vocabulary and hidden and not quantised_here:
-        known |= _weighed(model, size, vocabulary * hidden)
+        known |= _weighed(model, size, vocabulary * hidden, quantised=bool(quantising))
     return replace(facts, **known)
 
 
-def _weighed(model: Mapping[str, Any], size: int, table: int) -> dict[str, float]:
+def _weighed(model: Mapping[str, Any], size: int, table: int, *, quantised: bool) -> dict[str, float]:
     """From the bytes of the weights and the numbers of one embedding table."""
-    quantised = bool(model.get("quantization_config"))
     stored = HALF if quantised or "16" in str(model.get("torch_dtype") or model.get("dtype")) else SINGLE
     layers = _count(model, "num_hidden_layers") or 1
     # layers that only predict further tokens, which have embeddings of their own, are left out by most engines
@@ -106,8 +107,24 @@ def _share_of_experts(model: Mapping[str, Any]) -> float:
     return 1.0 if there is None or used is None else min(1.0, used / there)
 
 
-def _packs_its_cache(model: Mapping[str, Any]) -> bool:
-    return "kv" in json.dumps(model.get("quantization_config") or {}).casefold()
+def _quantising(directory: Path, model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What the checkpoint says of its quantisation: in its configuration, or in a file of the tool that quantised it.
+
+    Such as hf_quant_config.json (ModelOpt), quantize_config.json (GPTQ) and quant_model_description.json (msmodelslim).
+    """
+    told = [model.get("quantization_config"), model.get("compression_config")]
+    told += [_json(path) for path in sorted(directory.glob("*quant*.json"))]
+    return [each for each in told if isinstance(each, Mapping) and each]
+
+
+def _packs_its_cache(told: object) -> bool:
+    """Whether a key that names the KV cache has a value, anywhere in what the checkpoint says of its quantisation."""
+    if isinstance(told, list):
+        return any(map(_packs_its_cache, told))
+    if not isinstance(told, Mapping):
+        return False
+    named = any("kv" in str(key).casefold() and value not in (None, False, "", {}) for key, value in told.items())
+    return named or any(map(_packs_its_cache, told.values()))
 
 
 def _longest(model: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> int | None:
@@ -119,14 +136,22 @@ def _longest(model: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> int | No
 
 
 def _weights(directory: Path) -> int | None:
-    """Bytes of the weights that an engine loads; None: they cannot be told from others in the directory."""
-    total = _json(directory / "model.safetensors.index.json").get("metadata")
-    if isinstance(total, Mapping) and isinstance(size := total.get("total_size"), int):
-        return size
+    """Bytes of the weights that an engine loads; None: they cannot be told from others in the directory.
+
+    The files that the index names count where they are smaller than it says: the total of an index often survives a
+    conversion that made the weights smaller. With one of them missing nothing is known.
+    """
+    index = _json(directory / "model.safetensors.index.json")
+    total, placed = index.get("metadata"), index.get("weight_map")
+    files = set(placed.values()) if isinstance(placed, Mapping) else set()
     try:
-        return (directory / "model.safetensors").stat().st_size
+        found = sum((directory / str(name)).stat().st_size for name in files or ("model.safetensors",))
     except OSError:
-        return None
+        found = None
+    size = total.get("total_size") if isinstance(total, Mapping) else None
+    if not isinstance(size, int):
+        return found
+    return found if files and found is None else min(size, found or size)
 
 
 def _json(path: Path) -> Mapping[str, Any]:

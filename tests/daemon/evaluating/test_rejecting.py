@@ -327,3 +327,41 @@ def test_built_in_rules_have_nothing_to_say_of_the_embedded_engine(tmp_path: Pat
     state, _ = run(tmp_path, SMALL)
     assert state.settings.search.rules == default_rules(state.settings.search.strategy)
     assert not any(particle.rejected or particle.audited for particle in state.particles.values())
+
+
+def of_theory(refuted_by: str = "", judge: Callable[..., Any] = lambda *_: Rejection("nothing fits")) -> type[Any]:
+    """A rule of theory, against everything unless told otherwise."""
+    rule = a_rule(judge)
+    rule.kind = "theory"  # type: ignore[attr-defined]
+    if refuted_by:
+        rule.refuted_by = refuted_by  # type: ignore[attr-defined]
+    return rule
+
+
+@pytest.mark.parametrize("shown_by", ["start", "result"])
+def test_a_rule_of_theory_that_a_service_has_refuted_says_nothing_more(
+    shown_by: str, tmp_path: Path, install: Callable[..., str]
+) -> None:
+    over, journal = run(tmp_path, install(of_theory(shown_by)))
+    (refuted,) = [record.event for record in journal.records if isinstance(record.event, e.RuleRefuted)]
+    assert (refuted.rule, refuted.particle, refuted.reason) == ("test_rule", 1, "nothing fits")
+    assert over.refuted == ("test_rule",)
+    assert over.outcome == "completed"
+    assert not any(particle.rejected for particle in over.particles.values())
+
+
+def test_a_rule_of_theory_that_nothing_has_refuted_goes_on(tmp_path: Path, install: Callable[..., str]) -> None:
+    over, _ = run(tmp_path, install(of_theory("start", wide), options="audit_share = 0.0"))
+    assert over.refuted == ()
+    assert any(particle.rejected for particle in over.particles.values())
+
+
+def test_a_rule_of_experience_is_an_opinion_that_nothing_refutes(
+    tmp_path: Path, install: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rejecting, "REJECTED_IN_A_ROW", 5)
+    rule = a_rule(lambda *_: Rejection("we do not want it"))
+    rule.kind = "experience"  # type: ignore[attr-defined]
+    over, _ = run(tmp_path, install(rule, options="audit_share = 0.0"))
+    assert over.refuted == ()
+    assert over.held

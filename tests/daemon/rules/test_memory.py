@@ -121,3 +121,23 @@ def test_reported_blocks_bound_those_of_every_configuration_that_leaves_no_more_
 def test_blocks_of_unknown_size_teach_nothing() -> None:
     facts = facts_of(ModelFacts(needs_a_whole_sequence=True), launched(dict(deployed(length=512)), 1), device=H100)
     assert Memory().judge(deployed(length=131072), facts) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("cpu_offload_gb", 40, False),
+        ("CPU_OFFLOAD_GB", 0, True),
+        ("hf_overrides.num_hidden_layers", 4, False),
+        ("quantization", "fp8", False),
+        ("offload_group_size", 8, False),
+    ],
+)
+def test_nothing_is_said_of_a_configuration_that_changes_what_is_loaded(
+    name: str, value: int | str, says: bool, tmp_path: Path
+) -> None:
+    fixed = facts_of(Llama().facts(tmp_path, {name.lower(): str(value)}))
+    assert (Memory().judge(deployed(tp=1, length=512), fixed) is not None) is says
+    field = Field(name=name, dtype="enum", dtype_param=[value])
+    searched = facts_of(Llama().facts(tmp_path), fields=(*FIELDS, field))
+    assert (Memory().judge(deployed(tp=1, length=512) | {name: value}, searched) is not None) is says

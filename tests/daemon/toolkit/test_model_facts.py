@@ -47,12 +47,54 @@ def test_weights_in_single_precision_are_served_in_half(tmp_path: Path) -> None:
 
 
 def test_quantised_weights_stay_as_they_are_and_are_computed_faster(tmp_path: Path) -> None:
-    facts = LLAMA.facts(tmp_path, quantization_config={"quant_method": "fp8", "kv_cache_scheme": {"num_bits": 8}})
+    facts = LLAMA.facts(tmp_path, quantization_config={"quant_method": "fp8", "kv_cache_scheme": None})
     plain = LLAMA.facts(tmp_path / "plain")
     assert facts.weights == plain.weights
     assert plain.flops_each_token is not None
     assert facts.flops_each_token == plain.flops_each_token / 4
-    assert facts.cache_bytes == 1.0
+    assert facts.cache_numbers == plain.cache_numbers
+
+
+@pytest.mark.parametrize(
+    ("file", "said", "packed"),
+    [
+        ("config.json", {"quantization_config": {"kv_cache_scheme": {"num_bits": 8}}}, True),
+        ("config.json", {"quantization_config": {"config_groups": {"a": {"kv_cache_dtype": "fp8"}}}}, True),
+        ("hf_quant_config.json", {"quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}}, True),
+        ("hf_quant_config.json", {"quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": None}}, False),
+        ("quant_model_description.json", {"kv_quant_type": "C8"}, True),
+        ("quantize_config.json", {"bits": 4, "group_size": 128}, False),
+    ],
+)
+def test_a_checkpoint_that_packs_its_cache_tells_nothing_of_it(
+    file: str, said: dict[str, object], packed: bool, tmp_path: Path
+) -> None:
+    LLAMA.written(tmp_path)
+    known = json.loads((tmp_path / file).read_text()) if (tmp_path / file).exists() else {}
+    (tmp_path / file).write_text(json.dumps(known | said))
+    facts = model_facts(tmp_path, {}, needs_a_whole_sequence=True)
+    assert (facts.cache_numbers is None) is packed
+    assert facts.weights == 2 * LLAMA.parameters
+
+
+@pytest.mark.parametrize(
+    ("total", "sizes", "known"),
+    [
+        (72_600, {"a": 1000, "b": 2000}, 3000),  # left over from before it was quantised
+        (2900, {"a": 1000, "b": 2000}, 2900),
+        (None, {"a": 1000, "b": 2000}, 3000),
+        (3000, {"a": 1000}, None),  # one is not there
+    ],
+)
+def test_the_files_count_where_the_index_says_more(
+    total: int | None, sizes: dict[str, int], known: int | None, tmp_path: Path
+) -> None:
+    index = {"metadata": {"total_size": total} if total else {}, "weight_map": {"x": "a", "y": "b", "z": "a"}}
+    LLAMA.written(tmp_path)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    for name, size in sizes.items():
+        (tmp_path / name).write_bytes(bytes(size))
+    assert model_facts(tmp_path, {}, needs_a_whole_sequence=True).weights == known
 
 
 @pytest.mark.parametrize("more", [{"sliding_window": 4096}, {"layer_types": ["full_attention", "sliding_attention"]}])
@@ -92,9 +134,15 @@ def test_options_have_one_spelling() -> None:
         (VllmEngine, "-tp 4", True, True),
         (VllmEngine, "-tp 4 --cpu-offload-gb 10", False, False),
         (VllmEngine, "-tp 4 --hf-overrides '{}'", False, False),
+        (VllmEngine, "-tp 4 --hf-overrides.num_hidden_layers 4", False, False),
+        (VllmEngine, "-tp 4 --offload-group-size=8", False, False),
+        (VllmEngine, "-tp 4 --offload-backend prefetch", False, False),
+        (VllmEngine, "-tp 4 --additional-config.quantise true", False, False),
         (VllmEngine, "-tp 4 --quantization fp8", True, False),
         (SglangEngine, "--tp 4", False, True),
         (SglangEngine, "--tp 4 --torchao-config int4wo-128", False, False),
+        (SglangEngine, "--tp 4 --offload-group-size 4", False, False),
+        (SglangEngine, "--tp 4 --modelopt-quant fp8", False, False),
     ],
 )
 def test_an_engine_tells_what_its_model_and_its_options_are(
