@@ -56,24 +56,8 @@ def settings(
         benchmark=benchmark.name,
         fields=tuple(placed.field for placed in fields),
         objective=_objective(document, benchmark.performance),
-        search=Search(
-            strategy=document.search.strategy,
-            n_particles=document.n_particles,
-            iters=document.iters,
-            coefficients=document.search.coefficients,
-            options=document.search.options,
-            reuse_measurements=document.search.reuse_measurements,
-            warm_start=document.search.warm_start,
-            loads_per_launch=document.search.loads_per_launch,
-            rules=_rules(document),
-            constraints=tuple(Constraint(**each.model_dump()) for each in document.search.constraint),
-            audit_share=document.search.audit_share,
-        ),
-        budget=Budget(
-            evaluations=document.budget or document.n_particles * document.iters,
-            max_hours=document.max_hours,
-            target=document.target,
-        ),
+        search=_search(document),
+        budget=_budget(document),
         limits=limits,
         measuring=Measuring(
             repeats=document.measurement.repeats,
@@ -83,11 +67,7 @@ def settings(
             sample_size=document.sample_size,
             log_snippet_length=document.health_check.log_snippet_length,
         ),
-        proof=Proving(
-            finalists=document.data_storage.pso_top_k,
-            measurements=document.proof.measurements,
-            confidence=document.proof.confidence,
-        ),
+        proof=_proof(document),
         early_stopping=EarlyStopping(**document.early_stopping.model_dump()),
         store_profile=document.profile.store,
         device_facts=_device(document.device),
@@ -102,6 +82,38 @@ def settings(
         store_dir=document.data_storage.store_dir,
         log_level=document.log_level,
         notes=notes(document, given),
+    )
+
+
+def _search(document: Document) -> Search:
+    return Search(
+        strategy=document.search.strategy,
+        n_particles=document.n_particles,
+        iters=document.iters,
+        coefficients=document.search.coefficients,
+        options=document.search.options,
+        reuse_measurements=document.search.reuse_measurements,
+        warm_start=document.search.warm_start,
+        loads_per_launch=document.search.loads_per_launch,
+        rules=_rules(document),
+        constraints=tuple(Constraint(**each.model_dump()) for each in document.search.constraint),
+        audit_share=document.search.audit_share,
+    )
+
+
+def _budget(document: Document) -> Budget:
+    return Budget(
+        evaluations=document.budget or document.n_particles * document.iters,
+        max_hours=document.max_hours,
+        target=document.target,
+    )
+
+
+def _proof(document: Document) -> Proving:
+    return Proving(
+        finalists=document.data_storage.pso_top_k,
+        measurements=document.proof.measurements,
+        confidence=document.proof.confidence,
     )
 
 
@@ -126,7 +138,7 @@ def notes(document: Document, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def without_effect(noted: Mapping[str, Any]) -> list[str]:
     """The noted keys that would do something if their part were there already."""
-    # `service` is not ignored: a slave is refused (service/agreement.py)
+    # `service` is not ignored: a slave is refused (submitting/cross_checks.py)
     return [key for key in noted if key not in (*GUIDANCE, "service")]
 
 

@@ -21,7 +21,7 @@ from .fields import PlacedField, combined, space_problems
 from .placeholders import placeholders
 from .problems import ConfigProblem, ConfigurationErrors
 from .schema import Document
-from .sections import Namesakes, Role, Section, tables_of, validated
+from .sections import Namesakes, Role, Section, Tables, known_sections, tables_of, validated
 from .source import Source, parse
 
 NO_FILE = "(no configuration file)"
@@ -133,8 +133,49 @@ def load_text(
     available = installed or plugins.installed()
     chosen = {key: value for key, value in (("engine", engine), ("benchmark", benchmark)) if value is not None}
     source = parse(text, str(path) if path else NO_FILE, {**(overrides or {}), **chosen})
-    known = _known_sections(available)
+    known = known_sections(available)
+    read = _read(source, available, known, environment)
+    in_simulation = simulation_mode.asked_for(environment)
+    if in_simulation and not read.problems:
+        read = _in_simulation(read, source)
+    if read.problems:
+        raise ConfigurationErrors(read.problems)
+    settings = _settings(read, source, in_simulation=in_simulation)
+    told = [simulation_mode.told(settings.engine_options["model"])] if in_simulation else []
+    secrets = written_secrets(source, (read.tables.section, read.pair[1]))
+    # nothing that a placeholder stands for is needed where nothing is started
+    to_replace = [] if in_simulation else placeholders(source, None if read.assumed else set(read.pair))
+    return Loaded(
+        settings=settings,
+        path=path,
+        text=text,
+        name=read.document.name,
+        seed=read.document.seed,
+        warnings=(*told, *_warnings(source, available, settings), *secrets),
+        placeholders=tuple(to_replace),
+        assumed=read.assumed,
+        sections=tuple(name for name in source.document if name in known),
+    )
 
+
+@dataclass(frozen=True)
+class _Read:
+    """A document, its engine and its client, and everything that is wrong with them."""
+
+    document: Document
+    pair: tuple[str, str]  # the names of engine and client
+    assumed: str
+    tables: Tables
+    engine: Section
+    client: Section
+    simulated: Section | None
+    fields: list[PlacedField]
+    problems: list[ConfigProblem]
+
+
+def _read(
+    source: Source, available: plugins.Plugins, known: Mapping[str, Namesakes], environment: Mapping[str, str]
+) -> _Read:
     top = {key: value for key, value in source.document.items() if key not in known}
     document, problems = _document(source, top, known)
     from_environment, wrong = environment_values(environment)
@@ -149,57 +190,35 @@ def load_text(
     problems += build.contradictions(document, source)
     problems += search_problems(source, available)
     problems += constraint_problems(source, document.search.constraint, [placed.field for placed in fields])
-    described, client = replace(sections["engine", tables.section], name=pair[0]), sections["client", pair[1]]
-    in_simulation = simulation_mode.asked_for(environment)
-    if in_simulation and not problems:
-        given = source.document.get(simulation_mode.SIMULATED, {})
-        table = sections.get(("engine", simulation_mode.SIMULATED))
-        described, client, problems = simulation_mode.in_its_place(table, given, described, client)
-    if problems:
-        raise ConfigurationErrors(problems)
-
-    settings = build.settings(document, source.document, described, client, fields)
-    real = not in_simulation and "stop_timeout" not in source.document
-    if real and (seconds := tables.stop_limit(described.options)) is not None:
-        settings = structs.replace(settings, limits=structs.replace(settings.limits, stop=seconds))
-    if document.search.simulation and not in_simulation:
-        table = sections.get(("engine", simulation_mode.SIMULATED))
-        settings = simulation_mode.advising(settings, source, table, described, client)
-    return Loaded(
-        settings=settings,
-        path=path,
-        text=text,
-        name=document.name,
-        seed=document.seed,
-        warnings=(
-            *([simulation_mode.told(settings.engine_options["model"])] if in_simulation else ()),
-            *_warnings(source, available, settings),
-            *written_secrets(source, (tables.section, pair[1])),
-        ),
-        # nothing that a placeholder stands for is needed where nothing is started
-        placeholders=() if in_simulation else tuple(placeholders(source, None if assumed else set(pair))),
+    return _Read(
+        document=document,
+        pair=pair,
         assumed=assumed,
-        sections=tuple(name for name in source.document if name in known),
+        tables=tables,
+        engine=replace(sections["engine", tables.section], name=pair[0]),
+        client=sections["client", pair[1]],
+        simulated=sections.get(("engine", simulation_mode.SIMULATED)),
+        fields=fields,
+        problems=problems,
     )
 
 
-def _known_sections(available: plugins.Plugins) -> dict[str, Namesakes]:
-    """Section name -> its engine and its client. A broken plugin's section is known too, and not looked into."""
-    engines: dict[str, type[Any] | None] = {}
-    benchmarks: dict[str, type[Any] | None] = {}
-    for name in available.engine_names:
-        try:
-            engines[tables_of(available, name).section] = available.engine(name)
-        except plugins.BrokenPlugin:
-            engines[name] = None
-    for name in available.benchmark_names:
-        try:
-            benchmarks[name] = available.benchmark(name)
-        except plugins.BrokenPlugin:
-            benchmarks[name] = None
-    # a plugin cannot take a name that is a key of ours
-    names_of_sections = [name for name in {**engines, **benchmarks} if name not in Document.model_fields]
-    return {name: Namesakes(engines.get(name), benchmarks.get(name)) for name in names_of_sections}
+def _in_simulation(read: _Read, source: Source) -> _Read:
+    given = source.document.get(simulation_mode.SIMULATED, {})
+    engine, client, wrong = simulation_mode.in_its_place(read.simulated, given, read.engine, read.client)
+    return replace(read, engine=engine, client=client, problems=wrong)
+
+
+def _settings(read: _Read, source: Source, *, in_simulation: bool) -> RunSettings:
+    """The settings of a document without errors, with the engine's own time limit where none is written."""
+    settings = build.settings(read.document, source.document, read.engine, read.client, read.fields)
+    if in_simulation:
+        return settings
+    if "stop_timeout" not in source.document and (seconds := read.tables.stop_limit(read.engine.options)) is not None:
+        settings = structs.replace(settings, limits=structs.replace(settings.limits, stop=seconds))
+    if read.document.search.simulation:
+        settings = simulation_mode.advising(settings, source, read.simulated, read.engine, read.client)
+    return settings
 
 
 def _sections(

@@ -17,7 +17,7 @@ from .fields import PlacedField, placed_fields
 from .merge import merged
 from .plugins import BrokenPlugin, Plugins
 from .problems import ConfigProblem
-from .schema import Table
+from .schema import Document, Table
 from .source import Source
 from .values import statistic
 
@@ -79,6 +79,25 @@ class Namesakes:
         for plugin in (self.engine, self.client):
             keys.update(known_keys(plugin.section, ()) if plugin else ())
         return keys
+
+
+def known_sections(available: Plugins) -> dict[str, Namesakes]:
+    """Section name -> its engine and its client. A broken plugin's section is known too, and not looked into."""
+    engines: dict[str, type[Any] | None] = {}
+    benchmarks: dict[str, type[Any] | None] = {}
+    for name in available.engine_names:
+        try:
+            engines[tables_of(available, name).section] = available.engine(name)
+        except BrokenPlugin:
+            engines[name] = None
+    for name in available.benchmark_names:
+        try:
+            benchmarks[name] = available.benchmark(name)
+        except BrokenPlugin:
+            benchmarks[name] = None
+    # a plugin cannot take a name that is a key of ours
+    names_of_sections = [name for name in {**engines, **benchmarks} if name not in Document.model_fields]
+    return {name: Namesakes(engines.get(name), benchmarks.get(name)) for name in names_of_sections}
 
 
 class Statistic(Table):

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,16 +65,28 @@ async def spawn(
             f"the working directory {place} does not exist", hint="create it, or submit from another"
         )
     program = find_program(command.argv[0], complete, place)
+    popen = _popen(program, command.argv, place, complete, output, cgroup)
+    try:
+        return Child(popen, Launch(launch_id, cgroup, output), surroundings)
+    except BaseException:
+        popen.kill()
+        popen.wait()
+        raise
+
+
+def _popen(
+    program: Path, argv: Sequence[str], place: Path, environment: Mapping[str, str], output: Path, cgroup: Path | None
+) -> subprocess.Popen[bytes]:
     with contextlib.ExitStack() as opened:
         try:
             log = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
             opened.callback(os.close, log)
             enter = None if cgroup is None else _entering(cgroup, opened)
-            popen = subprocess.Popen(
-                command.argv,
+            return subprocess.Popen(
+                argv,
                 executable=program,
                 cwd=place,
-                env=complete,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -87,14 +99,8 @@ async def spawn(
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             raise EnvironmentLacks(
                 f"{program} could not be started: {error}",
-                hint="try it by hand as the same user: " + " ".join(command.argv),
+                hint="try it by hand as the same user: " + " ".join(argv),
             ) from error
-    try:
-        return Child(popen, Launch(launch_id, cgroup, output), surroundings)
-    except BaseException:
-        popen.kill()
-        popen.wait()
-        raise
 
 
 def _entering(cgroup: Path, opened: contextlib.ExitStack) -> Callable[[], None]:

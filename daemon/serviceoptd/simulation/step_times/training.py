@@ -49,14 +49,11 @@ def train(profile: Profile, *, seed: int, progress: Progress = lambda _what, _sh
     split, of_rows = validation_parts(profile)
     parts, of_windows = of_rows[: len(seconds)], of_rows[len(seconds) :]
     every = slice(None, None, -(-len(seconds) // VALIDATION_BATCHES) or 1)
-    held_out, windows_held_out = held_out_predictions(
-        names, composition[every], seconds[every], parts[every], windows, of_windows, seed, progress
-    )
+    some, measured = composition[every], seconds[every]
+    of_batches, of_held = held_out_predictions(names, some, measured, parts[every], windows, of_windows, seed, progress)
     candidates = {
-        name: _judged(composition[every], found, seconds[every])
-        if len(seconds)
-        else error_line(windows_held_out[name], windows.seconds).mape
-        for name, found in held_out.items()
+        name: _judged(some, found, measured) if len(seconds) else error_line(of_held[name], windows.seconds).mape
+        for name, found in of_batches.items()
     }
     chosen = min(names, key=candidates.__getitem__)
     progress(f"training {chosen} on {len(seconds)} batches and {len(windows.seconds)} windows", 0.8)
@@ -68,31 +65,32 @@ def train(profile: Profile, *, seed: int, progress: Progress = lambda _what, _sh
         progress("validating what surrounds the engine", 0.9)
         benchmarks = _held_out_benchmarks(profile, split, of_rows, chosen, seed)
     card = ModelCard(
-        recordings=tuple(
-            Recording(run.name, run.configuration, run.framework, len(run.seconds), run.left_out)
-            for run in profile.runs
-        ),
+        recordings=tuple(_recording(run) for run in profile.runs),
         batches=len(seconds),
         seed=seed,
         split=split,
         folds=len(np.unique(of_rows)),
         candidates=candidates,
         chosen=chosen,
-        by_stage=by_stage(composition[every], held_out[chosen], seconds[every]),
-        by_size=by_size(composition[every], held_out[chosen], seconds[every]),
+        by_stage=by_stage(some, of_batches[chosen], measured),
+        by_size=by_size(some, of_batches[chosen], measured),
         table_deviation=deviation,
         xgboost=version,
         benchmarks=benchmarks,
-        windowed=tuple(
-            WindowedRecording(
-                run.name, run.configuration, len(run.windows.seconds), round(float(run.windows.every_step.sum()))
-            )
-            for run in profile.windowed
-        ),
-        windows=error_line(windows_held_out[chosen], windows.seconds) if len(windows.seconds) else None,
+        windowed=tuple(_windowed(run) for run in profile.windowed),
+        windows=error_line(of_held[chosen], windows.seconds) if len(windows.seconds) else None,
     )
     progress("done", 1.0)
     return TrainedModel(model, covered(np.concatenate([composition, windows.covered()])), card, overheads)
+
+
+def _recording(run: Run) -> Recording:
+    return Recording(run.name, run.configuration, run.framework, len(run.seconds), run.left_out)
+
+
+def _windowed(run: WindowedRun) -> WindowedRecording:
+    windows = run.windows
+    return WindowedRecording(run.name, run.configuration, len(windows.seconds), round(float(windows.every_step.sum())))
 
 
 def _too_few(profile: Profile, windows: Windows) -> ProfileRejected:
