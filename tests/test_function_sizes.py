@@ -45,3 +45,17 @@ def test_a_function_fits_on_a_screen(path: Path) -> None:
 def test_what_travels_together_is_one_parameter(path: Path) -> None:
     counted = {function.name: parameters(function) for function in functions(path)}
     assert not {name: count for name, count in counted.items() if count > MOST_PARAMETERS}
+
+
+@pytest.mark.parametrize("path", modules(), ids=names)
+def test_a_call_hands_over_no_more(path: Path) -> None:
+    """Records are excepted, which are made and copied field by field, each by its name."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    counted = [(ast.unparse(call.func), len(call.args) + len(call.keywords)) for call in calls]
+    assert not [(name, count) for name, count in counted if count > MOST_PARAMETERS and not is_record(name)]
+
+
+def is_record(called: str) -> bool:
+    """Whether a call makes an object of a class, or a changed copy of one."""
+    name = called.rpartition(".")[2]
+    return name[:1].isupper() or name == "replace"

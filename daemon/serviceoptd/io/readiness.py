@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,31 +50,10 @@ async def ready(
     `http_limit`: seconds for one request. `probe` None: ready at once, if the log and the child allow; of several
     probes each has to be good once, in any order.
     """
-    probes = probe if isinstance(probe, tuple) else () if probe is None else (probe,)
-    latest: dict[HttpProbe, Answer] = {}
-    answers = [
-        asyncio.ensure_future(_good_answer(each, interval, http_limit, latest))
-        for each in probes
-        if isinstance(each, HttpProbe)
-    ]
-    unsaid = {each.text for each in probes if isinstance(each, LogProbe)}
-
-    def is_ready(lines: list[str]) -> bool:
-        unsaid.difference_update([text for text in unsaid if any(text in line for line in lines)])
-        for answer in answers:
-            if answer.done():
-                answer.result()  # raises what must not pass for an answer
-        return not unsaid and all(answer.done() for answer in answers)
-
-    def missing() -> str:
-        asked = [told(each, answer) for each, answer in latest.items() if answer.status != each.status]
-        return "; ".join([*asked, *(f"its output did not contain {text!r}" for text in sorted(unsaid))])
-
+    signs = _SignsOfLife(probe, interval, http_limit)
     try:
         return await _wait(
-            is_ready,
-            answers,
-            missing=missing,
+            signs,
             follower=follower,
             child=child,
             limit=limit,
@@ -84,9 +62,40 @@ async def ready(
             snippet_length=snippet_length,
         )
     finally:
-        for answer in answers:
+        await signs.forget()
+
+
+class _SignsOfLife:
+    """What is waited for: each probe has to be good once, in any order. The answers are asked for in the background."""
+
+    def __init__(self, probe: Probe | tuple[Probe, ...] | None, interval: float, http_limit: float) -> None:
+        probes = probe if isinstance(probe, tuple) else () if probe is None else (probe,)
+        self._latest: dict[HttpProbe, Answer] = {}
+        self.answers = [
+            asyncio.ensure_future(_good_answer(each, interval, http_limit, self._latest))
+            for each in probes
+            if isinstance(each, HttpProbe)
+        ]
+        self._unsaid = {each.text for each in probes if isinstance(each, LogProbe)}
+
+    def seen(self, lines: list[str]) -> bool:
+        """Whether all were good by now. Raises what must not pass for an answer."""
+        self._unsaid -= {text for text in self._unsaid if any(text in line for line in lines)}
+        for answer in self.answers:
+            if answer.done():
+                answer.result()
+        return not self._unsaid and all(answer.done() for answer in self.answers)
+
+    def missing(self) -> str:
+        """What was not good yet, and what came back last."""
+        asked = [told(each, answer) for each, answer in self._latest.items() if answer.status != each.status]
+        return "; ".join([*asked, *(f"its output did not contain {text!r}" for text in sorted(self._unsaid))])
+
+    async def forget(self) -> None:
+        """Asks no more."""
+        for answer in self.answers:
             answer.cancel()
-        await asyncio.gather(*answers, return_exceptions=True)
+        await asyncio.gather(*self.answers, return_exceptions=True)
 
 
 async def watch(
@@ -100,8 +109,7 @@ async def watch(
 ) -> Readiness:
     """As `ready`, with nothing to become ready for: a client that should end, a service that should not."""
     return await _wait(
-        lambda lines: False,
-        (),
+        None,
         follower=follower,
         child=child,
         limit=limit,
@@ -112,10 +120,8 @@ async def watch(
 
 
 async def _wait(
-    is_ready: Callable[[list[str]], bool],
-    answers: Sequence[asyncio.Future[None]],
+    signs: _SignsOfLife | None,
     *,
-    missing: Callable[[], str] = str,
     follower: LogFollower,
     child: Child | None,
     limit: float,
@@ -138,16 +144,20 @@ async def _wait(
                 found = root_cause(follower.written_since(since))
                 reason = exit_reason(status) + _told(found, follower, snippet_length)
                 return Readiness(False, waited, "exited", reason, status, found.kind if found else "")
-            if is_ready(lines):
+            if signs is not None and signs.seen(lines):
                 return Readiness(True, waited, "ready")
             if waited >= limit:
-                what = f": {said}" if (said := missing()) else ""
+                what = f": {said}" if signs is not None and (said := signs.missing()) else ""
                 found = root_cause(follower.written_since(since))
                 reason = f"time limit of {limit:g} s{what}{_told(found, follower, snippet_length)}"
                 return Readiness(False, waited, "timeout", reason, cause=found.kind if found else "")
             pause = min(interval, _LONGEST_INTERVAL, limit - waited) / (5 if waited < _EAGER else 1)
             # those that are done would end the pause at once
-            awaited = [future for future in (ended, *answers) if future is not None and not future.done()]
+            awaited = [
+                future
+                for future in (ended, *(signs.answers if signs else ()))
+                if future is not None and not future.done()
+            ]
             if awaited:
                 await asyncio.wait(awaited, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             else:
