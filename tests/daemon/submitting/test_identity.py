@@ -10,6 +10,7 @@ import pytest
 
 from daemon.service.daemons import SMALL, a_loop, finished, submitted
 from memory_journal import MemoryJournal
+from patience import HANG
 from serviceopt_journal.documents.requests import Submission
 from serviceoptd.config import plugins
 from serviceoptd.submitting.draft import Prepared
@@ -126,7 +127,7 @@ def test_another_search_is_another_run_that_may_share_measured_values(
     "change",
     [
         ("iters = 2", "iters = 5"),
-        ("launch_timeout = 20", "launch_timeout = 30"),
+        (f"launch_timeout = {HANG}", "launch_timeout = 30"),
         ("iters = 2", "iters = 2\nmax_hours = 8"),
     ],
     ids=["budget", "time limit", "hours"],
