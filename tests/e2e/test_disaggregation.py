@@ -270,4 +270,4 @@ def test_engines_that_do_not_deploy_apart_say_so(cluster: StubCluster) -> None:
     )  # fmt: skip
     assert ended.returncode == 3
     assert "--pd disaggregation is for the engine mindie" in ended.stderr
-    assert "docs/disaggregation.md" in ended.stderr
+    assert "`serviceoptctl docs disaggregation`" in ended.stderr

@@ -57,7 +57,7 @@ def row(run: RunState, particle: Particle) -> dict[str, Value | None]:
         **{field.name: particle.configuration.get(field.name) for field in run.settings.fields},
         "error": particle.error or particle.unconfirmed or particle.rejected or _partly_failed(origin.metrics),
         "backup": evaluation.backup if evaluation else origin.imported.backup if origin.imported else "",
-        "duration": origin.seconds,
+        "duration": None if origin.imported and real and not origin.seconds else origin.seconds,  # 0 s: not told
         "real_evaluation": real or failed_real,
         "fitness": judgement.fitness,
         "num_prompts": origin.num_prompts or run.settings.num_prompts,

@@ -19,7 +19,6 @@ from serviceoptd.domain.settings import (
     Proving,
     RunSettings,
     Search,
-    Slo,
 )
 from serviceoptd.submitting.importing.predecessor_table import Table
 
@@ -65,20 +64,21 @@ def imported_settings(
         benchmark_options={},
         notes={},
     )
-    return settings, [*_unjudged(settings.objective), *_unlike(table, configured, assumed=bool(loaded.assumed))]
+    return settings, [*_unjudged(settings.objective, table), *_unlike(table, configured, assumed=bool(loaded.assumed))]
 
 
-def _unjudged(objective: Objective) -> Iterator[str]:
-    """What the objective needs and such a file never tells."""
-    wanted = [f"{slo.statistic} {LATENCY_NAMES[slo.metric]}" for slo in objective.slos if _never_told(slo)]
+def _unjudged(objective: Objective, table: Table) -> Iterator[str]:
+    """What the objective needs and this file does not tell."""
+    told = [row.metrics for row in table.rows if row.metrics is not None]
+    wanted = [
+        f"{slo.statistic} {LATENCY_NAMES[slo.metric]}"
+        for slo in objective.slos
+        if not any(slo.statistic in getattr(metrics, slo.metric) for metrics in told)
+    ]
     if objective.maximise == "goodput":
         wanted.append("goodput")
     if wanted:
         yield f"the objective needs {', '.join(wanted)}, which the file does not tell: no row counts as feasible"
-
-
-def _never_told(slo: Slo) -> bool:
-    return slo.statistic != "mean" or slo.metric == "e2el"
 
 
 def _unlike(table: Table, configured: Mapping[str, Field], *, assumed: bool) -> Iterator[str]:

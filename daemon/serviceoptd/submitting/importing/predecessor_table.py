@@ -25,6 +25,16 @@ LARGEST = 1e12  # of a parameter's value, as for the bounds of a target field
 NO_RESULT = "the imported file has no generate_speed for it"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BOOLS = {"true": True, "false": False}
+_UNKNOWN_CELLS = frozenset({"none", "nan", "null", "n/a", "na"})
+"""What stands in a cell whose value was not known, in any letters; an empty one besides."""
+_STATISTIC = re.compile(r"(?P<of>[a-z]\w*?)_(?P<statistic>max|min|mean|avg|average|median|std|p\d+(?:\.\d+)?)")
+_LATENCIES = {
+    "ttft": "ttft", "time_to_first_token": "ttft", "first_token_latency": "ttft",
+    "tpot": "tpot", "time_per_output_token": "tpot", "itl": "itl", "inter_token_latency": "itl",
+    "e2el": "e2el", "e2e_latency": "e2el",
+}  # fmt: skip
+"""Columns of statistics in older releases: whose they are."""
+_KEPT_STATISTIC = re.compile(r"max|median|p\d+(?:\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -82,8 +92,9 @@ def read(text: str, file: str) -> Table:
         problems.add(1, "is empty")
         problems.refuse()
     header = [CANONICAL.get(name.strip(), name.strip()) for name in lines[0][1]]
-    records = lines[1:]
-    parameters, warnings = _columns(header, problems)
+    records = [(line, [_known(cell) for cell in cells]) for line, cells in lines[1:]]
+    statistics = _statistics(header)
+    parameters, warnings = _columns(header, statistics, problems)
     problems.refuse()
     for line, cells in records:
         if len(cells) != len(header):
@@ -94,14 +105,14 @@ def read(text: str, file: str) -> Table:
         problems.add(records[MOST_ROWS][0], f"more than {MOST_ROWS} rows")
     problems.refuse()
     places = {name: position for position, name in enumerate(header)}
-    values = {name: _values([cells[places[name]].strip() for _, cells in records]) for name in parameters}
+    values = {name: _values([cells[places[name]] for _, cells in records]) for name in parameters}
     empty = [name for name, column in values.items() if all(value is None for value in column)]
     kept = tuple(name for name in parameters if name not in empty)
     rows = []
     for index, (line, cells) in enumerate(records):
-        told = {name: cells[place].strip() for name, place in places.items()}
+        told = {name: cells[place] for name, place in places.items()}
         configuration = {name: value for name in kept if (value := values[name][index]) is not None}
-        rows.append(_row(line, told, configuration, problems))
+        rows.append(_row(line, told, configuration, statistics, problems))
     problems.refuse()
     warnings += [f"{file}: the column {name} is empty, and left out" for name in empty]
     return Table(tuple(rows), kept, tuple(warnings))
@@ -119,9 +130,26 @@ def _lines(text: str, problems: _Problems) -> Iterator[tuple[int, list[str]]]:
         problems.add(line, f"is not CSV: {error}")
 
 
-def _columns(header: Sequence[str], problems: _Problems) -> tuple[tuple[str, ...], list[str]]:
+def _known(cell: str) -> str:
+    return "" if cell.strip().lower() in _UNKNOWN_CELLS else cell.strip()
+
+
+def _statistics(header: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """The columns of older releases that hold further statistics: what of, and which; no parameter is called so.
+
+    They stand before the parameters. What several statistics are of may be told plainly as well: `prefill_batch_size`.
+    """
+    found = {name: (match["of"], match["statistic"]) for name in header if (match := _STATISTIC.fullmatch(name))}
+    several = {of for of, _ in found.values() if sum(of == other for other, _ in found.values()) > 1}
+    plain = {name: (name, "mean") for name in header if name in several and name not in METRIC_COLUMNS}
+    return plain | {name: told for name, told in found.items() if told[0] in several or told[0] in _LATENCIES}
+
+
+def _columns(
+    header: Sequence[str], statistics: Mapping[str, tuple[str, str]], problems: _Problems
+) -> tuple[tuple[str, ...], list[str]]:
     """The columns that hold parameters: unknown ones before the record's columns. Those behind are left out."""
-    fixed = {*METRIC_COLUMNS, *RECORD_COLUMNS}
+    fixed = {*METRIC_COLUMNS, *RECORD_COLUMNS, *statistics}
     warnings: list[str] = []
     if "generate_speed" not in header:
         problems.add(1, "no column generate_speed: is this a data_storage_*.csv?")
@@ -137,6 +165,8 @@ def _columns(header: Sequence[str], problems: _Problems) -> tuple[tuple[str, ...
         problems.add(1, "no column of a parameter, such as MAX_NUM_SEQS or max_batch_size, before the column error")
     if missing := [name for name in (*METRIC_COLUMNS, *RECORD_COLUMNS) if name not in header]:
         warnings.append(f"{problems.file}: no column {', '.join(missing)}: not told, and taken as unknown")
+    if unused := [name for name, told in statistics.items() if not _is_kept(*told)]:
+        warnings.append(f"{problems.file}: {', '.join(unused)} left out: statistics that nothing here uses")
     if behind := [name for position, name in unknown if position >= end]:
         warnings.append(f"{problems.file}: {', '.join(behind)} left out: unknown columns behind the parameters")
     return parameters, warnings
@@ -155,8 +185,25 @@ def _values(cells: Sequence[str]) -> list[Value | None]:
     return [float(cell) if cell else None for cell in cells]
 
 
-def _row(line: int, told: Mapping[str, str], configuration: Configuration, problems: _Problems) -> Row:
+def _is_kept(of: str, statistic: str) -> bool:
+    return of in _LATENCIES and bool(_KEPT_STATISTIC.fullmatch(statistic))
+
+
+def _row(
+    line: int,
+    told: Mapping[str, str],
+    configuration: Configuration,
+    statistics: Mapping[str, tuple[str, str]],
+    problems: _Problems,
+) -> Row:
     numbers = {name: _number(line, name, told.get(name, ""), problems) for name in (*METRIC_COLUMNS, "duration")}
+    latencies: dict[str, dict[str, float]] = {"ttft": {}, "tpot": {}, "itl": {}, "e2el": {}}
+    latencies["ttft"] |= _mean(numbers["time_to_first_token"])
+    latencies["tpot"] |= _mean(numbers["time_per_output_token"])
+    for name, (of, statistic) in statistics.items():
+        seconds = _number(line, name, told[name], problems) if _is_kept(of, statistic) else None
+        if seconds is not None:
+            latencies[_LATENCIES[of]][statistic] = seconds
     speed, success = numbers["generate_speed"], numbers["success_rate"]
     if success is not None and success > 1:
         problems.add(line, f"success_rate {success:g} is not between 0 and 1")
@@ -176,8 +223,10 @@ def _row(line: int, told: Mapping[str, str], configuration: Configuration, probl
         completed=completed,
         failed=sent - completed if success is not None else 0,
         duration=0.0,
-        ttft=_mean(numbers["time_to_first_token"]),
-        tpot=_mean(numbers["time_per_output_token"]),
+        ttft=latencies["ttft"],
+        tpot=latencies["tpot"],
+        itl=latencies["itl"],
+        e2el=latencies["e2el"],
     )  # fmt: skip
     return Row(
         line=line,

@@ -183,7 +183,7 @@ def test_a_bad_file_is_told_with_its_line_and_nothing_is_written(tmp_path: Path,
     with pytest.raises(InvalidConfiguration) as refused:
         imported(tmp_path, journal, file="x.csv", content=content)
     assert said in str(refused.value)
-    assert "docs/migration.md" in refused.value.hint
+    assert "`serviceoptctl docs migration`" in refused.value.hint
     assert journal.records == []
     assert list(tmp_path.iterdir()) == []
 
@@ -295,3 +295,52 @@ def test_whatever_stands_in_a_file_it_is_read_or_refused_in_words(text: str) -> 
     except InvalidConfiguration as refused:
         refusal = str(refused)
     assert bool(rows) != refusal.startswith("x.csv:")
+
+
+OLDER = """generate_speed,time_to_first_token,time_per_output_token,success_rate,throughput,ttft_max,ttft_min,ttft_p99,\
+tpot_max,tpot_p99,prefill_batch_size,prefill_batch_size_min,prefill_batch_size_p99,decoder_batch_size,\
+decoder_batch_size_max,decoder_batch_size_p90,max_batch_size,max_prefill_batch_size,CONCURRENCY,error,backup,duration,\
+real_evaluation,fitness,llm_model,num_prompts
+2200.5,1.31,0.051,0.999,9.1,3.93,0.2,2.489,0.459,0.153,10.0,2.0,16.0,120.0,180.0,150.0,200,50,128,,,412.5,True,3.2,q,3000
+1810.5,0.18,0.127,0.999,7.3,0.54,0.1,0.342,1.143,0.381,4.3,0.9,6.9,51.6,77.4,64.5,86,21,64,,,412.5,True,3.2,q,3000
+"""
+
+
+def test_the_statistics_of_older_releases_are_no_parameters() -> None:
+    table_ = read(OLDER, "x.csv")
+    assert table_.parameters == ("max_batch_size", "max_prefill_batch_size", "CONCURRENCY")
+    first = table_.rows[0]
+    assert first.configuration == {"max_batch_size": 200, "max_prefill_batch_size": 50, "CONCURRENCY": 128}
+    assert first.metrics is not None
+    assert first.metrics.ttft == {"mean": 1.31, "max": 3.93, "p99": 2.489}
+    assert first.metrics.tpot == {"mean": 0.051, "max": 0.459, "p99": 0.153}
+    left_out = next(warning for warning in table_.warnings if "statistics that nothing here uses" in warning)
+    assert "prefill_batch_size, decoder_batch_size, ttft_min" in left_out
+
+
+def test_a_limit_on_a_percentile_is_judged_by_the_percentile_of_the_file(tmp_path: Path) -> None:
+    limited = 'ttft_slo = "p99:1"\n'
+    run, answer = imported(tmp_path, MemoryJournal(), content=OLDER, configuration_text=limited)
+    assert [row["feasible"] for row in table.rows(run)] == [False, True]
+    assert not [warning for warning in answer.warnings if "does not tell" in warning]
+
+
+@pytest.mark.parametrize("names", ["ttft_p90,e2el_p99,itl_median", "time_to_first_token_p90,tpot_p75,e2e_latency_p99"])
+def test_other_spellings_of_statistics_are_no_parameters_either(names: str) -> None:
+    table_ = read(f"generate_speed,{names},max_batch_size,p_rate_max,error\n10,1,2,3,4,5,\n", "x.csv")
+    assert table_.parameters == ("max_batch_size", "p_rate_max")
+
+
+@pytest.mark.parametrize("unknown", ["", "None", "nan", "NaN", "null", "N/A"])
+def test_an_unknown_cell_stays_unknown(unknown: str, tmp_path: Path) -> None:
+    content = (
+        "generate_speed,time_to_first_token,success_rate,throughput,A,MODE,error,backup,duration,fitness,num_prompts\n"
+        f"10,{unknown},{unknown},{unknown},{unknown},{unknown},{unknown},{unknown},{unknown},{unknown},{unknown}\n"
+        "20,0.5,1.0,2.0,8,fast,,,30.0,1.5,100\n"
+    )
+    run, _ = imported(tmp_path, MemoryJournal(), content=content)
+    first, second = table.rows(run)
+    unknown_here = ("time_to_first_token", "success_rate", "throughput", "A", "MODE", "duration", "num_prompts")
+    assert [first[name] for name in unknown_here] == [None] * len(unknown_here)
+    assert (first["error"], first["backup"]) == ("", "")
+    assert (second["A"], second["MODE"], second["duration"]) == (8, "fast", 30.0)
