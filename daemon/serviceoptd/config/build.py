@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
+from serviceopt_journal.latency_metrics import MetricName
 from serviceoptd.domain.settings import (
     Budget,
     Constraint,
@@ -191,9 +192,7 @@ def _slos(document: Document, performance: PerformanceConfig) -> tuple[Slo, ...]
     )
 
 
-def _slo(
-    metric: Literal["ttft", "tpot", "e2el"], limit: Limit | None, penalty: float | None, usual: str
-) -> tuple[Slo, ...]:
+def _slo(metric: MetricName, limit: Limit | None, penalty: float | None, usual: str) -> tuple[Slo, ...]:
     """A penalty of 0 is the predecessor's way to say that there is no limit; where none is given the limit holds."""
     if limit is None or penalty == 0:
         return ()

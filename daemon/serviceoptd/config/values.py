@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.latency_metrics import MetricName
 from serviceoptd.domain.objective import parse_slo
-
-Metric = Literal["ttft", "tpot", "e2el"]
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -46,7 +45,7 @@ def wrong(message: str, allowed: str) -> PydanticCustomError:
     return PydanticCustomError("value", "{message}", {"message": message, "allowed": allowed})
 
 
-def _limit(value: Any, metric: Metric) -> Limit:
+def _limit(value: Any, metric: MetricName) -> Limit:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         value = str(value).lower()
     try:

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Literal
 
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.latency_metrics import LATENCY_METRICS, MetricName
 from serviceopt_journal.metrics import Latency, Metrics
 from serviceoptd.domain.settings import Objective, Slo
 from serviceoptd.domain.soft_cost import FAILED_COST, soft_cost
@@ -23,8 +23,7 @@ FAILED = 1.0
 
 LARGEST_VIOLATION = 1e300
 
-LATENCY_NAMES = {"ttft": "TTFT", "tpot": "TPOT", "e2el": "end-to-end latency"}
-LARGEST_LIMIT = {"ttft": 100.0, "tpot": 100.0, "e2el": 86400.0}  # seconds
+LATENCY_NAMES: dict[str, str] = {name: metric.title for name, metric in LATENCY_METRICS.items()}
 
 _PERCENTILE = re.compile(r"p(\d{1,2}(\.\d+)?)")
 
@@ -40,13 +39,13 @@ class Judgement:
     broken: tuple[str, ...] = ()
 
 
-def parse_slo(limit: str | float, metric: Literal["ttft", "tpot", "e2el"]) -> Slo:
+def parse_slo(limit: str | float, metric: MetricName) -> Slo:
     """The latency objective that `limit` writes: seconds of the mean (1.5), or statistic and seconds ("p99:1.5").
 
     Raises:
         InvalidConfiguration: neither of the two, an unknown statistic, or a limit out of range.
     """
-    largest = LARGEST_LIMIT[metric]
+    largest = LATENCY_METRICS[metric].largest_limit
     allowed = (
         f'allowed: seconds above 0 up to {largest:g}, or "STATISTIC:SECONDS" with mean, median, max or a percentile '
         'such as p99, for instance "p99:1.5"'

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from serviceopt_journal.events import Value
+from serviceopt_journal.latency_metrics import MetricName
 
 Dtype = Literal[
     "int", "float", "str", "bool", "enum", "range", "ratio", "share", "factories", "times", "ternary_factories",
@@ -40,7 +41,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 class Slo(msgspec.Struct, frozen=True, kw_only=True):
     """One latency objective: `statistic` of `metric` must not exceed `limit` seconds."""
 
-    metric: Literal["ttft", "tpot", "e2el"]
+    metric: MetricName
     statistic: str = "mean"  # mean, or a percentile such as p99
     limit: float
 

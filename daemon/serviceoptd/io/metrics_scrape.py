@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from serviceopt_journal.errors import ServiceoptError
+from serviceopt_journal.latency_metrics import ALL_LATENCIES
 from serviceoptd.domain.stopping.service_counters import Counters, Distribution, EngineCounters
 from serviceoptd.io.http_probe import probe
 from serviceoptd.toolkit.interface import HttpProbe
 
-LATENCIES = ("ttft", "tpot", "itl", "e2el")
 NEEDED = ("tokens", "finished", "running")
 FAILED = re.compile(r'\bfinished_reason="(?:abort|error)"')
 
@@ -91,7 +91,7 @@ def counters(found: Sequence[Sample], series: Mapping[str, Sequence[str]], now: 
     def distribution(key: str) -> Distribution:
         return Distribution(_sum(chosen(key, "_count")), _sum(chosen(key, "_sum")), _buckets(chosen(key, "_bucket")))
 
-    latencies = {key: distribution(key) for key in LATENCIES if chosen(key, "_count") and chosen(key, "_sum")}
+    latencies = {key: distribution(key) for key in ALL_LATENCIES if chosen(key, "_count") and chosen(key, "_sum")}
     ended = chosen("ended_prompt_tokens", "_sum"), chosen("ended_output_tokens", "_sum")
     engine = None
     # the steps of several engines run at the same time: their sum says nothing of how long one takes

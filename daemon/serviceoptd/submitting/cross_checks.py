@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from serviceopt_journal.latency_metrics import LATENCY_METRICS
 from serviceoptd.config import plugins
 from serviceoptd.config.placeholders import PLACEHOLDERS
 from serviceoptd.domain.proving.racing import PATIENCE
@@ -14,7 +15,6 @@ from serviceoptd.domain.settings import Field, RunSettings
 from serviceoptd.domain.space.space import Space
 from serviceoptd.domain.statistics.order_statistics import about_a_percentile, needed
 
-SLO_KEYS = {"ttft": "ttft_slo", "tpot": "tpot_slo", "e2el": "e2e_slo"}
 _EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, never listened on
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -166,7 +166,7 @@ def _reported(settings: RunSettings) -> Iterator[Disagreement]:
     for slo in settings.objective.slos:
         if slo.statistic not in reported:
             message = f"`{settings.benchmark}` does not report {slo.statistic} of {slo.metric}"
-            yield Disagreement(SLO_KEYS[slo.metric], message, allowed)
+            yield Disagreement(LATENCY_METRICS[slo.metric].slo_key, message, allowed)
     if settings.objective.maximise == "goodput" and "goodput" not in reported:
         yield Disagreement(
             "objective", f"`{settings.benchmark}` does not report goodput", "generate_speed or throughput"

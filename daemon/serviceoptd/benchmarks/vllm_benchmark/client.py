@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator
 from pydantic import Field as Bounded
 
+from serviceopt_journal.latency_metrics import ALL_LATENCIES
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.http_client import RESULT, HttpClient, HttpClientCommand, HttpClientSection
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder
@@ -22,7 +23,7 @@ from serviceoptd.toolkit import arguments, program, provenance
 from serviceoptd.toolkit.interface import Options, Problem, UnusableResult, Workplace, render
 
 MAIN_RUN = "Starting main benchmark run"
-METRICS = ("ttft", "tpot", "itl", "e2el")
+METRICS = ALL_LATENCIES
 PERCENTILES = (50.0, 90.0, 95.0, 99.0)
 ENDS = {"min": 0.0, "max": 100.0}
 

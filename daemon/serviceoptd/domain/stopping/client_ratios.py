@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from serviceopt_journal.latency_metrics import MetricName
 from serviceopt_journal.metrics import Metrics
 
-MetricName = Literal["ttft", "tpot", "e2el"]
 RateName = Literal["generate_speed", "throughput"]
 
 

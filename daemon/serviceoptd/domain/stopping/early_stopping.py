@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from serviceopt_journal.latency_metrics import MetricName
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.objective import LATENCY_NAMES, Judgement
 from serviceoptd.domain.settings import Objective, Slo
-from serviceoptd.domain.stopping.client_ratios import Agreement, MetricName, RateName
+from serviceoptd.domain.stopping.client_ratios import Agreement, RateName
 from serviceoptd.domain.stopping.projected_result import Forecast, Interval
 from serviceoptd.domain.stopping.service_counters import Counters, observed
 

@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from serviceopt_journal.latency_metrics import MetricName
 from serviceoptd.domain.statistics.batch_means import Steady, steady
 from serviceoptd.domain.statistics.order_statistics import share_of
-from serviceoptd.domain.stopping.client_ratios import MetricName
 from serviceoptd.domain.stopping.service_counters import BETWEEN_TOKENS, Counters
 
 Measure = Callable[[Counters], float]
