@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -136,8 +137,10 @@ def test_a_result_that_lies_ends_in_a_row_with_the_reason(lie: str, error: str, 
 def test_a_service_that_cannot_be_reached_is_told_from_the_log_of_the_task(tmp_path: Path) -> None:
     configuration = a_run(tmp_path, n_particles=1)
     file = tmp_path / "venv/lib/python3.11/site-packages/ais_bench/benchmark/configs/models/vllm_api/chat.py"
-    file.write_text(MODEL.replace("8080", "1"))
     text = configuration.read_text()
+    port = re.findall(r"^port = (\d+)", text, re.MULTILINE)[-1]
+    # on this machine too, so that it may be the service; but nothing listens there
+    file.write_text(MODEL.replace("8080", port).replace("localhost", "127.0.0.2"))
     start = text.index('host = "127.0.0.1"\nport')
     configuration.write_text(text[:start] + text[text.index("others", start) :])
     ended, _, table = standalone(configuration)
