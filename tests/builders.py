@@ -99,7 +99,11 @@ class Story:
             seed=7,
             run_identity="a" * 64,
             measurement_identity="b" * 64,
-            identity_parts={"model": "Qwen/Qwen3-8B", "engine": "vllm 0.9.1"},
+            identity_parts={
+                "model": "Qwen/Qwen3-8B",
+                "engine": "vllm 0.9.1",
+                "engine.environment": "ASCEND_RT_VISIBLE_DEVICES=2,3 CUDA_VISIBLE_DEVICES=7",
+            },
             configuration_path="/srv/tuning/config.toml",
             working_directory="/srv/tuning",
             environment_names=("CUDA_VISIBLE_DEVICES", "HF_TOKEN"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import msgspec
 
 if TYPE_CHECKING:
-    from serviceopt_journal.documents.particles import Particles, Recommendation
+    from serviceopt_journal.documents.particles import FinishedFiles, Particles, Recommendation
     from serviceopt_journal.documents.runs import Run, Runs, Status, Table
 
 Document = dict[str, Any]
@@ -63,6 +63,9 @@ class Source(Protocol):
 
     def best(self, run: str) -> Answer[Recommendation]:
         """Raises NotFound when nothing has been measured yet."""
+
+    def finished_files(self, run: str) -> Answer[FinishedFiles]:
+        """Raises NotFound where no file was edited for the recommended setting."""
 
     def table(self, run: str) -> Answer[Table]:
         """The rows of the result CSV."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from serviceopt_journal.documents.particles import Particles, Recommendation
+from serviceopt_journal.documents.particles import FinishedFiles, Particles, Recommendation
 from serviceopt_journal.documents.runs import Run, Runs, Status, Table
 from serviceopt_journal.errors import NotFound
 from serviceopt_journal.reader import JournalReader
@@ -28,8 +28,8 @@ class FromJournal:
 
     running = False
 
-    def __init__(self, reader: JournalReader, until: int | None = None) -> None:
-        self.reader = reader
+    def __init__(self, reader: JournalReader, directory: Path, until: int | None = None) -> None:
+        self.reader, self._directory = reader, directory
         self._until = until
 
     @classmethod
@@ -48,7 +48,7 @@ class FromJournal:
         reader = JournalReader.open(state_directory)
         if until is None and (error := verify(state_directory).error()) is not None:
             raise error
-        return cls(reader, until)
+        return cls(reader, state_directory, until)
 
     @cached_property
     def state(self) -> State:
@@ -84,6 +84,13 @@ class FromJournal:
         if document is None:
             raise NotFound(f"nothing has been measured in run {found.number}")
         return told(document)
+
+    def finished_files(self, run: str) -> Answer[FinishedFiles]:
+        from serviceopt_journal.artefacts import ArtefactStore
+        from serviceopt_journal.finished_files import finished_files
+        from serviceoptd.domain.deployment import edited_files
+
+        return told(finished_files(edited_files(self.find(run)), ArtefactStore(self._directory)))
 
     def table(self, run: str) -> Answer[Table]:
         from serviceoptd.domain.table import table

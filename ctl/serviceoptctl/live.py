@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from serviceopt_journal.documents.particles import Particles, Recommendation
+from serviceopt_journal.documents.particles import FinishedFiles, Particles, Recommendation
 from serviceopt_journal.documents.runs import Run, Runs, Status, Table
 from serviceopt_journal.errors import ExitCode
 from serviceoptctl.connection import Connection, RefusedError
@@ -46,6 +46,9 @@ class Live:
 
     def best(self, run: str) -> Answer[Recommendation]:
         return self._get(f"/v1/runs/{run}/best", Recommendation)
+
+    def finished_files(self, run: str) -> Answer[FinishedFiles]:
+        return self._get(f"/v1/runs/{run}/best/files", FinishedFiles)
 
     def table(self, run: str) -> Answer[Table]:
         return self._get(f"/v1/runs/{run}/rows", Table)

@@ -32,6 +32,8 @@ TITLES: dict[type[msgspec.Struct], str] = {
     Metrics: "Metrics",
     particles.Recommendation: "Recommendation",
     particles.Deploy: "Deploy",
+    particles.FinishedFiles: "Finished files",
+    particles.FinishedFile: "Finished file",
     runs.Table: "Rows",
     Records: "Records",
     requests.Submission: "Submission",

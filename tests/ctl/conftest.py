@@ -127,7 +127,7 @@ class AnsweringDaemon:
         return 404, {"error": {"message": f"{path} is not part of the API", "hint": "", "exit_code": 9}}
 
     def records(self, query: dict[str, list[str]]) -> Iterator[Document]:
-        return FromJournal(JournalReader.open(self.directory)).events(selection(query))
+        return FromJournal(JournalReader.open(self.directory), self.directory).events(selection(query))
 
 
 def selection(query: dict[str, list[str]]) -> Selection:

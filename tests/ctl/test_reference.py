@@ -23,6 +23,8 @@ OPEN = {
     "load",
     "parts",
     "environment",
+    "inherited_environment",
+    "positions",
     "ttft",
     "tpot",
     "e2el",

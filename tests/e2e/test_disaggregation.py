@@ -6,6 +6,7 @@ they are given, in which order, and misbehave when they are told to.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -171,6 +172,29 @@ def test_the_ratio_of_prefill_to_decode_is_tuned_and_every_file_is_put_back(
     assert cluster.living() == []
     assert_sound(recorded)
     verified(tmp_path)
+
+
+def test_the_answer_is_the_scripts_changed_files(cluster: StubCluster, tmp_path: Path) -> None:
+    configuration = configured(cluster)
+    ended, _, _ = tuned(configuration)
+    assert ended.returncode == 0, ended.stderr
+    environment = places(configuration.parent)
+    best = json.loads(client("best", "--json", environment=environment).stdout)["configuration"]
+    shown = client("best", environment=environment).stdout
+    assert "supervisor" not in shown
+    assert f"# default_p_rate = {best['default_p_rate']}" in shown
+    assert f"# BackendConfig.ScheduleConfig.maxBatchSize = {best['max_batch_size']}" in shown
+
+    target = tmp_path / "finished"
+    written = client("best", "--format", "config", "-o", f"{target}/", environment=environment)
+
+    assert written.returncode == 0, written.stderr
+    files = {path.name: json.loads(path.read_text()) for path in target.iterdir()}
+    if "config.json" in files:
+        assert files["config.json"]["BackendConfig"]["ScheduleConfig"]["maxBatchSize"] == best["max_batch_size"]
+    if "ms_controller.json" in files:
+        assert files["ms_controller.json"]["default_p_rate"] == best["default_p_rate"]
+    assert files
 
 
 @pytest.mark.parametrize(

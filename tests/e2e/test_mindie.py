@@ -178,6 +178,35 @@ def test_mindie_is_tuned_from_its_own_configuration_to_a_recommendation(tmp_path
     assert_sound(site.recorded)
 
 
+def test_the_answer_is_the_finished_file_and_each_position_with_its_value(tmp_path: Path) -> None:
+    site = Site(tmp_path, n_particles=3)
+    assert site.tuned().returncode == 0
+    told = json.loads(client("best", "--json", environment=site.environment).stdout)
+    particle, configuration = told["particle"], told["configuration"]
+    finished = tmp_path / "finished" / "config.json"
+
+    written = client("best", "--format", "config", "-o", str(finished), environment=site.environment)
+
+    assert written.returncode == 0, written.stderr
+    assert [finished.read_text()] == [each["config"] for each in site.given][particle - 1 : particle]
+    assert client("best", "--format", "config", environment=site.environment).stdout == finished.read_text()
+    shown = client("best", environment=site.environment).stdout
+    assert f"BackendConfig.ScheduleConfig.maxBatchSize = {configuration['max_batch_size']}" in shown
+    variables = client("best", "--format", "env", environment=site.environment).stdout.splitlines()
+    assert "ASCEND_RT_VISIBLE_DEVICES=0,1" in variables
+    names = {line.partition("=")[0] for line in variables}
+    assert names.isdisjoint(configuration)  # neither the load nor what belongs into the file
+
+
+def test_the_present_file_is_the_answer_where_the_current_setting_is_the_best(tmp_path: Path) -> None:
+    site = Site(tmp_path, n_particles=1)
+    assert site.tuned().returncode == 0
+    assert (
+        client("best", "--format", "config", environment=site.environment).stdout.encode()
+        == site.given[0]["config"].encode()
+    )
+
+
 @pytest.mark.parametrize(
     ("faults", "said"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 
 import click
@@ -51,21 +52,59 @@ def recommendation(document: Recommendation) -> None:
 
 
 def shell(document: Recommendation) -> str:
-    """A command for a POSIX shell: the one that was measured, with its environment; else the parameters."""
+    """For a POSIX shell: what belongs into the engine's file, as comments, and the command that was measured.
+
+    Without a command of the service's own (a supervisor of ours, a service of somebody else) the parameters instead.
+    """
     deploy = document.deploy
-    if deploy is None or not deploy.argv:
-        return "\n".join([_why_no_command(document), *environment(document).splitlines()])
-    command = shlex.join(deploy.argv)
-    settings = [f"{name}={shlex.quote(value)}" for name, value in deploy.environment.items()]
-    return "\n".join([*_masked(document), " ".join([*settings, command])])
+    if deploy is None or not deploy.argv or deploy.internal:
+        lines = [_why_no_command(document), *_in_files(document), *environment(document).splitlines()]
+        return "\n".join(line for line in lines if line)
+    variables = {**deploy.inherited_environment, **deploy.environment}
+    settings = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
+    command = " ".join([*settings, shlex.join(deploy.argv)])
+    return "\n".join([*_in_files(document), *_masked(document), command])
 
 
 def environment(document: Recommendation) -> str:
-    """`NAME=value` lines, as an environment file or a shell has them: every parameter, and what else was set."""
+    """`NAME=value` lines, as an environment file or a shell has them: parameters of the service, and what else was set.
+
+    The client's load is no variable of the service, nor is what belongs into a configuration file.
+    """
     deploy = document.deploy or Deploy()
-    parameters = {name: value_text(value) for name, value in document.configuration.items()}
-    values = parameters | deploy.environment
+    values: dict[str, str] = {
+        name: value_text(value)
+        for name, value in document.configuration.items()
+        if name not in document.load and name not in document.positions
+    }
+    values |= deploy.inherited_environment | deploy.environment
     return "\n".join([*_masked(document), *(f"{name}={shlex.quote(str(value))}" for name, value in values.items())])
+
+
+def _in_files(document: Recommendation) -> list[str]:
+    """Each place in a file with its value, and how the finished file is written."""
+    if not document.positions:
+        return []
+    deploy = document.deploy or Deploy()
+    places = [f"# {place} = {_exactly(document.configuration[name])}" for name, place in document.positions.items()]
+    if not deploy.files:
+        known = document.deploy is not None
+        return [*places, *(["# the engine's file holds these values already"] if known else [])]
+    write = f"serviceoptctl best {document.run} --format config -o {'FILE' if len(deploy.files) == 1 else 'DIRECTORY'}"
+    then = (
+        [f"# then run the deployment scripts: delete.sh, deploy.sh in {_directory(deploy)}"] if deploy.internal else []
+    )
+    return [f"# in {', '.join(deploy.files)}:", *places, f"# the whole file: {write}", *then]
+
+
+def _exactly(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _directory(deploy: Deploy) -> str:
+    """Of the deployment scripts, as the supervisor of ours was told."""
+    words = list(deploy.argv)
+    return words[words.index("--directory") + 1] if "--directory" in words[:-1] else deploy.working_directory
 
 
 def _masked(document: Recommendation) -> list[str]:
@@ -83,4 +122,6 @@ def _why_no_command(document: Recommendation) -> str:
         return "# measured in an earlier run; its parameters:"
     if deploy.simulated:
         return "# simulated: there is no command; its parameters:"
+    if deploy.internal:
+        return ""  # where each value belongs says it
     return "# somebody else starts this service; its parameters:"

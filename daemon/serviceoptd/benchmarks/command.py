@@ -133,7 +133,7 @@ class CommandBenchmark:
         if port is not None:
             values["PORT"] = endpoint.port_number(port, "port of [command]")
         if model:
-            values["MODEL"] = program.located(model, place)
+            values["MODEL"] = program.located_model(model, place)
         if client.dataset:
             values["DATASET"] = str(place.working_directory / program.located(client.dataset, place))
         if file := self._result_file(place):

@@ -10,8 +10,8 @@ from statistics import fmean
 
 import msgspec
 
-from serviceopt_journal.documents.particles import Deploy, Recommendation
 from serviceopt_journal.documents.particles import Particle as Shown
+from serviceopt_journal.documents.particles import Recommendation
 from serviceopt_journal.documents.runs import (
     Counts,
     Daemon,
@@ -23,6 +23,7 @@ from serviceopt_journal.documents.runs import (
     TargetField,
 )
 from serviceopt_journal.proof import Proof
+from serviceoptd.domain.deployment import deployment, positions
 from serviceoptd.domain.rejections import rejection_record
 from serviceoptd.domain.settings import Objective
 from serviceoptd.domain.state import BEYOND_THE_SEARCH, Evaluation, Particle, RunState, State
@@ -155,17 +156,8 @@ def recommendation(run: RunState) -> Recommendation | None:
         gain=_gain(run, chosen, baseline, proof),
         unit="tokens/s" if run.settings.objective.maximise == "generate_speed" else "requests/s",
         proof=proof,
-        deploy=_deploy(service) if service else None,
-    )
-
-
-def _deploy(service: Evaluation) -> Deploy:
-    return Deploy(
-        argv=service.argv,
-        environment=service.environment,
-        working_directory=service.working_directory,
-        managed=service.managed,
-        simulated=service.simulated,
+        positions=positions(run, chosen),
+        deploy=deployment(run, service) if service else None,
     )
 
 

@@ -208,7 +208,7 @@ class HttpEngine:
     def _argv(self, order: ServiceOrder, values: Mapping[str, object]) -> list[str]:
         given = self.options.command
         port = endpoint.port_number(given.port, f"{self.name}.command.port")
-        fixed = self.fixed_arguments(program.located(given.model, order.workplace), port)
+        fixed = self.fixed_arguments(program.located_model(given.model, order.workplace), port)
         words = arguments.split(given.others)
         if used := arguments.references(words, LOAD_NAMES):
             raise InvalidConfiguration(

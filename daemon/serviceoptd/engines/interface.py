@@ -58,6 +58,7 @@ class ServicePlan:
     listens_on: tuple[str, int] | None = None  # host and port that must be free before the launch
     stop: Command | None = None  # instead of SIGTERM
     edits: Mapping[Path, bytes] = field(default_factory=dict)  # files of the user's: new content while it runs
+    configured_by: tuple[Path, ...] = ()  # those files, also where one holds its values already: `best` writes them
     reset_cache: HttpProbe | None = None  # forgets cached prefixes between measurements, where the engine offers it
     report: HttpProbe | None = None  # answers with text from which `kv_blocks` is read once, when ready
     metrics: MetricsPage | None = None  # read while it is measured; None: it tells nothing of that kind

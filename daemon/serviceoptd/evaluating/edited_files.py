@@ -26,13 +26,15 @@ SUFFIX = ".serviceopt"  # of the temporary file beside the edited one
 WITHOUT_A_MODEL = 0o640  # the mode of a file that somebody removed meanwhile and that is put back
 
 
-def originals(edits: Mapping[Path, bytes], artefacts: ArtefactStore) -> tuple[EditedFile, ...]:
-    """Keeps the present content of each file, durably, and tells what will be done to it.
+def originals(
+    edits: Mapping[Path, bytes], artefacts: ArtefactStore, unchanged: Iterable[Path] = ()
+) -> tuple[EditedFile, ...]:
+    """Keeps the present content of each file, durably, and tells what will be done to it; to `unchanged` ones nothing.
 
     Raises:
         EnvironmentLacks: a file cannot be read, or is too large to be kept whole.
     """
-    return tuple(
+    edited = tuple(
         EditedFile(
             path=str(path),
             original_sha256=_kept(path, artefacts),
@@ -40,6 +42,9 @@ def originals(edits: Mapping[Path, bytes], artefacts: ArtefactStore) -> tuple[Ed
         )
         for path, content in edits.items()
     )
+    digests = {path: _kept(path, artefacts) for path in unchanged if path not in edits}
+    kept = (EditedFile(path=str(path), original_sha256=it, edited_sha256=it) for path, it in digests.items())
+    return (*edited, *kept)
 
 
 def edit(edits: Mapping[Path, bytes]) -> None:
@@ -104,7 +109,7 @@ def refuse_unrestored(edits: Mapping[Path, bytes], state: State) -> None:
     """
     targets = {os.path.realpath(path) for path in edits}
     for file in edited_now(state):
-        if os.path.realpath(file.path) in targets:
+        if file.edited_sha256 != file.original_sha256 and os.path.realpath(file.path) in targets:
             raise EnvironmentLacks(
                 f"{file.path} still holds what an earlier launch wrote into it, and could not be put back",
                 hint="`serviceoptctl resume` the held run to which that launch belongs, or cancel it",

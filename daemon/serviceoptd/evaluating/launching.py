@@ -94,10 +94,9 @@ async def _announcement(
     """What recovery and the record need, looked up before anything is started. Edited files are kept for both."""
     cgroup = cgroups.path_of(context.cgroups, intended.launch_id) if context.cgroups and plan.command else None
     memory = await memory_in_use(workplace.environment) if plan.command else {}
-    edited = originals(plan.edits, context.artefacts)
-    if run.settings.backup:  # finds what the files held by the hash in the event
-        for content in plan.edits.values():
-            context.artefacts.keep(content)
+    edited = originals(plan.edits, context.artefacts, plan.configured_by)
+    for content in plan.edits.values():  # found by the hash in the event: `best` writes it, a backup copies it
+        context.artefacts.keep(content)
     return replace(with_plan(intended, plan, workplace, cgroup, memory), edited_files=edited)
 
 

@@ -29,7 +29,9 @@ from serviceopt_journal.documents.requests import (
 from serviceopt_journal.documents.runs import Runs
 from serviceopt_journal.errors import ExitCode, InvalidConfiguration, NotFound, ServiceoptError
 from serviceopt_journal.events import LogLevelChanged
+from serviceopt_journal.finished_files import finished_files
 from serviceoptd.domain import documents, table
+from serviceoptd.domain.deployment import edited_files
 from serviceoptd.domain.state import RunState, State
 from serviceoptd.io.unix_http import peer_uid
 from serviceoptd.service import control
@@ -60,6 +62,7 @@ def make_app(daemon: Any) -> Starlette:
         Route("/v1/import", api.import_results, methods=["POST"]),
         Route("/v1/runs/{run}", api.run),
         Route("/v1/runs/{run}/best", api.best),
+        Route("/v1/runs/{run}/best/files", api.finished_files),
         Route("/v1/runs/{run}/rows", api.rows),
         Route("/v1/runs/{run}/particles", api.particles),
         Route("/v1/runs/{run}/{command:str}", api.command, methods=["POST"]),
@@ -100,6 +103,9 @@ class Api:
         if found is None:
             raise NotFound(f"run {run.number} has measured nothing yet", hint="`serviceoptctl watch` shows progress")
         return _json(found)
+
+    async def finished_files(self, request: Request) -> Response:
+        return _json(finished_files(edited_files(self._run(request)), self._daemon.context.artefacts))
 
     async def rows(self, request: Request) -> Response:
         return _json(table.table(self._run(request)))

@@ -26,6 +26,15 @@ def located(text: str, workplace: Workplace) -> str:
     return os.path.normpath(workplace.working_directory / text) if is_path(text) else text
 
 
+def located_model(model: str, workplace: Workplace) -> str:
+    """A model's directory made absolute, also where it is written without `./`; a name on a hub as it is.
+
+    A command that is deployed is run from elsewhere, and a name that means a directory here would be looked up there.
+    """
+    path = workplace.working_directory / model
+    return os.path.normpath(path) if model and (path / "config.json").is_file() else located(model, workplace)
+
+
 def section_environment(options: ProcessOptions, workplace: Workplace, values: Mapping[str, object]) -> dict[str, str]:
     """The variables of `environment_file` and, over them, of `environment`, with `$NAME` replaced.
 

@@ -56,9 +56,26 @@ class Deploy(msgspec.Struct, frozen=True, kw_only=True):
 
     argv: tuple[str, ...] = ()  # empty: there was no process of ours
     environment: dict[str, str] = {}  # what was set beyond the submitter's; secrets are `***`
+    # of the submitter's environment the variables that results depend on, such as the devices; secrets are left out
+    inherited_environment: dict[str, str] = {}
     working_directory: str = ""
     managed: bool = True  # whether we started the service; else somebody did
     simulated: bool = False
+    internal: bool = False  # `argv` is a supervisor of ours: no command to deploy
+    files: tuple[str, ...] = ()  # paths of files that were edited for it; their content: `/best/files`
+
+
+class FinishedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of the user's as it was while the recommended setting was measured."""
+
+    path: str
+    content: str
+
+
+class FinishedFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """What the files of an engine with a configuration file of its own have to hold."""
+
+    files: tuple[FinishedFile, ...]
 
 
 class Recommendation(Particle, frozen=True, kw_only=True):
@@ -68,6 +85,7 @@ class Recommendation(Particle, frozen=True, kw_only=True):
     final: bool  # whether the run is over
     objective: str  # in words
     rejections: RejectionRecord = RejectionRecord()
+    positions: dict[str, str] = {}  # parameter -> its place in the engine's own configuration file
     # the parameters among `configuration` that only set the client's load: what was measured holds up to there
     load: Configuration = {}
     current_setting: Particle | None = None  # with the setting that was found

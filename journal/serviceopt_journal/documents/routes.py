@@ -32,6 +32,11 @@ ROUTES = (
         answer=particles.Recommendation,
         note="404 while nothing has been measured",
     ),
+    Route(
+        request="GET /v1/runs/{run}/best/files",
+        answer=particles.FinishedFiles,
+        note="404 where no file was edited, or its content was not kept",
+    ),
     Route(request="GET /v1/runs/{run}/rows", answer=runs.Table),
     Route(request="GET /v1/runs/{run}/particles", answer=particles.Particles),
     Route(request="POST /v1/runs/{run}/pause", body=requests.Reason, answer=runs.Run),

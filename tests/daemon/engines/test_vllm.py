@@ -222,3 +222,19 @@ def test_every_switch_of_the_shipped_examples_can_be_turned_off_in_vllm() -> Non
     document = tomllib.loads((EXAMPLES / "vllm-options.toml").read_text())
     switches = [f["config_position"] for f in document["vllm"]["target_field"] if f["dtype"] == "bool"]
     assert {f"--no-{switch.removeprefix('argument:--')}" for switch in switches} <= set(FLAGS_OF_VLLM)
+
+
+@pytest.mark.parametrize("written", ["model", "./model", "models/../model"])
+def test_a_model_beside_the_configuration_reaches_the_command_line_as_an_absolute_path(
+    tmp_path: Path, written: str
+) -> None:
+    place = a_workplace(tmp_path)
+    for name in ("model", "models"):
+        (place.working_directory / name).mkdir()
+    (place.working_directory / "model" / "config.json").write_text("{}")
+    plan = an_engine(command={"model": written}).plan(a_service_order(place))
+    assert plan.command is not None
+    assert plan.command.argv[2] == str(place.working_directory / "model")
+    hub = an_engine(command={"model": "Qwen/Qwen3-8B"}).plan(a_service_order(place))
+    assert hub.command is not None
+    assert hub.command.argv[2] == "Qwen/Qwen3-8B"

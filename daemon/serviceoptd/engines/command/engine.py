@@ -148,7 +148,7 @@ class CommandEngine:
         if service.port is not None:
             values["PORT"] = self._port(service)
         if service.model:
-            values["MODEL"] = program.located(service.model, order.workplace)
+            values["MODEL"] = program.located_model(service.model, order.workplace)
         return values
 
     def _argv(self, order: ServiceOrder, values: Mapping[str, object]) -> list[str]:

@@ -77,6 +77,7 @@ class MindieEngine:
             listens_on=(address.host, address.port) if address is not None else None,
             stop=program.stop_command(self.options, order.workplace, environment, values),
             edits={installation.configuration: edited.encoded()} if edited != text else {},
+            configured_by=(installation.configuration,),
             devices=accelerators(document),
         )
 

@@ -96,6 +96,7 @@ class MindieKubernetesEngine:
             ready=LogProbe(READY),
             stop=Command(argv=(*argv, "--delete"), environment=environment),
             edits=edits,
+            configured_by=tuple(directory / name for name in (CONFIGURATION, CONTROLLER)),
             devices=accelerators(deployment),
         )
 
