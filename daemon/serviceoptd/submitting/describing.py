@@ -8,10 +8,10 @@ from dataclasses import replace
 from msgspec import structs
 
 from serviceoptd.config.plugins import blaming
-from serviceoptd.domain.accelerators import peak_of
 from serviceoptd.domain.settings import DeviceFacts, ModelFacts, RunSettings
 from serviceoptd.engines.interface import Describing
 from serviceoptd.io.devices import nvidia_limits
+from serviceoptd.rules.accelerators import peak_of
 from serviceoptd.submitting.draft import Draft
 from serviceoptd.submitting.planning import first_configuration
 from serviceoptd.toolkit.secrets import mask

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from serviceoptd.domain.accelerators import PEAKS, peak_of
+from serviceoptd.rules.accelerators import PEAKS, peak_of
 
 
 @pytest.mark.parametrize(
