@@ -190,3 +190,10 @@ def test_the_command_engine_leaves_the_flags_of_an_unknown_program_alone(tmp_pat
 def test_another_model_among_the_others_is_given_twice(tmp_path: Path, others: str) -> None:
     with pytest.raises(InvalidConfiguration, match="the model is given twice"):
         seen(a_vllm_case(tmp_path, others=others))
+
+
+@pytest.mark.parametrize("others", ["--cuda-graph-max-bs 64", "--torchao-config int4wo-128", "--enable-ep-moe"])
+def test_flags_of_older_sglangs_are_whole_though_newer_ones_begin_like_them(tmp_path: Path, others: str) -> None:
+    command = an_sglang(others).plan(a_service_order(a_workplace(tmp_path), {}, ())).command
+    assert command is not None
+    assert list(command.argv[-len(others.split()) :]) == others.split()
