@@ -5,6 +5,7 @@ A subclass says how its command line is made and how its file is read: `guidellm
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -107,6 +108,7 @@ class HttpClient:
         words = arguments.split(given.others)
         arguments.refuse_unknown(words, values, f"[{self.name}.command] others")
         others = arguments.filled(words, values)
+        self._refuse_decided(others)
         parts: dict[str, Sequence[str]] = {f"[{self.name}.command]": self.fixed_flags}
         for field in order.fields:
             parts[f"target_field {field.name}"] = arguments.field_arguments([field], order.configuration, load=True)
@@ -132,6 +134,7 @@ class HttpClient:
             problems.append(Problem(f"{prefix}.{self.data_key}", f"{path} does not exist", "correct the path"))
         try:
             others = arguments.split(given.others)
+            self._refuse_decided(others)
             arguments.refuse_doubled({f"[{prefix}]": self.fixed_flags, "others": others}, self.aliases)
         except InvalidConfiguration as error:
             problems.append(Problem(f"{prefix}.others", error.message, error.hint))
@@ -166,6 +169,24 @@ class HttpClient:
         """A digest of the data set; empty where there is none."""
         path = self.data(workplace)
         return "" if path is None else provenance.data_digest(path)
+
+    def _refuse_decided(self, others: Sequence[str]) -> None:
+        """Raises InvalidConfiguration where `others` has flags of keys of the table, and names these keys."""
+        keys: dict[str, str] = {}
+        for word in others:
+            flag = arguments.flag_of(word, self.aliases) or ""
+            key = flag.removeprefix("--").replace("-", "_")
+            if flag in self.fixed_flags and key in type(self.options.command).model_fields:
+                keys[flag] = key
+        if not keys:
+            return
+        table = f"[{self.name}.command]"
+        values = {key: arguments.value_of(flag, others, self.aliases) or "..." for flag, key in keys.items()}
+        written = [f"`{key} = {value if value.isdecimal() else json.dumps(value)}`" for key, value in values.items()]
+        raise InvalidConfiguration(
+            f"{' and '.join(keys)} {'are' if len(keys) > 1 else 'is'} given twice: by {table} and by others",
+            hint=f"write {', '.join(written)} in {table}, and leave it out of others",
+        )
 
     @property
     def executable(self) -> str:

@@ -19,6 +19,7 @@ from .encoding import as_text
 from .explain import findings
 from .fields import PlacedField, combined, space_problems
 from .placeholders import placeholders
+from .predecessor_keys import without_needless
 from .problems import ConfigProblem, ConfigurationErrors
 from .schema import Document
 from .sections import Namesakes, Role, Section, Tables, known_sections, tables_of, validated
@@ -132,8 +133,9 @@ def load_text(
     """
     available = installed or plugins.installed()
     chosen = {key: value for key, value in (("engine", engine), ("benchmark", benchmark)) if value is not None}
-    source = parse(text, str(path) if path else NO_FILE, {**(overrides or {}), **chosen})
+    written = parse(text, str(path) if path else NO_FILE, {**(overrides or {}), **chosen})
     known = known_sections(available)
+    source, needless = without_needless(written, {name: frozenset(each.keys()) for name, each in known.items()})
     read = _read(source, available, known, environment)
     in_simulation = simulation_mode.asked_for(environment)
     if in_simulation and not read.problems:
@@ -142,7 +144,7 @@ def load_text(
         raise ConfigurationErrors(read.problems)
     settings = _settings(read, source, in_simulation=in_simulation)
     told = [simulation_mode.told(settings.engine_options["model"])] if in_simulation else []
-    secrets = written_secrets(source, (read.tables.section, read.pair[1]))
+    secrets = written_secrets(written, (read.tables.section, read.pair[1]))
     # nothing that a placeholder stands for is needed where nothing is started
     to_replace = [] if in_simulation else placeholders(source, None if read.assumed else set(read.pair))
     return Loaded(
@@ -151,7 +153,7 @@ def load_text(
         text=text,
         name=read.document.name,
         seed=read.document.seed,
-        warnings=(*told, *_warnings(source, available, settings), *secrets),
+        warnings=(*told, *_warnings(source, available, settings), *needless, *secrets),
         placeholders=tuple(to_replace),
         assumed=read.assumed,
         sections=tuple(name for name in source.document if name in known),

@@ -52,6 +52,7 @@ class VllmBenchmarkCommand(HttpClientCommand):
     dataset_name: str = "dataset_name"
     dataset_path: str | None = None
     num_prompts: Annotated[int, Bounded(ge=1, le=10000)] = 3000
+    backend: str = ""  # the request format, such as openai-chat; "": the client's own default
 
 
 class VllmBenchmarkSection(HttpClientSection):
@@ -89,6 +90,8 @@ class VllmBenchmark(HttpClient):
         theirs = {flag for word in others if (flag := arguments.flag_of(word, SPELLINGS))}
         refuse_pooling(others, self.options.command.dataset_name)
         client = self._release(order.workplace)
+        if self.options.command.backend and "--backend" not in theirs:
+            fixed = [*fixed, "--backend", self.options.command.backend]
         own = {flag: words for flag, words in _own(order, self.count(order)).items() if versions.knows(flag, client)}
         return [
             *fixed,
@@ -144,7 +147,8 @@ class VllmBenchmark(HttpClient):
         """The data set and its hash."""
         given = self.options.command
         named = f"{given.dataset_name} {given.dataset_path or ''}".strip()
-        return {"dataset": named, "dataset_content": self.data_content(workplace)}
+        format_ = {"backend": given.backend} if given.backend else {}
+        return {"dataset": named, "dataset_content": self.data_content(workplace), **format_}
 
     def data(self, workplace: Workplace) -> Path | None:
         """The data set's file or directory; None where there is none, or it is on a hub."""

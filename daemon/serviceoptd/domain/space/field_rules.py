@@ -23,7 +23,9 @@ REQUIRED = {
     "ternary_factories": ("target_names", "product", "dtype"),
     "ternary_times": ("target_names", "product", "dtype"),
 }
-OPTIONAL = {"ternary_factories": ("min_value", "max_value")}
+OPTIONAL = {"ternary_factories": ("min_value", "max_value", "priority_policy", "priority")}
+PRIORITY_POLICIES = ("balanced", "fixed")
+"""Of the successor: which of the two factors a repair keeps. Here both may move, to the nearest pair that divides."""
 
 
 class WrongKey(Exception):
@@ -170,7 +172,17 @@ def _scaled(field: Field) -> Rule:
     if exact and (product == 0 or product != int(product) or abs(product) > LARGEST_EXACT_PRODUCT):
         raise WrongKey("dtype_param", f"product must be a whole number of 1 to {LARGEST_EXACT_PRODUCT} for dtype int")
     names = _target_names(table, ternary="target_names" in required)
+    _check_priority(table, names)
     return Scaled(names, int(product) if product == int(product) else product, divide, integral, bounds, exact)
+
+
+def _check_priority(table: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    policy, priority = table.get("priority_policy", PRIORITY_POLICIES[0]), table.get("priority", list(names))
+    if policy not in PRIORITY_POLICIES:
+        allowed = ", ".join(PRIORITY_POLICIES)
+        raise WrongKey("dtype_param", f"priority_policy is {policy!r}; allowed: {allowed}")
+    if not isinstance(priority, list | tuple) or sorted(map(str, priority)) != sorted(names):
+        raise WrongKey("dtype_param", f"priority must list {' and '.join(names)}, in the order in which they are kept")
 
 
 def _target_names(table: Mapping[str, Any], *, ternary: bool) -> tuple[str, ...]:
