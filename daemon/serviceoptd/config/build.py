@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from serviceopt_journal.latency_metrics import MetricName
+from serviceopt_journal.latency_metrics import LATENCY_METRICS, MetricName
 from serviceoptd.domain.settings import (
     Budget,
     Constraint,
@@ -183,12 +183,19 @@ def _objective(document: Document, performance: PerformanceConfig) -> Objective:
 
 
 def _slos(document: Document, performance: PerformanceConfig) -> tuple[Slo, ...]:
-    usual_ttft = performance.time_to_first_token.statistic
-    usual_tpot = performance.time_per_output_token.statistic
-    return (
-        *_slo("ttft", document.ttft_slo, document.ttft_penalty, usual_ttft),
-        *_slo("tpot", document.tpot_slo, document.tpot_penalty, usual_tpot),
-        *_slo("e2el", document.e2e_slo, None, "mean"),
+    usual = {
+        "ttft": performance.time_to_first_token.statistic,
+        "tpot": performance.time_per_output_token.statistic,
+    }
+    return tuple(
+        slo
+        for metric, latency in LATENCY_METRICS.items()
+        for slo in _slo(
+            metric,
+            getattr(document, latency.slo_key),
+            getattr(document, f"{metric}_penalty", None),
+            usual.get(metric, "mean"),
+        )
     )
 
 
