@@ -138,12 +138,15 @@ def load_text(
     source, needless = without_needless(written, {name: frozenset(each.keys()) for name, each in known.items()})
     read = _read(source, available, known, environment)
     in_simulation = simulation_mode.asked_for(environment)
+    real = read.engine, read.client
     if in_simulation and not read.problems:
         read = _in_simulation(read, source)
     if read.problems:
         raise ConfigurationErrors(read.problems)
     settings = _settings(read, source, in_simulation=in_simulation)
     told = [simulation_mode.told(settings.engine_options["model"])] if in_simulation else []
+    if in_simulation or settings.search.simulation:
+        told += simulation_mode.assumed(source.document.get(simulation_mode.SIMULATED, {}), *real)
     secrets = written_secrets(written, (read.tables.section, read.pair[1]))
     # nothing that a placeholder stands for is needed where nothing is started
     to_replace = [] if in_simulation else placeholders(source, None if read.assumed else set(read.pair))

@@ -12,6 +12,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from serviceoptd.domain.settings import RunSettings
+from serviceoptd.engines.simulated_workload import ASKED, workload_of
+from serviceoptd.predicting.section import CAME_LATER
 
 from .problems import ConfigProblem, ConfigurationErrors
 from .sections import Section
@@ -19,6 +21,7 @@ from .source import ENVIRONMENT, Source
 
 FLAGS = ("MODEL_EVAL_STATE_ALL", "MODEL_EVAL_STATE_IS_SLEEP_FLAG")
 SIMULATED = "simulated"
+LENGTHS = ("input_tokens", "output_tokens", "range_ratio", "prefix_tokens")
 
 
 def asked_for(environment: Mapping[str, str]) -> bool:
@@ -85,4 +88,20 @@ def _options(table: Section | None, given: Mapping[str, Any], engine: Section, c
     prompts = client.options.get("num_prompts") or (client.options.get("command") or {}).get("num_prompts")
     if "num_prompts" not in given and prompts:
         options["num_prompts"] = int(prompts)
-    return options
+    told = workload_of(engine, client)
+    drawn = not {"lengths"} & given.keys()
+    options |= {key: value for key, value in told.options.items() if key not in given and (drawn or key not in LENGTHS)}
+    if limits := {**told.limits, **given.get("limits", {})}:
+        options["limits"] = limits
+    return {key: value for key, value in options.items() if key not in CAME_LATER or value != CAME_LATER[key]}
+
+
+def assumed(given: Mapping[str, Any], engine: Section, client: Section) -> list[ConfigProblem]:
+    """What is asked for because nobody can tell how long the client's requests are; none where the table tells it."""
+    unknown = workload_of(engine, client).unknown
+    if not unknown or "lengths" in given or {"input_tokens", "output_tokens"} <= given.keys():
+        return []
+    message = (
+        f"the lengths of requests are not known from {unknown}; those of [simulated] or its defaults are simulated"
+    )
+    return [ConfigProblem(SIMULATED, 0, "simulated.input_tokens", message, ASKED)]

@@ -13,7 +13,7 @@ from serviceopt_journal.errors import InvalidConfiguration, ServiceoptError
 from serviceopt_journal.events import Configuration
 from serviceoptd.domain.settings import Field
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan
-from serviceoptd.predicting.section import SimulatedSection, setting_of
+from serviceoptd.predicting.section import CAME_LATER, SimulatedSection, setting_of
 from serviceoptd.simulation.demonstration.engine import kv_blocks, refused_launch
 from serviceoptd.simulation.schedulers.limits import KV_BLOCKS, MissingLimits
 from serviceoptd.toolkit.interface import Options, Problem, Workplace
@@ -23,7 +23,7 @@ MODEL_VERSION = "queueing 1"
 TIMELINE_VERSION = "virtual time line 1"
 """To be changed with every change of what they give, since they are part of the measurement identity."""
 
-_OF_THE_TIMELINE = {"model", "scheduler", "limits", "overheads", "range_ratio", "lengths", "burstiness"}
+_OF_THE_TIMELINE = {"model", "scheduler", "limits", "overheads", "range_ratio", "lengths", "burstiness", *CAME_LATER}
 
 
 class SimulatedEngine:
@@ -96,7 +96,8 @@ class SimulatedEngine:
             return {"version": MODEL_VERSION, "numbers": str(numbers)}
         from serviceoptd.predicting.prediction import fingerprint
 
-        numbers = self.options.model_dump(mode="json", exclude=pace | {"machine", "model", "lengths"})
+        unused = {key for key, usual in CAME_LATER.items() if getattr(self.options, key) == usual}
+        numbers = self.options.model_dump(mode="json", exclude=pace | unused | {"machine", "model", "lengths"})
         files = fingerprint(self.options, workplace.working_directory)
         return {"version": TIMELINE_VERSION, "numbers": str(numbers), **files}
 

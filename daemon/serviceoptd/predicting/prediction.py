@@ -53,7 +53,10 @@ class Predictor:
             InvalidConfiguration: no model is named, or the lengths are no table of lengths.
         """
         drawn = RandomLengths(
-            input_tokens=options.input_tokens, output_tokens=options.output_tokens, range_ratio=options.range_ratio
+            input_tokens=options.input_tokens,
+            output_tokens=options.output_tokens,
+            range_ratio=options.range_ratio,
+            prefix_tokens=options.prefix_tokens,
         )
         lengths = lengths_in(content_of(directory / options.lengths), options.lengths) if options.lengths else drawn
         return cls(options, trained_model(options, directory), lengths)
@@ -85,8 +88,8 @@ class Predictor:
         traffic = Traffic(
             num_prompts=num_prompts,
             lengths=self.lengths,
-            concurrency=concurrency,
-            request_rate=request_rate,
+            concurrency=concurrency if concurrency is not None else self.options.concurrency,
+            request_rate=request_rate if request_rate is not None else self.options.request_rate,
             burstiness=self.options.burstiness,
         )
         recorder = Recorder(self.trained.model)

@@ -24,6 +24,10 @@ _USUAL = Machine()
 _REQUESTS = Workload()
 
 
+CAME_LATER: Mapping[str, Any] = {"prefix_tokens": 0, "concurrency": None, "request_rate": None}
+"""Keys that identities have only where they differ from these: runs of before keep theirs."""
+
+
 class MachineOptions(Options):
     """`[simulated.machine]`: meaning and units as in `simulation.queueing.Machine`."""
 
@@ -74,6 +78,9 @@ class SimulatedSection(Options):
     range_ratio: Annotated[float, Bounded(ge=0, lt=1)] = 0.0  # 0.5: lengths from half of the mean to one and a half
     lengths: str | None = None  # path of a CSV file of lengths, in place of these three
     burstiness: Positive = 1.0
+    prefix_tokens: Annotated[int, Bounded(ge=0)] = 0  # that all prompts share, before those of `input_tokens`
+    concurrency: Count | None = None  # requests in flight, and
+    request_rate: Positive | None = None  # requests/s, where no target field tells them
 
     @field_validator("limits")
     @classmethod
@@ -86,7 +93,7 @@ class SimulatedSection(Options):
     @model_validator(mode="after")
     def _one_model(self) -> SimulatedSection:
         usual = type(self).model_fields
-        of_a_trained_one = ("scheduler", "limits", "overheads", "range_ratio", "lengths", "burstiness")
+        of_a_trained_one = ("scheduler", "limits", "overheads", "range_ratio", "lengths", "burstiness", *CAME_LATER)
         # journals hold overheads of 0 from when they were the default
         given = [
             name for name in of_a_trained_one if getattr(self, name) not in (usual[name].default, OverheadOptions())

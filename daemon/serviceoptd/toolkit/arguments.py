@@ -228,7 +228,7 @@ def value_of(flag: str, words: Sequence[str], aliases: Mapping[str, str] | None 
     for index, word in enumerate(words):
         if flag_of(word, aliases) == flag:
             _, sign, value = word.partition("=")
-            following = words[index + 1] if index + 1 < len(words) else "-"
+            following = words[index + 1] if index + 1 < len(words) else "--the-end"
             found = value if sign else None if flag_of(following) else following
     return found
 

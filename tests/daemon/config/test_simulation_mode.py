@@ -132,3 +132,53 @@ def test_without_being_asked_and_in_simulation_mode_nothing_advises() -> None:
 def test_a_search_that_cannot_be_advised_is_refused(text: str, engine: str, message: str) -> None:
     (problem,) = refused(text, engine=engine)
     assert message in problem
+
+
+def a_real_pair(dataset: str, client: str, service: str, table: str = "") -> str:
+    text = HIS.replace("num_prompts = 700", f'num_prompts = 700\ndataset_name = "{dataset}"\nothers = "{client}"')
+    return text.replace('port = "port"', f'port = "port"\nothers = "{service}"', 1) + MODEL + table
+
+
+@pytest.mark.parametrize(
+    ("dataset", "client", "expected"),
+    [
+        ("random", "", (1024, 128, 0.0)),
+        ("random", "--random-input-len 512 --random-output-len=64 --random-range-ratio 0.25", (512, 64, 0.25)),
+        ("random", "--input-len 300 --output-len 30 --random-input-len 9", (300, 30, 0.0)),
+        ("sonnet", "--sonnet-input-len 600 --sonnet-prefix-len 100", (500, 150, 0.0)),
+        ("prefix_repetition", "--prefix-repetition-suffix-len 44", (300, 128, 0.0)),
+    ],
+)
+def test_the_requests_of_the_configured_client_are_simulated(
+    dataset: str, client: str, expected: tuple[int, int, float]
+) -> None:
+    loaded = load(a_real_pair(dataset, client, ""), engine="vllm", environment=BOTH)
+    options = loaded.settings.engine_options
+    assert (options["input_tokens"], options["output_tokens"], options["range_ratio"]) == expected
+    assert not any("lengths of requests" in str(warning) for warning in loaded.warnings)
+
+
+def test_arrivals_and_limits_come_from_the_configured_pair_and_the_table_wins() -> None:
+    client = "--random-prefix-len 64 --burstiness 0.5 --request-rate 3 --max-concurrency 20"
+    service = "--max-model-len 32k --block-size 128 --no-enable-chunked-prefill"
+    options = load(a_real_pair("random", client, service), engine="vllm", environment=BOTH).settings.engine_options
+    assert options["limits"] == {
+        "max_model_len": 32000, "block_size": 128, "enable_chunked_prefill": False, "enable_prefix_caching": True,
+    }  # fmt: skip
+    assert (options["prefix_tokens"], options["burstiness"]) == (64, 0.5)
+    assert (options["request_rate"], options["concurrency"]) == (3.0, 20)
+    own = "input_tokens = 7\nburstiness = 2.0\n[simulated.limits]\nblock_size = 32\n"
+    options = load(a_real_pair("random", client, service, own), engine="vllm", environment=BOTH).settings.engine_options
+    assert (options["input_tokens"], options["burstiness"], options["limits"]["block_size"]) == (7, 2.0, 32)
+    assert options["limits"]["max_model_len"] == 32000
+
+
+@pytest.mark.parametrize(
+    ("table", "asks"), [("", True), ("input_tokens = 5\noutput_tokens = 6\n", False), ('lengths = "l.csv"\n', False)]
+)
+def test_lengths_that_nobody_can_tell_are_asked_for(table: str, asks: bool) -> None:
+    for text, environment in ((a_real_pair("sharegpt", "", "", table), BOTH), (ADVISED + table, {})):
+        warnings = [str(warning) for warning in load(text, engine="vllm", environment=environment).warnings]
+        asked = [warning for warning in warnings if "the lengths of requests are not known" in warning]
+        assert bool(asked) is asks
+        assert all("`lengths`" in warning for warning in asked)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceoptd.contract.orders import a_field
+from serviceoptd.toolkit import arguments
 from serviceoptd.toolkit.arguments import (
     field_arguments,
     field_environment,
@@ -159,3 +160,9 @@ def test_one_part_may_repeat_its_own_flag() -> None:
 )
 def test_a_reference_is_told_from_a_longer_name(word: str, found: bool) -> None:
     assert bool(references([word], ["CONCURRENCY"])) is found
+
+
+def test_a_flag_at_the_end_of_the_arguments_has_no_value() -> None:
+    words = ["--block-size", "16", "--no-enable-prefix-caching"]
+    assert arguments.value_of("--enable-prefix-caching", words) is None
+    assert arguments.options(words) == {"block_size": "16", "enable_prefix_caching": "false"}

@@ -26,6 +26,20 @@ KINDS: dict[SchedulerName, type[Limits]] = {"vllm": VllmLimits, "mindie": Mindie
 KV_BLOCKS: dict[SchedulerName, str] = {"vllm": "kv_blocks", "mindie": "npu_blocks"}
 
 
+WHERE: dict[str, str] = {
+    "kv_blocks": "`num_gpu_blocks` in the service's log, or of `vllm:cache_config_info` on its /metrics",
+    "max_model_len": "--max-model-len, else `max_position_embeddings` in the model's config.json",
+    "max_num_seqs": "--max-num-seqs",
+    "max_num_batched_tokens": "--max-num-batched-tokens",
+    "npu_blocks": "the number of NPU blocks in MindIE's log",
+    "max_batch_size": "maxBatchSize of ScheduleConfig in MindIE's config.json",
+    "max_prefill_batch_size": "maxPrefillBatchSize of ScheduleConfig in MindIE's config.json",
+    "max_prefill_tokens": "maxPrefillTokens of ScheduleConfig in MindIE's config.json",
+    "max_seq_len": "maxSeqLen of ModelDeployConfig in MindIE's config.json",
+}
+"""Where each limit that has no default is found."""
+
+
 class MissingLimits(InvalidConfiguration):
     """The scheduler cannot be simulated: something that has no default is told nowhere."""
 
@@ -60,7 +74,8 @@ def limits(scheduler: SchedulerName, given: Mapping[str, Any]) -> Limits:
     if missing := [field.name for field in fields(kind) if field.default is MISSING and field.name not in given]:
         raise MissingLimits(
             f"the simulated scheduler of {scheduler} is not told {', '.join(missing)}",
-            hint="make each a target field, or give it in [simulated.limits]",
+            hint="make each a target field, or give it in [simulated.limits]: "
+            + "; ".join(f"{name} is {WHERE[name]}" for name in missing if name in WHERE),
         )
     try:
         return msgspec.convert(dict(given), kind, strict=False)

@@ -1,0 +1,145 @@
+"""What is simulated in place of the chosen engine and client: their own requests, arrivals and limits, as configured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
+
+from serviceoptd.engines.vllm_flags import SPELLINGS
+from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
+from serviceoptd.toolkit import arguments
+
+NUMBERS = {"k": 1000, "m": 1000**2, "g": 1000**3, "K": 1024, "M": 1024**2, "G": 1024**3}
+"""Units of vLLM's numbers: 32k is 32000, 32K is 32768 (`human_readable_int` in its `vllm/engine/arg_utils.py`)."""
+
+OF_SGLANG = {
+    "context_length": "max_model_len",
+    "page_size": "block_size",
+    "max_running_requests": "max_num_seqs",
+    "chunked_prefill_size": "max_num_batched_tokens",
+}
+SYNTHETIC: Mapping[str, tuple[int, int, int]] = {"random": (1024, 128, 0), "sonnet": (550, 150, 200)}
+"""Tokens of input, output and shared prefix of these data sets where no flag tells them (vLLM 0.8 to 0.32)."""
+
+PREFIXED = ("prefix_repetition", (256, 256, 128))
+ASKED = (
+    "give `input_tokens` and `output_tokens` in [simulated], or `lengths`, a CSV file of both: the client prints its "
+    "total input and generated tokens, and `vllm bench serve --save-detailed` saves `input_lens` and `output_lens`"
+)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Keys of `[simulated]`, limits of its scheduler, and what the client's lengths depend on where nobody can tell."""
+
+    options: dict[str, Any] = field(default_factory=dict)
+    limits: dict[str, Any] = field(default_factory=dict)
+    unknown: str = ""
+
+
+class Chosen(Protocol):
+    """An engine or a client with its section, as the configuration has it."""
+
+    @property
+    def name(self) -> str:
+        """As it is registered."""
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Its section, validated."""
+
+
+def workload_of(engine: Chosen, client: Chosen) -> Workload:
+    """What both are configured to do."""
+    options, unknown = _requests(client)
+    limits = _limits(engine)
+    if options.get("prefix_tokens") and not limits.keys() & {"enable_prefix_caching", "disable_radix_cache"}:
+        limits["enable_prefix_caching"] = True  # the default of the engines
+    return Workload(options, limits, unknown)
+
+
+def _requests(client: Chosen) -> tuple[dict[str, Any], str]:
+    command = client.options.get("command") or {}
+    if client.name == "vllm_benchmark":
+        given = arguments.options(arguments.split(command.get("others") or ""))
+        found, unknown = _of_vllm(str(command.get("dataset_name", "")), given)
+        return {**found, **_arrivals(given)}, unknown
+    if client.name == "guidellm":
+        data = command.get("data") or {}
+        told = {"input_tokens": data.get("prompt_tokens"), "output_tokens": data.get("output_tokens")}
+        if data.get("kind") == "synthetic_text" and all(told.values()):
+            return told, ""
+        return {}, f"the data of guidellm ({data.get('kind')})"
+    return {}, "" if client.name == "simulated" else f"the requests of {client.name}"
+
+
+def _of_vllm(dataset: str, given: Mapping[str, str]) -> tuple[dict[str, Any], str]:
+    if dataset == PREFIXED[0]:
+        names = ("prefix_len", "suffix_len", "output_len")
+        flags = [given.get(f"prefix_repetition_{name}") for name in names]
+        prefix, suffix, output = (int(flag or usual) for flag, usual in zip(flags, PREFIXED[1], strict=True))
+        return {"input_tokens": prefix + suffix, "output_tokens": output}, ""
+    if dataset not in SYNTHETIC:
+        return {}, f'the data set "{dataset}": its texts have as many tokens as the model\'s tokenizer makes of them'
+    flags = [given.get(f"{dataset}_{name}_len") for name in ("input", "output", "prefix")]
+    overall = [given.get("input_len"), given.get("output_len"), None]
+    numbers = zip(overall, flags, SYNTHETIC[dataset], strict=True)
+    tokens, output, prefix = (int(first or second or usual) for first, second, usual in numbers)
+    if dataset == "sonnet":  # its input holds the prefix
+        tokens = max(1, tokens - prefix)
+    found: dict[str, Any] = {"input_tokens": tokens, "output_tokens": output, "prefix_tokens": prefix}
+    ratio = given.get("random_range_ratio", "")
+    try:
+        found["range_ratio"] = float(ratio or 0.0)
+    except ValueError:
+        return found, f"--random-range-ratio {ratio}"
+    return found, ""
+
+
+def _arrivals(given: Mapping[str, str]) -> dict[str, Any]:
+    """The load that `others` fixes; a target field of the load wins over it."""
+    found: dict[str, Any] = {}
+    if (concurrency := given.get("max_concurrency", "")).isdecimal():
+        found["concurrency"] = int(concurrency)
+    for flag, key in (("request_rate", "request_rate"), ("burstiness", "burstiness")):
+        try:
+            value = float(given.get(flag, "nan"))
+        except ValueError:
+            continue
+        if 0 < value < float("inf"):
+            found[key] = value
+    return found
+
+
+def _limits(engine: Chosen) -> dict[str, Any]:
+    """Those of vLLM's scheduler that stand in the engine's `others`."""
+    others = arguments.split((engine.options.get("command") or {}).get("others") or "")
+    if engine.name == "vllm":
+        given = arguments.options(others, SPELLINGS)
+    elif engine.name == "sglang":
+        plain = arguments.options(others)
+        given = {limit: plain[name] for name, limit in OF_SGLANG.items() if name in plain}
+        if "disable_radix_cache" in plain:
+            given["enable_prefix_caching"] = "false"
+    else:
+        return {}
+    kinds = {each.name: type(each.default) for each in fields(VllmLimits)}
+    read = {name: _value(text, kinds[name]) for name, text in given.items() if name in kinds}
+    return {name: value for name, value in read.items() if value is not None}
+
+
+def _value(text: str, kind: type) -> Any:
+    """The value of a flag as limits have it; None where a program decides it itself (`auto`, -1, a `$NAME`)."""
+    if text in ("true", "false"):
+        return text == "true"
+    if kind is str:
+        return text
+    number, unit = (text[:-1], NUMBERS[text[-1]]) if text[-1:] in NUMBERS else (text, 1)
+    try:
+        value = float(number) * unit
+    except ValueError:
+        return None
+    if value < 0:
+        return None
+    return int(value) if value.is_integer() else value
