@@ -4,6 +4,7 @@
 # make test-versions  the unit tests on the other versions of Python that are here, and with the oldest dependencies that pyproject.toml allows
 # make test-real      the suites against a real vLLM on the CPU (installs it: 3.4 GB)
 # make lint           ruff and mypy --strict
+# make messages       every text that a user can see, with its place: for reading them all once
 # make lock           newer versions for development, into .constraints.txt
 # make install        the daemon as a systemd service, as root; make uninstall removes it (systemd/install.mk)
 # make help           these lines
@@ -15,7 +16,7 @@ COVERAGE ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo help lint lock test test-real test-versions
+.PHONY: demo help lint lock messages test test-real test-versions
 .DEFAULT_GOAL := demo
 
 $(VENV)/.run: pyproject.toml daemon/serviceoptd/__init__.py
@@ -65,6 +66,9 @@ lint: $(VENV)/.develop
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+messages:
+	@$(VENV_PYTHON) tests/messages.py
 
 lock:
 	@$(VENV_PYTHON) -m venv --clear .venv-lock

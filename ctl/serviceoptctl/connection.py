@@ -113,7 +113,7 @@ def _document(response: http.client.HTTPResponse) -> Document:
         document = None
     if not isinstance(document, dict):
         raise RefusedError(
-            f"the answer is not one of serviceoptd's (status {response.status})",
+            f"the answer is not from serviceoptd (status {response.status})",
             hint="is the socket another program's? SERVICEOPT_SOCKET names it",
             exit_code=ExitCode.FAILURE,
         )

@@ -35,7 +35,7 @@ class Display(Protocol):
         """The run is known from here on."""
 
     def show(self, record: Document) -> None:
-        """One more record."""
+        """Takes one more record into the display."""
 
     def say(self, message: str) -> None:
         """Something about the watching itself."""
@@ -73,7 +73,7 @@ class LineDisplay(_Plain):
         if kind == "evaluation_finished" and self._ask is not None:
             # A lost daemon is met, and waited for, by whoever follows the events.
             with suppress(DaemonUnreachable):
-                click.echo(f"{clock(record['time'])} {standing(self._ask(), record['time'])}")
+                click.echo(f"{clock(record['time'])} {standing(self._ask())}")
         sys.stdout.flush()
 
 

@@ -20,7 +20,7 @@ Shown = TypeVar("Shown", bound=msgspec.Struct)
 
 
 class Answer(msgspec.Struct, Generic[Shown], frozen=True):
-    """One document, twice."""
+    """One document in two forms: as types for people, and as JSON for programs."""
 
     told: dict[str, Any]  # as it came, with keys that only a newer daemon knows: what `--json` prints
     document: Shown  # with its type: what is shown to people
@@ -59,7 +59,8 @@ class Source(Protocol):
 
     def runs(self) -> Answer[Runs]: ...
 
-    def run(self, run: str) -> Answer[Run]: ...
+    def run(self, run: str) -> Answer[Run]:
+        """A run in full, by its number or `latest`."""
 
     def best(self, run: str) -> Answer[Recommendation]:
         """Raises NotFound when nothing has been measured yet."""
@@ -70,7 +71,8 @@ class Source(Protocol):
     def table(self, run: str) -> Answer[Table]:
         """The rows of the result CSV."""
 
-    def particles(self, run: str) -> Answer[Particles]: ...
+    def particles(self, run: str) -> Answer[Particles]:
+        """Every particle of a run, and what became of it."""
 
     def events(self, selection: Selection) -> Iterator[Document]:
-        """Records, oldest first."""
+        """Yields the records, oldest first."""

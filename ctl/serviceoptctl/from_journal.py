@@ -1,4 +1,4 @@
-"""The same documents from the journal alone: what there is to say while no daemon runs.
+"""Answers from the journal alone, with the documents that the daemon would send: what there is to say while none runs.
 
 The state is folded and shown by the daemon's own pure functions, so nothing here can tell another story.
 """
@@ -52,6 +52,7 @@ class FromJournal:
 
     @cached_property
     def state(self) -> State:
+        """The state after the last event of the journal."""
         from serviceoptd.domain.evolve import fold
         from serviceoptd.domain.state import State
 

@@ -42,6 +42,7 @@ class Live:
         return self._get("/v1/runs", Runs)
 
     def run(self, run: str) -> Answer[Run]:
+        """A run in full, by its number or `latest`."""
         return self._get(f"/v1/runs/{run}", Run)
 
     def best(self, run: str) -> Answer[Recommendation]:
@@ -123,7 +124,7 @@ def _read(told: Document, path: str, kind: type[Shown]) -> Answer[Shown]:
         return Answer.of(told, kind)
     except msgspec.ValidationError as error:
         raise RefusedError(
-            f"the answer to {path} is not what `serviceoptctl docs api` says: {error}",
-            hint="`serviceoptctl status` and `serviceoptctl --version` tell whether daemon and client are of one release",
+            f"the answer to {path} does not match `serviceoptctl docs api`: {error}",
+            hint="`serviceoptctl status` and `serviceoptctl --version` show whether daemon and client have one release",
             exit_code=ExitCode.FAILURE,
         ) from error

@@ -28,10 +28,12 @@ class PluginName(click.Option):
         self.group = group
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """The option and its help, with the names of the installed plugins."""
         record = super().get_help_record(ctx)
         return record and (record[0], f"{record[1]}  [installed: {', '.join(installed(self.group))}]")
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Proposes completions for a shell."""
         return [CompletionItem(name) for name in installed(self.group) if name.startswith(incomplete)]
 
 
@@ -52,7 +54,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON (
 
 
 def config_option(*, required: bool = False) -> Callable[[Command], Command]:
-    """`-c FILE`."""
+    """Adds the option `-c FILE` to a command."""
     return click.option(
         "-c",
         "--config",

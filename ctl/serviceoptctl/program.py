@@ -31,7 +31,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "run": Entry("run", "Submit a run to the daemon, or do it here with --standalone."),
         "watch": Entry("watch", "Follow a run until it is over."),
         "check": Entry("check", "Validate a configuration; --dry-run shows what would be started."),
-        "doctor": Entry("doctor", "Look whether this machine has what a configuration needs."),
+        "doctor": Entry("doctor", "Check whether this machine has what a configuration needs."),
         "profile": Entry("profile", "Record a vLLM's steps under load, as training data for `train`."),
     },
     "Look": {
@@ -57,7 +57,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "train": Entry("train", "Build the latency model of simulation mode from profiling data."),
     },
     "Learn": {
-        "docs": Entry("docs", "Show a page of the documentation, as it is installed."),
+        "docs": Entry("docs", "Show a page of the installed documentation."),
     },
     "Shell": {
         "completion": Entry("completion", "Print the completion script of a shell."),
@@ -70,9 +70,11 @@ class LazyGroup(click.Group):
     """A group whose commands are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands, without importing any of them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports the module of one command; None where there is no such command."""
         if cmd_name not in COMMANDS:
             return None
         module = COMMANDS[cmd_name].module
@@ -82,16 +84,19 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the command that the words name, and proposes the nearest one where there is none."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, command, rest if command is None else spelled_out(command, rest)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the commands into the help, in groups."""
         widest = max(map(len, COMMANDS))
         for title, section in SECTIONS.items():
             with formatter.section(title):
                 formatter.write_dl([(name.ljust(widest), entry.help) for name, entry in section.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Proposes the commands that begin like this, without importing any of them."""
         names = [CompletionItem(name, help=COMMANDS[name].help) for name in COMMANDS if name.startswith(incomplete)]
         return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
@@ -102,6 +107,7 @@ class Program(LazyGroup):
     def main(  # type: ignore[override]  # always standalone: a command returns its exit code, or raises
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
+        """Runs the program, and prints an error as one line and its hint."""
         arguments = list(sys.argv[1:] if args is None else args)
         extra.pop("standalone_mode", None)
         try:

@@ -22,7 +22,7 @@ traceback of an internal error.
 
 
 def reference() -> str:
-    """The page."""
+    """The text of the page docs/cli.md."""
     return "\n".join([HEAD, *_sections(cli, _context(cli, "serviceoptctl", None))])
 
 

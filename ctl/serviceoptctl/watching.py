@@ -137,7 +137,7 @@ def report(end: Ended, *, as_json: bool) -> None:
         return
     number = run.run
     if run.held:
-        warn(f"run {number} is held: {run.paused}; -lb (--load-breakpoint) goes on when that is mended")
+        warn(f"run {number} is held: {run.paused}; -lb (--load-breakpoint) goes on once the cause is fixed")
     elif end.interrupted:
         note(f"run {number} was interrupted; everything measured is kept, and -lb (--load-breakpoint) goes on with it")
     else:
@@ -146,7 +146,7 @@ def report(end: Ended, *, as_json: bool) -> None:
         click.echo()
         render_recommendation(best.document)
     else:
-        note(f"nothing could be measured; `serviceoptctl events --run {number}` tells why")
+        note(f"nothing could be measured; `serviceoptctl events --run {number}` shows why")
 
 
 def over(run: Run) -> bool:

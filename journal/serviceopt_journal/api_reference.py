@@ -31,7 +31,6 @@ TITLES: dict[type[msgspec.Struct], str] = {
     particles.Particle: "Particle",
     Metrics: "Metrics",
     particles.Recommendation: "Recommendation",
-    particles.BestOfSearch: "Best of the search",
     particles.Deploy: "Deploy",
     particles.FinishedFiles: "Finished files",
     particles.FinishedFile: "Finished file",
@@ -85,7 +84,7 @@ _SENT = frozenset(route.body for route in ROUTES)
 
 
 def reference() -> str:
-    """The whole page."""
+    """The text of the page docs/api.md."""
     parts = [api_prose.HEAD, "## Requests\n", *_routes()]
     for structure in TITLES:
         if structure is local.Ended:

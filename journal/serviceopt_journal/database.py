@@ -217,7 +217,7 @@ def explain(error: sqlite3.Error | UnicodeDecodeError) -> ServiceoptError:
     if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_FULL):
         return JournalUnreadable(
             f"the journal cannot be read now: {error}",
-            hint="look for a full disk or memory, and in the kernel's log for errors of the disk; nothing was changed",
+            hint="check for a full disk or memory, and the kernel's log for disk errors; nothing was changed",
         )
     return JournalDamaged(f"SQLite cannot read the journal: {error}", hint=DAMAGE_HINT)
 

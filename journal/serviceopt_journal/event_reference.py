@@ -30,7 +30,7 @@ default; readers should ignore fields and types that they do not know.
 
 
 def reference() -> str:
-    """The whole page."""
+    """The text of the page docs/events.md."""
     parts = [_INTRODUCTION, _described(Recorded, "## The record around each event")]
     sections = _headings()
     for event_type in EVENT_TYPES:

@@ -248,7 +248,7 @@ class ServiceLaunching(Event, frozen=True, kw_only=True, tag="service_launching"
     working_directory: str = ""
     environment: dict[str, str] = {}  # what we set beyond the submitter's environment, secrets masked
     measuring_environment: dict[str, str] = {}  # set for measuring only: no part of a deployment
-    cgroup: str = ""  # absolute path; empty where no cgroup is delegated to us
+    cgroup: str = ""  # absolute path; empty where no cgroup is delegated to serviceopt
     log: str = ""  # path of the service's own output
     stop_argv: tuple[str, ...] = ()
     device_memory: dict[str, int] = {}  # bytes in use by device before the launch
@@ -259,7 +259,7 @@ class ServiceLaunching(Event, frozen=True, kw_only=True, tag="service_launching"
 
 
 class ServiceLaunched(Event, frozen=True, kw_only=True, tag="service_launched"):
-    """The process exists."""
+    """The process of the service exists."""
 
     run: int
     evaluation: int
@@ -271,13 +271,11 @@ class ServiceLaunched(Event, frozen=True, kw_only=True, tag="service_launched"):
 class ServiceReady(Event, frozen=True, kw_only=True, tag="service_ready"):
     """The engine answered its readiness check; measurements may begin."""
 
-    v: int = 2
     run: int
     evaluation: int
     attempt: int
     waited: float  # seconds from spawn to the first good answer
     kv_blocks: int | None = None  # as the engine reports it; the simulator needs it
-    kv_block_size: int | None = None  # tokens of one of them, where the engine reports that too
 
 
 class ServiceFailed(Event, frozen=True, kw_only=True, tag="service_failed"):
@@ -333,7 +331,7 @@ class MeasurementFinished(Event, frozen=True, kw_only=True, tag="measurement_fin
     served: Metrics | None = None  # what the service itself counted meanwhile, where it was looked at
     looks: int = 0  # at the service's own metrics
     drained: float = 0.0  # seconds until the service was idle after an early end
-    remark: str = ""  # why early stopping could not look at it; of a simulation, where it should not be believed
+    remark: str = ""  # why early stopping could not read the metrics; of a simulation, where it should not be believed
 
 
 class MeasurementFailed(Event, frozen=True, kw_only=True, tag="measurement_failed"):

@@ -58,7 +58,7 @@ class JournalReader:
         limit: int | None = None,
         newest: int | None = None,
     ) -> Iterator[Recorded]:
-        """Events in order.
+        """Yields the records of events in order.
 
         Args:
             after: only those with a greater `seq`.

@@ -141,7 +141,7 @@ class Journal:
             self._refusal = None
 
     def close(self) -> None:
-        """Gives everything back. What was appended stays; a failed journal is left exactly as it failed."""
+        """Closes the files and releases the lock. What was appended stays; a failed journal is left exactly as it failed."""
         if self._closed:
             return
         self._closed = True

@@ -26,7 +26,7 @@ class Described(msgspec.Struct, frozen=True):
 
 
 def documented(structure: type[msgspec.Struct]) -> str:
-    """The docstring."""
+    """The docstring of a struct, as a paragraph."""
     return inspect.cleandoc(structure.__doc__ or "")
 
 

@@ -1,4 +1,7 @@
-"""Parameter values. Both events and documents carry them; every other room may import them from `events`."""
+"""The values that parameters can have.
+
+Both events and documents carry them; every other room may import them from `events`.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ OnEvent = Callable[[Recorded], object]
 
 @dataclass
 class Report:
-    """What verification found. `problems` is empty for a sound journal."""
+    """What a verification found out. `problems` is empty for a sound journal."""
 
     events: int = 0
     head_seq: int = 0

@@ -42,7 +42,7 @@ def test_without_a_daemon_the_results_are_imported_here_and_every_command_calls_
     assert f"4 rows of {results}, 2 measured, 1 failed, 1 rejected" in shown
     best = invoke("best").stdout
     assert best.startswith(f"IMPORTED from {results}:2: not measured here.")
-    assert "# imported: the file does not tell the command; its parameters:" in best
+    assert "# imported: the file does not contain the command; its parameters:" in best
     assert "MAX_NUM_SEQS=64" in best
     rows = list(csv.DictReader(io.StringIO(invoke("export").stdout)))
     assert [row["source"] for row in rows] == ["imported"] * 4

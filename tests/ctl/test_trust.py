@@ -138,7 +138,7 @@ def test_without_a_model_or_lengths_it_says_what_is_missing(invoke: Invoke, stat
     assert "--model FILE" in nameless.stderr
     lengthless = invoke("trust", "--model", "latency_model.json")
     assert lengthless.exit_code == 3
-    assert "did not tell how long" in lengthless.stderr
+    assert "did not report the lengths" in lengthless.stderr
     assert invoke("trust", "--model", "nowhere.json").exit_code == 4
 
 
@@ -149,7 +149,7 @@ def test_a_run_that_does_not_tell_the_schedulers_limits_needs_a_configuration(
     (place / "lengths.toml").write_text('[simulated]\nmodel = "latency_model.json"\n')
     result = invoke("trust", "-c", "lengths.toml")
     assert result.exit_code == 3
-    assert "is not told max_num_batched_tokens" in result.stderr
+    assert "does not know max_num_batched_tokens" in result.stderr
 
 
 @pytest.mark.parametrize(

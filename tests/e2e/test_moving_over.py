@@ -152,7 +152,7 @@ def test_the_log_level_of_the_predecessors_variable_shows_every_round_in_full(tm
     assert '"generate_speed"' in debug.stderr
     wrong = client(*command, environment=places(tmp_path) | {"MODELEVALSTATE_LEVEL": "LOUD"}, cwd=tmp_path)
     assert wrong.returncode == 3
-    assert 'MODELEVALSTATE_LEVEL: "LOUD" is no log level' in wrong.stderr
+    assert 'MODELEVALSTATE_LEVEL: "LOUD" is not a log level' in wrong.stderr
 
 
 def test_a_runs_log_level_is_the_daemons_while_it_is_worked_on(daemon: dict[str, str], tmp_path: Path) -> None:

@@ -39,10 +39,16 @@ def site(tmp_path: Path) -> Path:
 
 COMPLAINTS = (
     "engine `acme` cannot be loaded: AttributeError: module 'broken_one' has no attribute 'Missing'",
-    "engine `nameless` is not one: its name is 'other', `section` is not a pydantic model, `defaults` is not a table",
-    "engine `search` is not one: [search] is a table of ours, so it can have no section",
+    (
+        "engine `nameless` does not implement the engine interface: its name is 'other', "
+        "`section` is not a pydantic model, `defaults` is not a table"
+    ),
+    (
+        "engine `search` does not implement the engine interface: "
+        "[search] is reserved by serviceopt, so a plugin cannot use it as its section"
+    ),
     "benchmark `bang` cannot be loaded: SystemExit: 3",
-    "strategy `walk` is not one: no `tell`",
+    "strategy `walk` does not implement the strategy interface: `tell` is missing",
     "rule `never` cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'",
     "engine `vllm` of greedy 1.0 is not used: the built-in one has the same name",
 )
@@ -102,7 +108,10 @@ def test_the_daemon_logs_them_and_works(tmp_path: Path, configuration: Path, env
     [
         ('engine = "acme"\nbenchmark = "simulated"', "config.toml:1: engine: engine `acme` cannot be loaded"),
         ('engine = "simulated"\nbenchmark = "bang"', "config.toml:2: benchmark: benchmark `bang` cannot be loaded"),
-        ('[search]\nstrategy = "walk"', "config.toml:2: search.strategy: strategy `walk` is not one: no `tell`"),
+        (
+            '[search]\nstrategy = "walk"',
+            "config.toml:2: search.strategy: strategy `walk` does not implement the strategy interface: `tell` is missing",
+        ),
         ('[search]\nrules = ["never"]', "config.toml:2: search.rules[0]: rule `never` cannot be loaded"),
     ],
 )

@@ -73,7 +73,7 @@ def test_check_reads_its_sections_and_its_target_fields(configuration: Path, env
             '[search]\nrules = ["echo_limit"]',
             'search.rules[0]: "echo_limit" is not installed, did you mean `echo_limits`?',
         ),
-        ('[search]\nrules = ["echo_limits", "echo_limits"]', "is there twice"),
+        ('[search]\nrules = ["echo_limits", "echo_limits"]', "is listed twice"),
     ],
 )
 def test_mistakes_in_its_sections_are_told_by_line(

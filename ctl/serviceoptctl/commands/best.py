@@ -1,4 +1,4 @@
-"""`serviceoptctl best`."""
+"""The command `serviceoptctl best`: the recommended parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`serviceoptctl check`."""
+"""The command `serviceoptctl check`: validates a configuration."""
 
 from __future__ import annotations
 

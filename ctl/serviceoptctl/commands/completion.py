@@ -1,4 +1,4 @@
-"""`serviceoptctl completion`."""
+"""The command `serviceoptctl completion`: a shell's completion script."""
 
 from __future__ import annotations
 

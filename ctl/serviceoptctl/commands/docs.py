@@ -1,4 +1,4 @@
-"""`serviceoptctl docs`."""
+"""The command `serviceoptctl docs`: the installed documentation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serviceoptctl.render.text import echo_json
 @click.argument("topic", required=False)
 @json_option
 def docs(topic: str | None, as_json: bool) -> None:
-    """Show a page of the documentation, as it is installed.
+    """Show a page of the installed documentation.
 
     Without TOPIC the pages are listed. TOPIC is a page, or a section of one: `configuration`, `engines#command`.
     """

@@ -1,4 +1,4 @@
-"""`serviceoptctl doctor`."""
+"""The command `serviceoptctl doctor`: what this machine lacks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 @click.option("--unit", is_flag=True, help="Look from inside the sandbox of serviceoptd.service, and print drop-ins.")
 @json_option
 def doctor(configuration: str | None, engine: str | None, benchmark: str | None, unit: bool, as_json: bool) -> ExitCode:
-    """Look whether this machine has what a configuration needs.
+    """Check whether this machine has what a configuration needs.
 
     Programs, models, ports, devices, room and permissions, for a run that you would start here and now. With --unit
     (as root) also for the service: what its user cannot use inside the unit's sandbox is tried again with the drop-in

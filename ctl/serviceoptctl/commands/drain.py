@@ -1,4 +1,4 @@
-"""`serviceoptctl drain`."""
+"""The command `serviceoptctl drain`: lets the daemon finish what it measures."""
 
 from __future__ import annotations
 
@@ -20,4 +20,4 @@ def drain(as_json: bool) -> None:
     if as_json:
         echo_json(answer.told)
     else:
-        click.echo("draining: nothing more is started; `serviceoptctl status` tells when nothing runs any more")
+        click.echo("draining: nothing more is started; `serviceoptctl status` shows when everything has ended")

@@ -1,4 +1,4 @@
-"""`serviceoptctl events`."""
+"""The command `serviceoptctl events`: what happened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`serviceoptctl export`."""
+"""The command `serviceoptctl export`: results or events as CSV or JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from serviceoptctl.source import journal_directory, open_source
 @click.option(
     "-o", "--output", metavar="FILE", type=click.Path(dir_okay=False), help="Write here, not to the terminal."
 )
-@click.option("--all", "every", is_flag=True, help="Every run, their columns together.")
+@click.option("--all", "every", is_flag=True, help="Every run, with the columns of all of them.")
 @click.option("--events", is_flag=True, help="Every event instead of the results; with RUN, those of that run.")
 @click.option(
     "--until", type=click.IntRange(min=1), metavar="SEQ",

@@ -1,4 +1,4 @@
-"""`serviceoptctl import`."""
+"""The command `serviceoptctl import`: the predecessor's results."""
 
 from __future__ import annotations
 

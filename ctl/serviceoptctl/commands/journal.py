@@ -1,4 +1,4 @@
-"""`serviceoptctl journal`."""
+"""The commands `serviceoptctl journal`: looking after the journal itself."""
 
 from __future__ import annotations
 

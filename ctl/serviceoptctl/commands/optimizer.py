@@ -49,7 +49,9 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 @click.option("--standalone", "alone", is_flag=True, help="Tune here, in the foreground, even if a daemon answers.")
 @click.option("--daemon", "through_daemon", is_flag=True, help="Fail where no daemon answers.")
 @click.option(
-    "--log-level", type=click.Choice(LEVELS, case_sensitive=False), help="Of the tuning; as MODELEVALSTATE_LEVEL."
+    "--log-level",
+    type=click.Choice(LEVELS, case_sensitive=False),
+    help="Log level of the tuning, as MODELEVALSTATE_LEVEL sets it.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="The same as --log-level DEBUG.")
 @click.option("-q", "--quiet", is_flag=True, help="Show the recommendation and nothing before it.")

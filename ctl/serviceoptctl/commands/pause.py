@@ -1,4 +1,4 @@
-"""`serviceoptctl pause`."""
+"""The command `serviceoptctl pause`: starts no further evaluation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from serviceoptctl.options import current_run_argument, json_option
 
 @click.command()
 @current_run_argument
-@click.option("--reason", default="", help="Kept in the journal with the event.")
+@click.option("--reason", default="", help="Why; kept in the journal with the event.")
 @json_option
 def pause(run: str | None, reason: str, as_json: bool) -> None:
     """Start no further evaluation until `resume`.

@@ -1,4 +1,4 @@
-"""`serviceoptctl profile`."""
+"""The command `serviceoptctl profile`: records a vLLM's steps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from serviceoptctl.submission import submission
 )  # fmt: skip
 @click.option(
     "-o", "--output", "target", default="profile", show_default=True, metavar="DIRECTORY",
-    help="Where the recordings go, and where it goes on.",
+    help="Directory of the recordings; an interrupted profile continues there.",
 )  # fmt: skip
 @click.option(
     "--configurations", type=click.IntRange(min=1), default=6, show_default=True,
@@ -33,7 +33,9 @@ from serviceoptctl.submission import submission
 @click.option(
     "--loads", type=click.IntRange(min=1), default=4, show_default=True, help="Loads that each of them is measured at."
 )
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Chooses all of them.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of the launches and loads."
+)
 @json_option
 def profile(
     configuration: str,

@@ -1,4 +1,4 @@
-"""`serviceoptctl reload`."""
+"""The command `serviceoptctl reload`: changes a run that is under way."""
 
 from __future__ import annotations
 

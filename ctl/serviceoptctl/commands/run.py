@@ -1,4 +1,4 @@
-"""`serviceoptctl run`."""
+"""The command `serviceoptctl run`: submits a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`serviceoptctl runs`."""
+"""The command `serviceoptctl runs`: the list of all runs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from serviceoptctl.source import open_source
 @click.command()
 @json_option
 def runs(as_json: bool) -> None:
-    """List every run."""
-    source = open_source()
-    answer = source.runs()
+    """List every run in the journal."""
+    answer = open_source().runs()
     if as_json:
         echo_json(answer.told)
     else:
-        render.listing(answer.document.runs, alive=source.running)
+        render.listing(answer.document.runs)

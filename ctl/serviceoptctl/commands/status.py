@@ -1,4 +1,4 @@
-"""`serviceoptctl status`."""
+"""The command `serviceoptctl status`: the daemon, its run and its queue."""
 
 from __future__ import annotations
 

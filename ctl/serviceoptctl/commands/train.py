@@ -1,4 +1,4 @@
-"""`serviceoptctl train`."""
+"""The command `serviceoptctl train`: builds a latency model."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     "--run", "runs", multiple=True, type=click.IntRange(min=1), metavar="RUN",
     help="With --journal: of this run only; may be repeated.",
 )  # fmt: skip
-@click.option("-o", "--output", "target", default=".", metavar="DIRECTORY", help="Where the model goes.")
+@click.option("-o", "--output", "target", default=".", metavar="DIRECTORY", help="Write the model here.")
 @click.option(
     "-t", "--type", "framework", type=click.Choice(["mindie", "vllm"]), default="mindie",
-    help="What made a parsed profile.", show_default=True,
+    help="Engine whose profile was parsed.", show_default=True,
 )  # fmt: skip
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of the trees' samples.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of the trees' random samples."
+)
 @json_option
 def train(
     source: str | None, journal: bool, runs: tuple[int, ...], target: str, framework: str, seed: int, as_json: bool

@@ -1,4 +1,4 @@
-"""`serviceoptctl trust`."""
+"""The command `serviceoptctl trust`: predictions beside measurements."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from serviceoptctl.source import journal_directory
 @click.option("--model", metavar="FILE", help="The latency model; else the one that [simulated] names.")
 @click.option(
     "-c", "--config", "configuration", metavar="FILE", type=click.Path(dir_okay=False),
-    help="A configuration whose [simulated] tells scheduler, limits, lengths and overheads.",
+    help="A configuration whose [simulated] gives scheduler, limits, lengths and overheads.",
 )  # fmt: skip
 @click.option(
     "--scheduler", "program", metavar="VLLM", type=click.Path(dir_okay=False, path_type=Path),
     help="Let the scheduler of this `vllm` program compose the batches; it takes 5 s to start and 1 ms a step.",
 )  # fmt: skip
-@click.option("--include-simulated", is_flag=True, help="Compare with a simulated service too; it is labelled.")
+@click.option("--include-simulated", is_flag=True, help="Compare with simulated measurements too; they are labelled.")
 @click.option("--plot", metavar="FILE", help="Write the plot as SVG, with every metric.")
 @json_option
 def trust(

@@ -1,4 +1,4 @@
-"""`serviceoptctl watch`."""
+"""The command `serviceoptctl watch`: follows a run until it is over."""
 
 from __future__ import annotations
 

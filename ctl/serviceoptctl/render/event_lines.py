@@ -18,7 +18,7 @@ PHRASES: dict[str, Callable[[Event], str]] = {
     ),
     "daemon_stopped": lambda e: f"serviceoptd stopped: {e['reason']}",
     "writing_held": lambda e: f"nothing could be written for {duration(e['seconds'])}: {e['reason']}",
-    "drop_in_refused": lambda e: f"{e['path']} is no valid configuration: {'; '.join(e['problems'])}",
+    "drop_in_refused": lambda e: f"{e['path']} is not a valid configuration: {'; '.join(e['problems'])}",
     "log_level_changed": lambda e: f"log level is now {e['level']}",
     "run_submitted": lambda e: (
         f"submitted: {e['settings']['engine']} with {e['settings']['benchmark']}"

@@ -16,7 +16,7 @@ def kind(document: Particle | RunSummary) -> str:
 
 
 def labelled(text: str, document: Particle | RunSummary) -> str:
-    """`1234 tok/s (simulated)`."""
+    """A rate with the label of its source, such as `1234 tok/s (simulated)`."""
     return marked(text, kind(document))
 
 
@@ -43,7 +43,7 @@ def verdict(particle: Particle) -> str:
     """Whether the objectives hold, and which do not."""
     if particle.feasible:
         return "every SLO met"
-    return "SLO broken: " + "; ".join(particle.violated) if particle.violated else "not sure to meet every SLO"
+    return "SLO broken: " + "; ".join(particle.violated) if particle.violated else "not certain to meet every SLO"
 
 
 def in_full(particle: Particle) -> list[tuple[str, str]]:

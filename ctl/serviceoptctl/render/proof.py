@@ -5,28 +5,19 @@ from __future__ import annotations
 from serviceopt_journal.documents.particles import Recommendation
 from serviceopt_journal.proof import Proof, SloProof
 from serviceoptctl.render.metrics import labelled
-from serviceoptctl.render.units import apart, between, latency, percent, request_rate, speed, times
-
-NO_NOISE = percent(0.0)
+from serviceoptctl.render.units import latency, percent, request_rate, speed
 
 
 def proof(document: Recommendation) -> list[tuple[str, str]]:
     """The proof of a recommendation as `facts`; none where nothing was confirmed."""
     found = document.proof
     if found is None:
-        return [("confirmed", _unconfirmed(document))]
+        return []
     return [
-        ("in the search", searched(document)),
         ("confirmed", _estimate(document, found)),
-        ("SLO proof", "\n".join([*(_slo(slo) for slo in found.slos), *_threshold(document, found)])),
+        ("SLO proof", "\n".join(_slo(slo) for slo in found.slos)),
         ("rivals", _rivals(found)),
     ]
-
-
-def _unconfirmed(document: Recommendation) -> str:
-    if document.imported or document.confirmations or not document.repeats:
-        return ""
-    return f"no: measured {times(document.repeats)} in the search, and the best of many is mostly luck as well"
 
 
 def shortfall(document: Recommendation) -> str:
@@ -34,7 +25,7 @@ def shortfall(document: Recommendation) -> str:
     found = document.proof
     if found is None:
         return "No measured configuration meets every SLO; this one comes closest."
-    return f"No configuration is sure to meet every SLO; this one comes closest. What binds: {found.binding}."
+    return f"No configuration is certain to meet every SLO; this one comes closest. What binds: {found.binding}."
 
 
 def gain(document: Recommendation) -> str:
@@ -42,51 +33,23 @@ def gain(document: Recommendation) -> str:
     value = document.gain
     if value is None:
         return ""
-    text = f"{percent(value, signed=True)} {'over' if value >= 0 else 'against'} the current setting"
+    text = f"{percent(value, signed=True)} over the current setting"
     found = document.proof
-    if found is not None and found.gain_interval is not None:
-        low, high = (percent(end, signed=True) for end in found.gain_interval)
-        text += f" ({low} to {high} at {percent(found.confidence)} confidence)" if low != high else ""
-    before = document.current_setting
-    if before is None or before.feasible:
+    if found is None or found.gain_interval is None:
         return text
-    broken = "; ".join(before.violated)
-    return f"{text}; " + (f"but that breaks its SLO: {broken}" if broken else "but that is not sure to meet every SLO")
+    low, high = (percent(end, signed=True) for end in found.gain_interval)
+    return f"{text} ({low} to {high} at {percent(found.confidence)} confidence)"
 
 
 def _estimate(document: Recommendation, found: Proof) -> str:
     rate = speed if document.unit == "tokens/s" else request_rate
     text = rate(found.estimate)
-    if found.interval and (ends := between(*map(rate, found.interval))):
-        text += f", {ends} at {percent(found.confidence)} confidence"
-    known = found.noise is not None and percent(found.noise) != NO_NOISE
-    noise = f", noise of one measurement {percent(found.noise)}" if known else ""
-    return labelled(f"{text} (measured again {times(found.measurements)}{noise})", document)
-
-
-def _threshold(document: Recommendation, found: Proof) -> list[str]:
-    """What is required, where it is not reached."""
-    if document.feasible or not found.slos:
-        return []
-    together, required = apart(found.together, found.required)
-    if found.together >= found.required:
-        return []  # the success rate binds, which is no matter of probability
-    count = len(found.finalists)
-    shared = f", since {count} finalists share an error of {percent(1 - found.confidence)}" if count > 1 else ""
-    every = f"every SLO holds with probability {together}, " if len(found.slos) > 1 else f"{together}, "
-    return [f"not sure enough: {every}and {required} is required{shared}"]
-
-
-def searched(document: Recommendation) -> str:
-    """Why the recommendation is lower than what the search had shown as its best; empty where it is not."""
-    found, best = document.proof, document.best_of_search
-    if found is None or best is None or best.value <= found.estimate:
-        return ""
-    rate = speed if document.unit == "tokens/s" else request_rate
-    if rate(best.value) == rate(found.estimate):
-        return ""
-    told = f"particle {best.particle} had shown {rate(best.value)}, measured {times(best.measurements)}"
-    return labelled(f"{told}: the best of many is mostly luck, so the finalists were measured again", document)
+    if found.interval:
+        low, high = found.interval
+        text += f", between {rate(low)} and {rate(high)} at {percent(found.confidence)} confidence"
+    times = "once" if found.measurements == 1 else f"{found.measurements} times"
+    noise = f", noise of one measurement {percent(found.noise)}" if found.noise is not None else ""
+    return labelled(f"{text} (measured again {times}{noise})", document)
 
 
 def _slo(slo: SloProof) -> str:
@@ -104,7 +67,7 @@ def _rivals(found: Proof) -> str:
     if found.told_apart:
         text += f"this one is the best of those that meet every SLO, at {percent(found.confidence)} confidence"
     else:
-        text += "they cannot be told apart, another may be as good"
+        text += "cannot be distinguished: one of them may be as good"
     if found.unsure and not found.binding:
-        text += f"; faster, but not sure to meet every SLO: particle {', '.join(map(str, found.unsure))}"
+        text += f"; faster, but not certain to meet every SLO: particle {', '.join(map(str, found.unsure))}"
     return text

@@ -11,14 +11,13 @@ from serviceopt_journal.documents.particles import Deploy, Recommendation
 from serviceoptctl.render.metrics import in_full, in_short
 from serviceoptctl.render.proof import gain, proof, shortfall
 from serviceoptctl.render.rejections import rejections
-from serviceoptctl.render.run import how_often
 from serviceoptctl.render.text import facts, safe, value_text
 
 MASKED = "***"
 
 
 def recommendation(document: Recommendation) -> None:
-    """For people."""
+    """Prints the recommendation for people to read."""
     if document.simulated:
         click.secho("SIMULATED: these figures come from a model, not from a service.", fg="yellow", bold=True)
     if document.imported:
@@ -26,8 +25,7 @@ def recommendation(document: Recommendation) -> None:
     if not document.feasible:
         click.secho(shortfall(document), fg="red", bold=True)
     if not document.final:
-        told = f"The run is not over: this is the best so far{how_often(document)}."
-        click.secho(told, fg="yellow")
+        click.secho("The run is not over: this is the best so far.", fg="yellow")
     before = document.current_setting
     same = before is not None and before.particle == document.particle
     facts(
@@ -39,7 +37,7 @@ def recommendation(document: Recommendation) -> None:
             *proof(document),
             (
                 "current setting",
-                "this is it: nothing better is known" if same else in_short(before) if before else "",
+                "this one: nothing better is known" if same else in_short(before) if before else "",
             ),
             ("rejections", rejections(document.rejections)),
             ("gain", "" if same else gain(document)),
@@ -119,11 +117,11 @@ def _masked(document: Recommendation) -> list[str]:
 def _why_no_command(document: Recommendation) -> str:
     deploy = document.deploy
     if document.imported:
-        return "# imported: the file does not tell the command; its parameters:"
+        return "# imported: the file does not contain the command; its parameters:"
     if deploy is None:
         return "# measured in an earlier run; its parameters:"
     if deploy.simulated:
         return "# simulated: there is no command; its parameters:"
     if deploy.internal:
         return ""  # where each value belongs says it
-    return "# somebody else starts this service; its parameters:"
+    return "# serviceopt does not start this service; its parameters:"

@@ -40,7 +40,7 @@ def document(
 
 
 def trust(document: Document) -> None:
-    """For people."""
+    """Prints the comparison for people to read."""
     if document["simulated"]:
         click.secho("SIMULATED: compared with a model, not with a service.", fg="yellow", bold=True)
     points = document["points"]
@@ -64,8 +64,6 @@ def trust(document: Document) -> None:
     click.echo(
         "\nerrors: predicted / measured - 1; rank: Spearman's correlation; spread: of repeats, around their median"
     )
-    if points and not document["errors"]:
-        click.secho(f"\nnone of the {len(points)} configurations could be predicted; why:", fg="red", bold=True)
     for line in scatter.lines(document):
         click.echo(line)
     _list("outside of the model's training data", points, "outside")

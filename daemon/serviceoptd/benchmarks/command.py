@@ -64,7 +64,11 @@ class CommandBenchmark:
         )
 
     def read(self, outcome: ClientOutcome) -> Metrics:
-        """From the result file or the standard output; raises UnusableResult as the interface says."""
+        """Reads the metrics from the result file or the standard output.
+
+        Raises:
+            UnusableResult: there are none, or they cannot be believed.
+        """
         ended_well(outcome)
         file = self._result_file(outcome.order.workplace)
         if file:
@@ -74,10 +78,16 @@ class CommandBenchmark:
         return believe(_metrics(numbers, outcome.plan.num_prompts), outcome.order.objective)
 
     def problems(self, workplace: Workplace) -> list[Problem]:
-        """As the interface says."""
+        """What a measurement lacks, with the key that is to blame."""
         client, prefix = self.options.client, "command.client"
         if client is None:
-            return [Problem(prefix, "is missing", "describe the client there: `serviceoptctl docs engines#command`")]
+            return [
+                Problem(
+                    prefix,
+                    "is missing",
+                    "give at least `argv` and `metrics`: `serviceoptctl docs engines#command`",
+                )
+            ]
         problems = [] if client.port is None else endpoint.port_problem(client.port, f"{prefix}.port")
         problems += program.missing_files([client.dataset] if client.dataset else [], f"{prefix}.dataset", workplace)
         problems += program.missing_files(client.identity_files, f"{prefix}.identity_files", workplace)
@@ -105,7 +115,10 @@ class CommandBenchmark:
 
     def _client(self) -> CommandClient:
         if self.options.client is None:
-            raise InvalidConfiguration("[command.client] is missing", hint="describe the client there")
+            raise InvalidConfiguration(
+                "[command.client] is missing",
+                hint="give at least `argv` and `metrics` there: `serviceoptctl docs engines#command`",
+            )
         return self.options.client
 
     def _result_file(self, workplace: Workplace) -> Path | None:
@@ -158,7 +171,7 @@ def _metrics(numbers: Mapping[str, float], num_prompts: int) -> Metrics:
     sent = numbers.get("num_prompts", num_prompts)
     if sent != num_prompts:
         raise UnusableResult(
-            f"the result is another measurement's: it counts {sent:g} requests, sent were {num_prompts}"
+            f"the result belongs to another measurement: it counts {sent:g}requests, expected {num_prompts}"
         )
     completed, failed = _counts(numbers, num_prompts)
     duration = numbers.get("duration")

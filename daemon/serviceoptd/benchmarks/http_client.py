@@ -40,7 +40,7 @@ class HttpClientCommand(Options):
 
 
 class HttpClientSection(ProcessOptions):
-    """`[<client>]`."""
+    """The table `[<client>]` of a configuration."""
 
     command: HttpClientCommand = HttpClientCommand()
 

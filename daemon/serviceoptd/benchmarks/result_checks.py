@@ -28,7 +28,7 @@ _LAST_LINES = 200
 
 
 def believe(metrics: Metrics, objective: Objective) -> Metrics:
-    """The metrics, unchanged.
+    """Returns the metrics unchanged, once they are found plausible.
 
     Raises:
         UnusableResult: a number that cannot be one, no completed request, latencies of nothing, or no statistic that
@@ -39,7 +39,7 @@ def believe(metrics: Metrics, objective: Objective) -> Metrics:
             raise UnusableResult(f"{name} is {value}")
     if metrics.completed == 0:
         raise UnusableResult(
-            f"none of {metrics.failed} requests completed", hint="the client's own output tells what it was answered"
+            f"none of {metrics.failed} requests completed", hint="the client's output shows the answers"
         )
     if metrics.success_rate > 1:
         raise UnusableResult(f"success_rate is {metrics.success_rate}, above 1")
@@ -60,7 +60,7 @@ def believe(metrics: Metrics, objective: Objective) -> Metrics:
     if told := _without_a_time_between_tokens(metrics, objective):
         raise UnusableResult(
             f"{told}: the answer seems to arrive in one piece",
-            hint="a proxy buffers it, a parser holds tokens back, or it is not streamed; or limit e2e_slo alone",
+            hint="a proxy buffers it, a parser holds tokens back, or it is not streamed; or set e2e_slo alone",
             metrics=metrics,
         )
     return metrics
@@ -108,7 +108,7 @@ def written_in_time(path: Path, outcome: ClientOutcome) -> None:
         ) from None
     if modified < outcome.started - TIME_STAMP_TOLERANCE:
         age = outcome.started - modified
-        raise UnusableResult(f"the result is {age:.0f} s older than the measurement: it is another one's")
+        raise UnusableResult(f"the result is {age:.0f} s older than the measurement: it belongs to another one")
 
 
 def telling_line(output: Path) -> str:

@@ -17,7 +17,10 @@ from serviceoptd.toolkit.interface import Options, Problem, UnusableResult, Work
 
 
 class SimulatedBenchmark:
-    """In process. Noise is keyed by run seed, particle and measurement, never by attempt."""
+    """A client that computes its result in process.
+
+    Noise is keyed by run seed, particle and measurement, never by attempt.
+    """
 
     name: ClassVar[str] = "simulated"
     section: ClassVar[type[Options]] = SimulatedSection
@@ -82,7 +85,7 @@ class SimulatedBenchmark:
         return outcome.plan.simulated
 
     def problems(self, workplace: Workplace) -> list[Problem]:
-        """None: the engine names those of the table that they share."""
+        """Finds none: the engine names those of the table that they share."""
         return []
 
     def identity(self, workplace: Workplace) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""From TOML to a frozen run: everything in a configuration is checked, and every error is told with its line.
+"""The way from TOML to a frozen run: everything in a configuration is checked, and every error is shown with its line.
 
 Reads files and the installed plugins' sections; writes nothing. May import what lies below `evaluating`.
 Read first: `load.py` (the way in). `positions` finds the line of every key, `schema` and `fields` say what is allowed,

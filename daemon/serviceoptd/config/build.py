@@ -1,4 +1,4 @@
-"""From a validated document and its two sections to the settings of a run."""
+"""Builds the settings of a run from a validated document and its two sections."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ GUIDANCE = ("theory_guided_enable", "scaling_coefficient", "mem_coefficient")
 def settings(
     document: Document, given: Mapping[str, Any], engine: Section, benchmark: Section, fields: Sequence[PlacedField]
 ) -> RunSettings:
-    """The frozen settings. `given` is the document as it was written: it tells a default from a value."""
+    """The frozen settings of a run. `given` is the document as it was written: it tells a default from a value."""
     limits = TimeLimits(
         launch=_first(document.launch_timeout, document.wait_start_time, 3600.0),
         measurement=_first(document.measurement_timeout, document.particles_time_out, 3600.0),
@@ -151,10 +151,10 @@ def contradictions(document: Document, source: Source) -> list[ConfigProblem]:
         ("tpot", document.tpot_penalty, document.tpot_slo),
     ):
         if penalty and slo is None:
-            message = f"{penalty:g} asks to keep {metric}_slo, which is not given"
+            message = f"{penalty:g} needs {metric}_slo, which is not set"
             problems.append(source.problem((f"{metric}_penalty",), message, f"give {metric}_slo in seconds, or 0 here"))
     if document.objective == "goodput" and not _slos(document, PerformanceConfig()):
-        message = "goodput counts the requests that keep the latency limits, and there is none"
+        message = "goodput counts the requests within the latency limits, but no limit is set"
         problems.append(source.problem(("objective",), message, "give ttft_slo, tpot_slo or e2e_slo"))
     for ours, theirs in (("launch_timeout", "wait_start_time"), ("measurement_timeout", "particles_time_out")):
         if getattr(document, ours) is not None and getattr(document, theirs) is not None:

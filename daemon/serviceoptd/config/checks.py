@@ -82,7 +82,7 @@ def search_problems(source: Source, available: Plugins) -> list[ConfigProblem]:
         place = ("search", "rules", index)
         problems += _installed(source, place, rule, available.rule_names, partial(available.look_at, "rule"))
         if rule in rules[:index]:
-            problems.append(source.problem(place, f'"{rule}" is there twice', "each rule once"))
+            problems.append(source.problem(place, f'"{rule}" is listed twice', "list each rule once"))
     return problems
 
 
@@ -96,8 +96,8 @@ def constraint_problems(
         operands = [constraint.left, *([constraint.right] if isinstance(constraint.right, str) else [])]
         if any(spelling(name) in known for name in operands):
             continue
-        message = f"{' and '.join(operands)}: no target field is called so{did_you_mean(spelling(operands[0]), known)}"
-        allowed = f"one side at least is one of {', '.join(dict.fromkeys(known.values()))}"
+        message = f"{' and '.join(operands)}: no target field has this name{did_you_mean(spelling(operands[0]), known)}"
+        allowed = f"at least one side must be one of {', '.join(dict.fromkeys(known.values()))}"
         problems.append(source.problem(("search", "constraint", index, "left"), message, allowed))
     return problems
 
@@ -126,7 +126,7 @@ def environment_values(environment: Mapping[str, str]) -> tuple[dict[str, Any], 
         else:
             allowed = f"one of {', '.join(LOG_LEVELS)}"
             problems.append(
-                ConfigProblem(ENVIRONMENT, 0, "MODELEVALSTATE_LEVEL", f'"{level}" is no log level', allowed)
+                ConfigProblem(ENVIRONMENT, 0, "MODELEVALSTATE_LEVEL", f'"{level}" is not a log level', allowed)
             )
     return values, problems
 
@@ -144,7 +144,7 @@ def no_such_key(
     if len(path) == 1 and "did you mean" not in message:
         for name, field in Document.model_fields.items():
             if key in getattr(field.annotation, "model_fields", {}):
-                return "unknown key at the top level", f"`{key}` belongs into [{name}]"
+                return "unknown key at the top level", f"`{key}` belongs in [{name}]"
     return message, allowed
 
 
@@ -157,7 +157,7 @@ def written_secrets(source: Source, sections: Collection[str]) -> list[ConfigPro
             and isinstance(value := _at(source.document, path), str)
             and mask_of(path, value) != value
         ):
-            message = "looks like a secret, and would be kept as part of the settings"
+            message = "looks like a secret, and would be stored with the settings"
             found.append(source.problem(path, message, f"give it in the environment instead of {dotted(path)}"))
     return found
 

@@ -21,7 +21,7 @@ Finding = tuple[Path, str, str]  # where, what is wrong, what is allowed
 _KINDS = {
     "int": "an integer",
     "float": "a number",
-    "str": "a text",
+    "str": "a string",
     "bool": "true or false",
     "list": "a list",
     "tuple": "a list",
@@ -85,7 +85,7 @@ def _explained(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> tupl
     allowed = str(context.get("allowed", "")) or allowed_at(model, path)
     value = shown(mask(str(path[-1]) if path else "", given))
     if kind == "missing":
-        return "is missing", allowed
+        return "is missing", f"expected {allowed}" if allowed else ""
     if kind == "literal_error":
         options = tuple(str(option) for annotation in _annotations(model, path) for option in _options(annotation))
         return f"{value} is not known{did_you_mean(given, options)}", allowed
@@ -94,12 +94,8 @@ def _explained(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> tupl
     if kind in ("string_too_short", "too_short"):
         return "is empty", allowed
     if kind.endswith(("_type", "_parsing", "_from_float", "_attributes_type")):
-        return (
-            f"{value} is not {allowed.split(' from ')[0].split(' above ')[0].split(' of at')[0]}"
-            if allowed
-            else detail["msg"],
-            allowed,
-        )
+        wanted = allowed.split(" from ")[0].split(" above ")[0].split(" of at")[0].split(", such as ")[0]
+        return f"{value} is not {wanted}" if allowed else detail["msg"], f"expected {allowed}" if allowed else ""
     return detail["msg"].removeprefix("Value error, "), str(context.get("allowed", ""))
 
 
@@ -160,7 +156,8 @@ def _described(annotation: Any) -> str:
     if options := _options(bare):
         return "one of " + ", ".join(str(option) for option in options)
     if isinstance(bare, type) and issubclass(bare, BaseModel):
-        return "a table"
+        example = getattr(bare, "example", "")
+        return f"a table, such as {example}" if example else "a table"
     name = getattr(get_origin(bare) or bare, "__name__", "")
     return _KINDS.get(name, "") + _range(metadata) if name in _KINDS else ""
 

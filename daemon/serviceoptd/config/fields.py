@@ -23,7 +23,7 @@ CANONICAL = {"MAXCONCURRENCY": "CONCURRENCY"}
 
 
 class TargetField(Table):
-    """One `[[<section>.target_field]]`."""
+    """One table `[[<section>.target_field]]` of a configuration."""
 
     name: FieldName
     config_position: FieldPosition = "env"

@@ -7,7 +7,9 @@ from typing import Any
 
 
 def merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """`given` over `defaults`. Tables are merged key by key, to any depth; everything else is replaced whole.
+    """A table with the values of `given` over those of `defaults`.
+
+    Tables are merged key by key, to any depth; everything else is replaced whole.
 
     Neither argument is changed, and the result shares no table or list with `defaults`.
     """

@@ -108,7 +108,7 @@ class Plugins:
         return tuple(sorted(self._loaders["rule"]))
 
     def engine(self, name: str) -> type[Engine]:
-        """The engine's class.
+        """The class of the engine with this name.
 
         Raises:
             KeyError: no such engine is installed.
@@ -117,7 +117,7 @@ class Plugins:
         return cast(type[Engine], self._get("engine", name))
 
     def benchmark(self, name: str) -> type[Benchmark]:
-        """The client's class. Raises as `engine` does."""
+        """The class of the client with this name. Raises as `engine` does."""
         return cast(type[Benchmark], self._get("benchmark", name))
 
     def strategy(self, name: str) -> type[Strategy]:
@@ -168,7 +168,8 @@ def _checked(kind: str, name: str, loader: Loader) -> type[Any] | BrokenPlugin:
         return BrokenPlugin(f"{kind} `{name}` cannot be loaded: {type(error).__name__}: {error}", hint="reinstall it")
     if faults := _faults(kind, name, plugin):
         return BrokenPlugin(
-            f"{kind} `{name}` is not one: {', '.join(faults)}", hint="`serviceoptctl docs plugins` says what it needs"
+            f"{kind} `{name}` does not implement the {kind} interface: {', '.join(faults)}",
+            hint="`serviceoptctl docs plugins` says what it needs",
         )
     return cast(type[Any], plugin)
 
@@ -181,9 +182,12 @@ def _faults(kind: str, name: str, plugin: Any) -> list[str]:
         found += [
             ("`section` is not a pydantic model", not is_model),
             ("`defaults` is not a table", not isinstance(defaults, Mapping)),
-            (f"[{name}] is a table of ours, so it can have no section", name in Document.model_fields),
+            (
+                f"[{name}] is reserved by serviceopt, so a plugin cannot use it as its section",
+                name in Document.model_fields,
+            ),
         ]
-    lacking = [f"no `{method}`" for method in METHODS[kind] if not callable(getattr(plugin, method, None))]
+    lacking = [f"`{method}` is missing" for method in METHODS[kind] if not callable(getattr(plugin, method, None))]
     return [text for text, wrong in found if wrong] or lacking
 
 

@@ -22,7 +22,7 @@ class Table(BaseModel):
 
 
 class DataStorage(Table):
-    """`[data_storage]`"""
+    """The table `[data_storage]` of a configuration."""
 
     store_dir: str = Field(default="result/store", min_length=1)
     pso_top_k: int = Field(default=3, ge=0, le=1000)
@@ -37,7 +37,7 @@ class ErrorPatterns(Table):
 
 
 class HealthCheck(Table):
-    """`[health_check]`"""
+    """The table `[health_check]` of a configuration."""
 
     log_snippet_length: int = Field(default=200, ge=0, le=100_000)
     service_errors: ErrorPatterns = ErrorPatterns()
@@ -45,7 +45,7 @@ class HealthCheck(Table):
 
 
 class ConstraintTable(Table):
-    """`[[search.constraint]]`"""
+    """One table `[[search.constraint]]` of a configuration."""
 
     left: str = Field(min_length=1)
     op: Literal["<=", ">=", "<", ">"]
@@ -57,7 +57,7 @@ class ConstraintTable(Table):
 
 
 class SearchTable(Table):
-    """`[search]`"""
+    """The table `[search]` of a configuration."""
 
     strategy: str = "swarm"
     coefficients: Literal["constriction", "decreasing"] = "constriction"
@@ -72,7 +72,7 @@ class SearchTable(Table):
 
 
 class MeasurementTable(Table):
-    """`[measurement]`"""
+    """The table `[measurement]` of a configuration."""
 
     repeats: int = Field(default=1, ge=1, le=100)
     warm_up_requests: int = Field(default=8, ge=0, le=10_000)
@@ -81,14 +81,14 @@ class MeasurementTable(Table):
 
 
 class ProofTable(Table):
-    """`[proof]`"""
+    """The table `[proof]` of a configuration."""
 
     measurements: int = Field(default=9, ge=0, le=1000)
     confidence: float = Field(default=0.95, ge=0.5, le=0.999)
 
 
 class EarlyStoppingTable(Table):
-    """`[early_stopping]`"""
+    """The table `[early_stopping]` of a configuration."""
 
     enabled: bool = True
     interval: float = Field(default=2.0, ge=0.01, le=600)
@@ -99,19 +99,19 @@ class EarlyStoppingTable(Table):
 
 
 class ProfileTable(Table):
-    """`[profile]`"""
+    """The table `[profile]` of a configuration."""
 
     store: bool = True
 
 
 class Deploy(Table):
-    """`[deploy]`"""
+    """The table `[deploy]` of a configuration."""
 
     path_prefix: str = ""
 
 
 class Device(Table):
-    """`[device]`"""
+    """The table `[device]` of a configuration."""
 
     memory_gb: float | None = Field(default=None, gt=0, le=1_000_000)
     bandwidth_gb_s: float | None = Field(default=None, gt=0, le=1_000_000)
@@ -119,7 +119,7 @@ class Device(Table):
 
 
 class Document(Table):
-    """The top level. The predecessor's keys come first, then its code-level ones, then ours."""
+    """The top level of a configuration. The predecessor's keys come first, then its code-level ones, then ours."""
 
     n_particles: int = Field(default=10, ge=1, le=1000)
     iters: int = Field(default=5, ge=1, le=1000)

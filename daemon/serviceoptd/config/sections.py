@@ -114,7 +114,7 @@ class Statistic(Table):
 
     @property
     def statistic(self) -> str:
-        """`mean`, `p99`..."""
+        """The name of the statistic, such as `mean` or `p99`."""
         return self._statistic
 
 
@@ -132,7 +132,7 @@ class PerformanceConfig(Table):
 
 @dataclass(frozen=True)
 class Section:
-    """One validated table. `options` has the defaults filled in and is made of plain values."""
+    """One validated table of an engine or a client. `options` has the defaults filled in and is made of plain values."""
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -163,7 +163,9 @@ def validated(
     managed = given.get("manage_lifecycle", defaults.get("manage_lifecycle", True))
     if not isinstance(managed, bool):
         problems.append(
-            source.problem((name, "manage_lifecycle"), f"{shown(managed)} is not true or false", "true or false")
+            source.problem(
+                (name, "manage_lifecycle"), f"{shown(managed)} is not true or false", "expected true or false"
+            )
         )
     elif not managed and "target_field" not in given:
         # nobody restarts that service, so the default space is its load alone

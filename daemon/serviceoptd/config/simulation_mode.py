@@ -31,7 +31,7 @@ def asked_for(environment: Mapping[str, str]) -> bool:
 
 def told(model: str) -> ConfigProblem:
     """What is said where it is in effect."""
-    message = f"simulation mode: nothing is started or measured, {model} answers on a virtual clock"
+    message = f"simulation mode: nothing is started or measured, {model} predicts the results"
     return ConfigProblem(ENVIRONMENT, 0, " and ".join(FLAGS), message)
 
 

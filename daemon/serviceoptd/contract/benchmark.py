@@ -46,11 +46,11 @@ class BenchmarkContract(SurroundingsContract):
             cls.configuration = cls.configuration | (first_configuration(own) if own else {})
 
     def make(self) -> Benchmark:
-        """As the daemon makes it."""
+        """The client as the daemon makes it."""
         return self.made_from(self.options)
 
     def made_from(self, options: Mapping[str, Any]) -> Benchmark:
-        """As `make`, from another section."""
+        """The client as the daemon makes it from another section."""
         client: Benchmark = made(self.benchmark, options)
         return client
 
@@ -66,7 +66,7 @@ class BenchmarkContract(SurroundingsContract):
     def planned_command(
         self, plugin: Benchmark, place: Workplace, fields: Sequence[Field], configuration: Configuration
     ) -> Command | None:
-        """The client's."""
+        """The command that the client plans; a plan without one fails the suite."""
         own = tuple(field for field in self.fields if field.name not in configuration)
         return plugin.plan(a_measurement_order(place, self.configuration | configuration, (*own, *fields))).command
 

@@ -41,11 +41,11 @@ class EngineContract(SurroundingsContract):
             cls.load_fields = tuple(field for field in cls.fields if field.load)
 
     def make(self) -> Engine:
-        """As the daemon makes it: from the validated section, dumped to plain values and through the journal."""
+        """The engine as the daemon makes it: from the validated section, dumped to plain values and through the journal."""
         return self.made_from(self.options)
 
     def made_from(self, options: Mapping[str, Any]) -> Engine:
-        """As `make`, from another section."""
+        """The engine as the daemon makes it from another section."""
         engine: Engine = made(self.engine, options)
         return engine
 
@@ -58,7 +58,7 @@ class EngineContract(SurroundingsContract):
     def planned_command(
         self, plugin: Engine, place: Workplace, fields: Sequence[Field], configuration: Configuration
     ) -> Command | None:
-        """The service's."""
+        """The command that starts the service; a plan without one fails the suite."""
         own = tuple(field for field in self.fields if field.name not in configuration)
         return plugin.plan(a_service_order(place, self.configuration | configuration, (*own, *fields))).command
 

@@ -35,6 +35,7 @@ SINGLE = Space.of([Field(name="port", dtype="int", constant=8000)])
 
 
 def problem(space: Space, seed: int = 1, current: bool = True, **search: object) -> Problem:
+    """The search problem that the strategy is asked to solve."""
     setting = space.current() if current else None
     return Problem(
         space=space,

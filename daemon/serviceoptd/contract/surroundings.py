@@ -152,6 +152,6 @@ def _identity(plugin: Any, place: Workplace) -> dict[str, str]:
 
 
 def made(plugin: Any, options: Mapping[str, Any]) -> Any:
-    """From the validated section, dumped to plain values and through the journal, as the daemon does."""
+    """A plugin made as the daemon makes it: from the validated section, dumped to plain values and through the journal."""
     section = plugin.section.model_validate(dict(options)).model_dump(mode="json")
     return plugin(msgspec.json.decode(msgspec.json.encode(section)))

@@ -58,7 +58,7 @@ def _plugins() -> Iterator[Finding]:
     """What other packages have added to this Python environment, and what of it cannot be used."""
     complaints = plugins.installed().complaints()
     for complaint in complaints:
-        yield warn("plugin", complaint, "mend or uninstall its package; it stops nothing else")
+        yield warn("plugin", complaint, "fix or uninstall its package; nothing else is affected")
     found = plugins.of_third_parties()
     if found or not complaints:
         yield ok("plugins", ", ".join(found) or "none besides the built-in ones")
@@ -128,9 +128,7 @@ def _port(host: str, port: int, *, daemon_runs: bool) -> Finding:
         f"process {taken.pid} ({taken.name})" if taken.pid else "a process of another user"
     )
     if daemon_runs:
-        return warn(
-            "port", message, "if that is no service that the daemon is measuring, stop it or choose another `port`"
-        )
+        return warn("port", message, "unless the daemon is measuring that service, stop it or choose another `port`")
     return fail("port", message, "stop it, or choose another `port`")
 
 

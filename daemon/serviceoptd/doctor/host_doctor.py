@@ -35,7 +35,7 @@ LITTLE_SHARED_MEMORY = 1.0  # GiB; workers of one engine exchange tensors throug
 
 
 def versions() -> Iterator[Finding]:
-    """Of the interpreter and of SQLite."""
+    """Reports the versions of the interpreter and of SQLite."""
     yield ok("python", f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {platform.machine()}")
 
 
@@ -45,7 +45,7 @@ def state_directory(places: Places) -> Iterator[Finding]:
     running = answers(places.socket)
     if not os.access(nearest, os.W_OK | os.X_OK):
         if running:
-            yield ok("state directory", f"{places.state} belongs to the daemon, which runs")
+            yield ok("state directory", f"{places.state} is in use by the running daemon")
         else:
             yield fail(
                 "state directory",
@@ -119,7 +119,7 @@ def devices(environment: Mapping[str, str]) -> Iterator[Finding]:
     elif nodes:
         yield warn(
             "devices",
-            f"{', '.join(nodes[:3])}{', ...' if len(nodes) > 3 else ''} exist, but nvidia-smi and npu-smi tell nothing",
+            f"{', '.join(nodes[:3])}{', ...' if len(nodes) > 3 else ''} exist, but nvidia-smi and npu-smi report no device",
             "install the driver's tools, and look at CUDA_VISIBLE_DEVICES or ASCEND_RT_VISIBLE_DEVICES",
         )
     else:
@@ -127,7 +127,7 @@ def devices(environment: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def limits(fields: Sequence[Field]) -> Iterator[Finding]:
-    """Of open files and of shared memory."""
+    """Checks the limits of open files and of shared memory."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     concurrency = max((field.max for field in fields if "CONCURRENCY" in field.name), default=0.0)
     if files < max(ENOUGH_FILES, 2 * concurrency):
@@ -145,15 +145,17 @@ def control_group() -> Iterator[Finding]:
     """Whether there is one for the processes to start."""
     cgroup = own_cgroup()
     if cgroup is not None and is_delegated(cgroup, os.environ):
-        yield ok("control group", f"{cgroup} is delegated to us")
+        yield ok("control group", f"{cgroup} is delegated to serviceopt")
     else:
-        yield ok("control group", "none of our own here: processes are found by group and launch id (the unit has one)")
+        yield ok(
+            "control group", "none delegated here: processes are tracked by group and launch id (the unit has one)"
+        )
 
 
 def leftovers(places: Places) -> Iterator[Finding]:
     """What is left of launches that this journal announced and whose end it does not know, with no daemon to end it."""
     if answers(places.socket):
-        yield ok("leftover processes", "none: a daemon looks after its own")
+        yield ok("leftover processes", "none: the running daemon looks after its processes")
         return
     ours = _unfinished(places)
     found = sorted(pid for pid in process_table.living() if pid != os.getpid() and _launch_of(pid) in ours)

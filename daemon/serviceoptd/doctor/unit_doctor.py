@@ -102,7 +102,7 @@ def probe(unit: Unit, needs: Needs, extra: Settings = ()) -> dict[str, Any]:
     try:
         told: dict[str, Any] = json.loads(output)
     except ValueError as error:
-        raise EnvironmentLacks(f"the trial in the unit's sandbox told nothing: {output[:200]!r}") from error
+        raise EnvironmentLacks(f"the check inside the unit's sandbox gave no result: {output[:200]!r}") from error
     return told
 
 
@@ -171,7 +171,7 @@ _LABELS = {"read": "unit reads", "write": "unit writes", "enter": "unit starts i
 def _permission(unit: Unit, kind: str, path: str) -> str:
     user = unit.one("User") or "root"
     if kind == "devices":
-        return f"the node belongs to {Path(path).group()}: the user {user} must be allowed by it"
+        return f"the node belongs to {Path(path).group()}: the user {user} needs its permission"
     rights = "rwX" if kind == "write" else "rX"
     return f"also allow the user: setfacl -R -m u:{user}:{rights} {shlex.quote(path)}"
 
@@ -223,7 +223,7 @@ def _run(command: list[str], document: object = None) -> str:
         )
     except FileNotFoundError as error:
         raise EnvironmentLacks(
-            f"{command[0]} is not here: this is no systemd machine", hint="leave out --unit"
+            f"{command[0]} is not here: this machine does not run systemd", hint="leave out --unit"
         ) from error
     except subprocess.TimeoutExpired as error:
         raise EnvironmentLacks(f"{command[0]} took longer than {TIME_LIMIT:.0f} s") from error

@@ -10,8 +10,8 @@ from statistics import fmean
 
 import msgspec
 
-from serviceopt_journal.documents.particles import BestOfSearch, Recommendation
 from serviceopt_journal.documents.particles import Particle as Shown
+from serviceopt_journal.documents.particles import Recommendation
 from serviceopt_journal.documents.runs import (
     Counts,
     Daemon,
@@ -156,18 +156,9 @@ def recommendation(run: RunState) -> Recommendation | None:
         gain=_gain(run, chosen, baseline, proof),
         unit="tokens/s" if run.settings.objective.maximise == "generate_speed" else "requests/s",
         proof=proof,
-        best_of_search=_best_of_search(run) if proof is not None else None,
         positions=positions(run, chosen),
         deploy=deployment(run, service) if service else None,
     )
-
-
-def _best_of_search(run: RunState) -> BestOfSearch | None:
-    best = next(iter(run.ranked()), None)
-    judged = run.judgement(best) if best is not None else None
-    if best is None or judged is None or judged.objective is None or not judged.feasible:
-        return None
-    return BestOfSearch(particle=best.number, value=judged.objective, measurements=max(1, len(best.measurements)))
 
 
 def _current(run: RunState, evaluation: Evaluation, now: float) -> EvaluationUnderWay:
@@ -201,7 +192,7 @@ def seconds_left(run: RunState) -> float | None:
 
 
 def status_word(run: RunState) -> str:
-    """queued, running, paused, held, cancelling, or how it ended."""
+    """A run's status in one word: queued, running, paused, held, cancelling, or how it ended."""
     if run.over:
         return run.outcome
     if run.cancel_requested:

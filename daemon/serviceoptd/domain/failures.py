@@ -24,15 +24,15 @@ HUNG_ENGINE = "hung_engine"
 KINDS = {
     OUT_OF_MEMORY: "a device, or the machine, had no memory left",
     KV_CACHE: "too little memory is left for the KV cache",
-    DEVICE_IN_USE: "somebody else uses the device",
+    DEVICE_IN_USE: "another process uses the device",
     NO_DEVICE: "there is no such device, or no driver for it",
     COMMUNICATION: "NCCL, HCCL or another library by which devices talk to each other",
     REFUSED_ARGUMENT: "an option, a value or a combination of them is refused",
     MODEL: "the model is missing, gated, incomplete or not supported",
     PORT: "a port is taken, or cannot be listened on",
     INSTALLATION: "a program, a module or a shared library is not there",
-    DEAD_ENGINE: "the process lives, and its engine does not answer any more",
-    HUNG_ENGINE: "requests are in flight, and no token comes",
+    DEAD_ENGINE: "the process is alive, but its engine no longer answers",
+    HUNG_ENGINE: "requests are in flight, but no tokens arrive",
 }
 """Every kind that is told apart, in people's words. `[health_check]` may name others."""
 

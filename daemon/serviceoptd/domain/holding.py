@@ -37,8 +37,8 @@ def reason_to_hold(failed: Sequence[Failed], succeeded: Sequence[Configuration],
         return ""
     every = "every one so far" if len(alike) == len(failed) and not succeeded else "in a row"
     return (
-        f"{len(alike)} launches or measurements ({every}) failed alike, whatever the parameters: {alike[-1].reason} "
-        "(mend what is wrong, then `serviceoptctl resume`; `cancel` gives the run up)"
+        f"{len(alike)} launches or measurements ({every}) failed in the same way, whatever the parameters: "
+        f"{alike[-1].reason} (fix the cause, then `serviceoptctl resume`; `cancel` gives the run up)"
     )
 
 

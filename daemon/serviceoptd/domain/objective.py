@@ -1,4 +1,4 @@
-"""From metrics to a judgement: was every objective kept, how far was it missed, and one number that orders alike.
+"""Judges metrics: was every objective kept, how far was it missed, and one number that orders alike.
 
 Hard by default: what keeps every SLO and the success rate beats what does not; among those the higher objective wins,
 among the others the smaller violation. The predecessor's soft cost is available on request, see `soft_cost.py`.

@@ -130,7 +130,7 @@ def _go_on(run: RunState, evaluation: Evaluation, further: Propose | Confirmatio
     """What is due on a launch that is not finished."""
     resting = evaluation.phase in ("stopped", "interrupted")
     if evaluation.phase not in ("ready", "stopped", "interrupted"):
-        return Stop(evaluation.number, evaluation.failure or "what was announced has ended")
+        return Stop(evaluation.number, evaluation.failure or "the evaluation has ended")
     if run.cancel_requested or run.paused:
         if resting:
             wait = run.paused and not run.cancel_requested and run.due_on(evaluation)

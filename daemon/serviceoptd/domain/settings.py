@@ -98,7 +98,7 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
-    """When to stop."""
+    """The limits at which a run ends."""
 
     evaluations: int  # configurations admitted to evaluation
     max_hours: float | None = None

@@ -139,7 +139,6 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     failures: int = 0  # of launches and clients since a measurement finished: no endless retry
     failure: str = ""
     kv_blocks: int | None = None
-    kv_block_size: int | None = None
     backup: str = ""
 
     @property
@@ -149,7 +148,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
-    """One run."""
+    """The state of one run, as its events leave it."""
 
     number: int
     name: str
@@ -285,7 +284,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything."""
+    """The state of the daemon: all that its journal says."""
 
     runs: dict[int, RunState] = {}
     seq: int = 0

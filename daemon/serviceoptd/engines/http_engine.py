@@ -35,7 +35,7 @@ class HttpCommand(Options):
 
 
 class HttpSection(ProcessOptions):
-    """`[<engine>]`."""
+    """The table `[<engine>]` of a configuration."""
 
     command: HttpCommand = HttpCommand()
 
@@ -96,7 +96,7 @@ class HttpEngine:
         refuse_dotted_positions(order.fields, self.name)
         if not order.managed:
             refuse_searched_service(order.fields, self.name)
-            return ServicePlan(command=None, ready=ready, report=report, metrics=self._metrics_page())
+            return ServicePlan(command=None, ready=ready, report=report)
         values = service_values(order)
         environment = program.section_environment(self.options, order.workplace, values)
         environment |= arguments.field_environment(order.fields, order.configuration, load=False)
@@ -111,7 +111,7 @@ class HttpEngine:
             stop=program.stop_command(self.options, order.workplace, environment, values),
             reset_cache=self.probe(self.reset_path, "POST") if self.reset_path else None,
             report=report,
-            metrics=self._metrics_page(),
+            metrics=MetricsPage(self.probe(self.metrics_path), self.series) if self.series else None,
             devices=self._accelerators(every, order.configuration) if len(every) > len(argv) else None,
         )
 
@@ -147,7 +147,7 @@ class HttpEngine:
         return [*found, *unreplaced(self.options.environment, fields, self.name)]
 
     def kv_blocks(self, report: str) -> int | None:
-        """None: nothing is known of a cache, unless a subclass reads it."""
+        """Gives None: nothing is known of a cache, unless a subclass reads it."""
         return None
 
     def devices(self, configuration: Configuration, fields: Sequence[Field] = ()) -> int:
@@ -184,9 +184,6 @@ class HttpEngine:
         given = self.options.command
         port = endpoint.port_number(given.port, f"{self.name}.command.port")
         return HttpProbe(endpoint.reachable(given.host), port, path, method)
-
-    def _metrics_page(self) -> MetricsPage | None:
-        return MetricsPage(self.probe(self.metrics_path), self.series) if self.series else None
 
     def described(
         self, workplace: Workplace, *, changing: Set[str], quantising: Set[str], needs_a_whole_sequence: bool

@@ -36,11 +36,11 @@ FLAG_OF = {
 PARALLEL = ("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size")
 SHARED_DATA_PARALLEL = "--enable-dp-attention"
 NEVER_ANSWERS = {
-    "--grpc-mode": "SGLang speaks gRPC on that port then",
-    "--smg-grpc-mode": "SGLang speaks gRPC on that port then",
+    "--grpc-mode": "SGLang then speaks gRPC on that port",
+    "--smg-grpc-mode": "SGLang then speaks gRPC on that port",
     "--node-rank >0": "only the first node serves HTTP",
-    "--ssl-keyfile": "SGLang speaks TLS on that port then",
-    "--ssl-certfile": "SGLang speaks TLS on that port then",
+    "--ssl-keyfile": "SGLang then speaks TLS on that port",
+    "--ssl-certfile": "SGLang then speaks TLS on that port",
 }
 """Options with which nothing answers the readiness check."""
 CHANGES_THE_MODEL = frozenset({"config", "json_model_override_args", "cpu_offload_gb", "load_format", "model_impl"})
@@ -63,13 +63,13 @@ _PAGE = re.compile(r"page_size\W{1,3}(\d+)")
 
 
 class SglangCommand(HttpCommand):
-    """`[sglang.command]`."""
+    """The table `[sglang.command]` of a configuration."""
 
     port: endpoint.Port = 30000
 
 
 class SglangSection(HttpSection):
-    """`[sglang]`. `program` is the Python that has SGLang, `python3` where none is given."""
+    """The table `[sglang]` of a configuration. `program` is the Python that has SGLang, `python3` where none is given."""
 
     command: SglangCommand = SglangCommand()
     flush_cache: bool = True  # between measurements of one service
@@ -132,11 +132,6 @@ class SglangEngine(HttpEngine):
     def model_facts(self, workplace: Workplace) -> ModelFacts:
         """Nothing but the options where one of them changes what is loaded. Long sequences need not fit as a whole."""
         return self.described(workplace, changing=CHANGES_THE_MODEL, quantising=QUANTISES, needs_a_whole_sequence=False)
-
-    def kv_block_size(self, report: str) -> int | None:
-        """Tokens of a page."""
-        page = _PAGE.search(report)
-        return int(page[1]) if page and int(page[1]) > 0 else None
 
     def kv_blocks(self, report: str) -> int | None:
         """Pages of the KV cache: its tokens / tokens of a page (1, where the server does not tell)."""

@@ -102,7 +102,7 @@ class SimulatedEngine:
         return {"version": TIMELINE_VERSION, "numbers": str(numbers), **files}
 
     def kv_blocks(self, report: str) -> int | None:
-        """None: the plan tells them."""
+        """Gives None: the plan has them."""
         return None
 
     def devices(self, configuration: Configuration, fields: Sequence[Field] = ()) -> int:

@@ -47,7 +47,7 @@ class Chosen(Protocol):
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """Its section, validated."""
+        """The validated section of the engine."""
 
 
 def workload_of(engine: Chosen, client: Chosen) -> Workload:

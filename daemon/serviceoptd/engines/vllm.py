@@ -1,4 +1,4 @@
-"""vLLM: `vllm serve`, its options as fixed arguments, environment variables or searched flags."""
+"""The engine vLLM: `vllm serve`, its options as fixed arguments, environment variables or searched flags."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PARALLEL = (
     "--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size", "--prefill-context-parallel-size",
 )  # fmt: skip
 NEVER_ANSWERS = {
-    "--uds": "vLLM listens on a socket file then and not on host and port",
-    "--headless": "vLLM serves no HTTP then, another node does",
-    "--api-server-count 0": "vLLM serves no HTTP then, another node does",
+    "--uds": "vLLM then listens on a socket file, not on host and port",
+    "--headless": "vLLM then serves no HTTP on this node",
+    "--api-server-count 0": "vLLM then serves no HTTP on this node",
     "--node-rank >0": "only the first node serves HTTP",
-    "--grpc": "vLLM speaks gRPC on that port then",
-    "--ssl-keyfile": "vLLM speaks TLS on that port then",
-    "--ssl-certfile": "vLLM speaks TLS on that port then",
+    "--grpc": "vLLM then speaks gRPC on that port",
+    "--ssl-keyfile": "vLLM then speaks TLS on that port",
+    "--ssl-certfile": "vLLM then speaks TLS on that port",
 }
 """Options with which nothing answers the readiness check (`vllm/entrypoints/cli/serve.py` and `openai/cli_args.py`)."""
 POOLS = {
@@ -46,11 +46,9 @@ QUANTISES = frozenset({"quantization"})
 
 _BLOCKS = re.compile(r'^vllm:cache_config_info\{.*\bnum_gpu_blocks="(\d+)"|GPU blocks: (\d+)', re.MULTILINE)
 
-_BLOCK_SIZE = re.compile(r'^vllm:cache_config_info\{.*\bblock_size="(\d+)"', re.MULTILINE)
-
 
 class VllmSection(HttpSection):
-    """`[vllm]`."""
+    """The table `[vllm]` of a configuration."""
 
     reset_prefix_cache: bool = True  # between measurements; needs vLLM's development mode, so only on loopback
 
@@ -110,7 +108,7 @@ class VllmEngine(HttpEngine):
         return [*words, "--host", given.host, "--port", str(port)]
 
     def refuse(self, values: Mapping[str, object], argv: Sequence[str]) -> None:
-        """vLLM wants at least one token in a step for each sequence. Embeddings are not measured."""
+        """Refuses fewer tokens in a step than sequences, as vLLM does. Embeddings are not measured."""
         refuse_pooling(argv, POOLS, SPELLINGS)
         if other := arguments.value_of("--model", argv[argv.index("serve") :], SPELLINGS):
             raise InvalidConfiguration(
@@ -137,12 +135,7 @@ class VllmEngine(HttpEngine):
         """Nothing but the options where one of them changes what is loaded."""
         return self.described(workplace, changing=CHANGES_THE_MODEL, quantising=QUANTISES, needs_a_whole_sequence=True)
 
-    def kv_block_size(self, report: str) -> int | None:
-        """From /metrics; older releases do not tell it in their log."""
-        found = _BLOCK_SIZE.search(report)
-        return int(found[1]) if found else None
-
     def kv_blocks(self, report: str) -> int | None:
-        """From /metrics, or from a log line; of several data-parallel engines the first one's."""
+        """The blocks of the KV cache by /metrics, or by a log line; of several data-parallel engines the first one's."""
         found = _BLOCKS.search(report)
         return int(found[1] or found[2]) if found else None

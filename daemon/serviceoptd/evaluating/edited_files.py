@@ -111,7 +111,7 @@ def refuse_unrestored(edits: Mapping[Path, bytes], state: State) -> None:
     for file in edited_now(state):
         if file.edited_sha256 != file.original_sha256 and os.path.realpath(file.path) in targets:
             raise EnvironmentLacks(
-                f"{file.path} still holds what an earlier launch wrote into it, and could not be put back",
+                f"{file.path} still holds what an earlier launch wrote into it, and could not be restored",
                 hint="`serviceoptctl resume` the held run to which that launch belongs, or cancel it",
             )
 
@@ -124,7 +124,7 @@ def _restore(file: EditedFile, artefacts: ArtefactStore) -> None:
         with artefacts.open(file.original_sha256) as original:
             _replace(path, original.read())
     elif now != file.original_sha256:
-        LOG.warning("file changed by somebody else, left as it is", path=file.path, original=file.original_sha256)
+        LOG.warning("file changed by someone else and not restored", path=file.path, original=file.original_sha256)
 
 
 def _kept(path: Path, artefacts: ArtefactStore) -> str:

@@ -19,7 +19,9 @@ RULE = "early-stopping"
 
 
 def stakes_of(run: RunState, started: MeasurementStarted) -> Stakes | None:
-    """None: this measurement runs to its end. The current setting's does, which everything is compared with, and so
+    """What an early end is judged by; None: this measurement runs to its end.
+
+    The current setting's does, which everything is compared with, and so
     do repetitions and confirmations, which are there to know more precisely."""
     early, particle = run.settings.early_stopping, run.particles[started.particle]
     if not early.enabled or particle.origin == CURRENT_SETTING or particle.measurements or particle.confirmation_due:

@@ -68,7 +68,7 @@ class Ledger:
         await asyncio.sleep(RETRY_AFTER)
 
     def give_up(self) -> None:
-        """From now on a full disk is an error: the process is to end, and replay decides what is due."""
+        """Makes a full disk an error from now on: the process is to end, and replay decides what is due."""
         self._given_up = True
 
     def wake(self) -> None:

@@ -27,7 +27,7 @@ _ATTRIBUTES = ("user.delegate", "trusted.delegate")
 
 
 def prepare(environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Our delegated cgroup, after moving ourselves into its leaf `daemon`; None where nothing is delegated to us.
+    """Our delegated cgroup, after moving ourselves into its leaf `daemon`; None where nothing is delegated to serviceopt.
 
     The leaf keeps the delegated cgroup itself empty, as cgroup v2 demands before controllers can be enabled below it.
     """

@@ -59,7 +59,7 @@ class Child:
 
     @property
     def exit_status(self) -> int | None:
-        """As `wait`, without waiting: None while it runs."""
+        """The exit status, without waiting for it: None while it runs."""
         if self._ended.done():
             return self._ended.result()
         try:
@@ -73,7 +73,7 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs. Other processes of its launch may run on after it."""
+        """Whether the process still runs. Other processes of its launch may run on after it."""
         return self.exit_status is None
 
     def _look(self) -> None:

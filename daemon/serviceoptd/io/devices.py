@@ -53,7 +53,7 @@ async def nvidia_limits(environment: Mapping[str, str]) -> tuple[str, int] | Non
 
 
 def largest_nvidia(text: str, visible: str | None) -> tuple[str, int] | None:
-    """From lines `index, uuid, MiB, name`, as the query of `nvidia_limits` prints them."""
+    """The largest memory in lines `index, uuid, MiB, name`, as the query of `nvidia_limits` prints them."""
     rows = [[cell.strip() for cell in line.split(",", 3)] for line in text.splitlines()]
     names = {f"nvidia:{row[0]}": row[3] for row in rows if len(row) == 4}
     sizes = parse_nvidia("\n".join(", ".join(row[:3]) for row in rows), visible)
@@ -81,7 +81,10 @@ async def wait_until_released(
 
 
 def parse_nvidia(text: str, visible: str | None) -> dict[str, int]:
-    """From lines `index, uuid, MiB`, as the query in this module prints them. A device without a number is left out."""
+    """The memory in use by lines `index, uuid, MiB`, as the query in this module prints them.
+
+    A device without a number is left out.
+    """
     devices: list[tuple[str, str, int]] = []
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.split(",")]
@@ -104,7 +107,7 @@ _USAGE = re.compile(r"(\d+)\s*/\s*(\d+)")
 
 
 def parse_npu(text: str, visible: str | None) -> dict[str, int]:
-    """From the table of `npu-smi info`, written after its documented layout, not tried on a device by us.
+    """The memory in use by the table of `npu-smi info`, written after its documented layout, not tried on a device by us.
 
     Each chip has two rows; in the second one (the one with a Bus-Id) the last cell ends with `used / total` pairs in
     MB: Memory-Usage and, on devices that have it, HBM-Usage. The last pair with a total counts. Devices are numbered in

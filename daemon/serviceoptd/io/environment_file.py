@@ -62,7 +62,7 @@ def load(state_directory: Path, file: str, sha256: str) -> dict[str, str]:
         ) from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise EnvironmentLacks(
-            f"{path} is not what was kept when the run was submitted: its SHA-256 is another",
+            f"{path} is not what was kept when the run was submitted: its SHA-256 differs",
             hint="put it back from a backup, or submit the run again",
         )
     variables: dict[str, str] = json.loads(content)

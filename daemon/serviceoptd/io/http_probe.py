@@ -15,7 +15,7 @@ MOST = 4 * 1024 * 1024
 """Bytes of a body that are read; the rest is left."""
 
 CLOSED = "the connection was closed without an answer"
-TLS = "TLS is spoken there, and not plain HTTP"
+TLS = "the server speaks TLS, not plain HTTP"
 _TLS_ALERT = b"\x15\x03"  # record type and version of a TLS alert (RFC 8446, section 5.1)
 
 _LISTENS_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}  # noqa: S104 - to connect to
@@ -23,7 +23,7 @@ _LISTENS_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1", "[:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. `status` None: nothing that is HTTP, and `error` says why."""
+    """What came back of one request. `status` None: nothing that is HTTP, and `error` says why."""
 
     status: int | None
     body: str = ""

@@ -48,7 +48,7 @@ class JsonLines:
         self._questions, self._answers = cast("IO[str]", self._child.stdin), cast("IO[str]", self._child.stdout)
 
     def ask(self, message: object) -> Any:
-        """Its answer.
+        """Sends a question and gives its answer.
 
         Raises:
             EnvironmentLacks: it has ended instead; the message repeats its last words.
@@ -62,7 +62,7 @@ class JsonLines:
         if not line:
             raise EnvironmentLacks(
                 f"{self._program} ended with status {self._child.wait()} instead of answering",
-                hint=f"its last words: {self._last_words()}",
+                hint=f"its last output: {self._last_words()}",
             )
         return json.loads(line)
 

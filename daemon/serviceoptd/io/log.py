@@ -39,7 +39,7 @@ def current_level() -> str:
 
 
 def set_level(level: str) -> None:
-    """From now on messages below `level` are left out."""
+    """Leaves out messages below `level` from now on."""
     structlog.configure(
         **{
             **structlog.get_config(),

@@ -21,7 +21,7 @@ class ServiceNotifier:
 
     @property
     def supervised(self) -> bool:
-        """Whether somebody listens."""
+        """Whether a supervisor, such as systemd, listens."""
         return self._address.startswith(("/", "\0"))
 
     def watchdog_interval(self) -> float | None:
@@ -37,7 +37,7 @@ class ServiceNotifier:
         return self._send(*_status(text))
 
     def alive(self) -> bool:
-        """Feeds the watchdog."""
+        """Tells systemd's watchdog that the daemon is alive."""
         return self._send("WATCHDOG=1")
 
     def stopping(self, status: str = "") -> bool:

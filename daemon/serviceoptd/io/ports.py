@@ -13,7 +13,7 @@ from serviceopt_journal.errors import EnvironmentLacks
 
 @dataclass(frozen=True)
 class PortHolder:
-    """Who listens. Both None: a process of another user, that we are not told of."""
+    """The process that listens on a port. Both None: a process of another user, that we are not told of."""
 
     pid: int | None
     name: str | None

@@ -107,7 +107,7 @@ async def watch(
     interval: float = _LONGEST_INTERVAL,
     snippet_length: int = 200,
 ) -> Readiness:
-    """As `ready`, with nothing to become ready for: a client that should end, a service that should not."""
+    """Watches a process that has nothing to become ready for: a client that should end, a service that should not."""
     return await _wait(
         None,
         follower=follower,
@@ -195,7 +195,7 @@ def exit_reason(status: int) -> str:
 
 
 def _told(found: Cause | None, follower: LogFollower, length: int) -> str:
-    """The beginning of the line that tells why; where none does, the end of the log; `length` characters of either."""
+    """The beginning of the line that shows why; where none does, the end of the log; `length` characters of either."""
     if found is not None and length > 0:
         return f"; {found.kind or 'its log says'}: {found.line[:length].rstrip()}"
     said = follower.tail(length)

@@ -54,7 +54,10 @@ def stop_command_id(launch_id: str) -> str:
 
 
 async def end(launch: Launch, *, grace: float, limit: float = 30.0, asked_group: int | None = None) -> tuple[int, ...]:
-    """As `reap`, for any launch. Processes of `asked_group` have had their SIGTERM already and get no second one."""
+    """Ends the processes of any launch, as `reap` does.
+
+    Processes of `asked_group` have had their SIGTERM already and get no second one.
+    """
     begun = time.monotonic()
     ended: list[int] = []
     asked: set[tuple[int, int]] = set()

@@ -27,6 +27,7 @@ class PeerProtocol(H11Protocol):
     """Notes the user id at the other end (SO_PEERCRED), which a unix socket has in place of an address."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Notes the user id at the other end."""
         super().connection_made(transport)
         connection = transport.get_extra_info("socket")
         _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
@@ -43,6 +44,7 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Leaves the signals as the daemon has set them."""
         yield
 
 

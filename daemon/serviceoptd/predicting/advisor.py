@@ -27,12 +27,10 @@ TO_BE_REPORTED = 2**40
 class Advisor:
     """Satisfies `serviceoptd.simulation.advice.simulator.Simulator`; remembers what it said."""
 
-    def __init__(
-        self, predictor: Predictor, settings: RunSettings, kv_blocks: int | None, block_size: int | None = None
-    ) -> None:
-        """`kv_blocks`, `block_size`: as the run's first service reported; None: it has not, or does not."""
+    def __init__(self, predictor: Predictor, settings: RunSettings, kv_blocks: int | None) -> None:
+        """`kv_blocks`: as the run's first service reported; None: it has not, or does not."""
         self._predictor, self._settings = predictor, settings
-        self._told = told_limits(settings.model_facts, kv_blocks, block_size, predictor)
+        self._told = told_limits(settings.model_facts, kv_blocks, predictor)
         self._answers: dict[bytes, Simulated] = {}
 
     def __call__(self, configuration: Configuration, slos: Sequence[Slo]) -> Simulated:
@@ -62,15 +60,13 @@ def files_of(settings: RunSettings, directory: Path, configuration: Configuratio
     """SHA-256 of the files that the simulator of a run needs, by key; they were read, and know enough to simulate.
 
     Raises:
-        EnvironmentLacks: one cannot be read, or is no latency model.
+        EnvironmentLacks: one cannot be read, or is not a latency model.
         InvalidConfiguration: a limit of the scheduler is told nowhere.
     """
     options = SimulatedSection.model_validate(settings.search.simulation)
     predictor = Predictor.of(options, directory)
     try:
-        predictor.limits(
-            configuration, settings.fields, told_limits(settings.model_facts, TO_BE_REPORTED, None, predictor)
-        )
+        predictor.limits(configuration, settings.fields, told_limits(settings.model_facts, TO_BE_REPORTED, predictor))
     except MissingLimits:
         raise
     except InvalidConfiguration:  # this configuration would be refused; others need not be
@@ -78,7 +74,7 @@ def files_of(settings: RunSettings, directory: Path, configuration: Configuratio
     return fingerprint(options, directory)
 
 
-def advisor_of(settings: RunSettings, directory: Path, kv_blocks: int | None, block_size: int | None = None) -> Advisor:
+def advisor_of(settings: RunSettings, directory: Path, kv_blocks: int | None) -> Advisor:
     """The simulator of a run that was submitted from `directory`.
 
     Raises:
@@ -92,4 +88,4 @@ def advisor_of(settings: RunSettings, directory: Path, kv_blocks: int | None, bl
             f"[simulated] {', '.join(changed)} is not the file with which this run was submitted",
             hint="put that file back and resume; or submit a new run: it reuses what was measured",
         )
-    return Advisor(Predictor.of(options, directory), settings, kv_blocks, block_size)
+    return Advisor(Predictor.of(options, directory), settings, kv_blocks)

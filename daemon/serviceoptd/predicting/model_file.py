@@ -26,7 +26,7 @@ class _Header(msgspec.Struct, frozen=True):
 
 
 class ModelRejected(ServiceoptError):
-    """A file that is no latency model, or one of another release."""
+    """A file that is not a latency model, or one of another release."""
 
     exit_code = ExitCode.CONFIGURATION
 
@@ -51,7 +51,7 @@ def load(path: Path) -> TrainedModel:
     """Reads a model back.
 
     Raises:
-        ModelRejected: the file is no latency model, is damaged, or is of a newer release.
+        ModelRejected: the file is not a latency model, is damaged, or is of a newer release.
         OSError: it cannot be read.
     """
     content = path.read_bytes()
@@ -61,7 +61,7 @@ def load(path: Path) -> TrainedModel:
             raise ModelRejected(path, f"is a latency model of version {version}; this release reads version {VERSION}")
         return msgspec.json.decode(content, type=_Document).trained
     except msgspec.DecodeError as error:
-        raise ModelRejected(path, f"is no latency model: {error}") from error
+        raise ModelRejected(path, f"is not a latency model: {error}") from error
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -49,7 +49,7 @@ class Predictor:
         """Reads what `options` name, relative to `directory`.
 
         Raises:
-            EnvironmentLacks: a file cannot be read, or is no latency model.
+            EnvironmentLacks: a file cannot be read, or is not a latency model.
             InvalidConfiguration: no model is named, or the lengths are no table of lengths.
         """
         drawn = RandomLengths(
@@ -84,7 +84,7 @@ class Predictor:
         seed: int = 0,
         composer: Composer = scheduler_of,
     ) -> Prediction:
-        """One benchmark. Equal arguments give equal results."""
+        """Predicts the metrics of one benchmark. Equal arguments give equal results."""
         traffic = Traffic(
             num_prompts=num_prompts,
             lengths=self.lengths,
@@ -117,7 +117,7 @@ def trained_model(options: SimulatedSection, directory: Path) -> TrainedModel:
     """The model that `options` name.
 
     Raises:
-        EnvironmentLacks: the file cannot be read, or is no latency model.
+        EnvironmentLacks: the file cannot be read, or is not a latency model.
         InvalidConfiguration: none is named.
     """
     if options.model is None:
@@ -151,7 +151,7 @@ def fingerprint(options: SimulatedSection, directory: Path) -> dict[str, str]:
 
 
 def content_of(path: Path) -> bytes:
-    """The file.
+    """The bytes of the file.
 
     Raises:
         EnvironmentLacks: it cannot be read.
@@ -184,7 +184,7 @@ def lengths_in(content: bytes, name: str) -> tuple[tuple[int, int], ...]:
             raise InvalidConfiguration(f"{name}:{reader.line_num}: a length is below 1", hint=_LENGTHS_HINT)
         pairs.append(pair)
     if not pairs:
-        raise InvalidConfiguration(f"{name}: there are no lengths", hint=_LENGTHS_HINT)
+        raise InvalidConfiguration(f"{name}: no lengths found", hint=_LENGTHS_HINT)
     return tuple(pairs)
 
 

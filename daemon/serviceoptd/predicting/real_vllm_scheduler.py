@@ -1,4 +1,4 @@
-"""vLLM's own scheduler behind the interface of ours: a child process in vLLM's environment composes the batches."""
+"""Puts vLLM's own scheduler behind the interface of ours: a child process in vLLM's environment composes the batches."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def start_vllm(program: Path, *, environment: Mapping[str, str], working_directo
 
 @contextmanager
 def composing(program: Path, *, environment: Mapping[str, str], working_directory: Path) -> Iterator[Composer]:
-    """vLLM itself as the composer of one benchmark after another; the child ends with the block.
+    """Lets vLLM itself compose the batches of one benchmark after another; the child ends with the block.
 
     Raises:
         EnvironmentLacks: it cannot be started, or ends; also within the block.
@@ -70,7 +70,7 @@ def composing(program: Path, *, environment: Mapping[str, str], working_director
 
 
 class RealVllmScheduler:
-    """vLLM's scheduler for these requests, in a child. See `interface.Scheduler`; a step costs as much as its batch."""
+    """The scheduler of vLLM for these requests, in a child. See `interface.Scheduler`; a step costs as much as its batch."""
 
     def __init__(self, requests: Sequence[Request], limits: VllmLimits, vllm: JsonLines) -> None:
         """Start anew in the child.

@@ -57,12 +57,15 @@ class OverheadOptions(Options):
     work_per_token: NotNegative = 0.0
 
     def overheads(self) -> Overheads:
-        """The same for the simulator."""
+        """The overheads in the types of the simulator."""
         return Overheads(**self.model_dump())
 
 
 class SimulatedSection(Options):
-    """`[simulated]`. With a `model` the virtual time line answers, without one the embedded demonstration."""
+    """The table `[simulated]` of a configuration.
+
+    With a `model` the virtual time line answers, without one the embedded demonstration.
+    """
 
     num_prompts: Prompts = _REQUESTS.num_prompts
     input_tokens: Count = _REQUESTS.input_tokens

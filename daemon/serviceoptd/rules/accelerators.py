@@ -41,7 +41,7 @@ PEAKS = {
 
 
 def peak_of(name: str) -> Peak | None:
-    """Of the device with this name; None: it is not in the table."""
+    """The peak figures of the device with this name; None: it is not in the table."""
     words = name.replace("-", " ").split()
     found = [known for known in PEAKS if _consecutive(known.split(), words)]
     return PEAKS[max(found, key=len)] if found else None

@@ -69,7 +69,7 @@ class Deployment:
 
     @property
     def share(self) -> float:
-        """Of a device's memory that the engine may use; 1 where it is not said, since defaults differ by version."""
+        """The share of a device's memory that the engine may use; 1 where nobody says, since defaults differ."""
         fixed = self.known.get("kv_cache_memory_bytes")  # then the share does not count
         return 1.0 if fixed is not None else self._first(SHARE) or 1.0
 

@@ -74,4 +74,4 @@ class Rule(Protocol):
     def __init__(self) -> None: ...
 
     def judge(self, configuration: Configuration, facts: Facts) -> Rejection | None:
-        """None: it may be evaluated, as far as this rule is concerned."""
+        """Judges one configuration; None: it may be evaluated, as far as this rule is concerned."""

@@ -16,12 +16,12 @@ def threshold(options: Mapping[str, object], rule: str) -> float:
     """The probability below which a configuration is given up; 1 % where it is not given.
 
     Raises:
-        InvalidConfiguration: it is no probability.
+        InvalidConfiguration: it is not a probability.
     """
     given = options.get("threshold", USUAL)
     if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1:
         raise InvalidConfiguration(
-            f"threshold {given!r} of the rule {rule} is no probability",
+            f"threshold {given!r} of the rule {rule} is not a probability",
             hint=f"give [search.options.{rule}] threshold a number above 0 and below 1, such as {USUAL:g}",
         )
     return float(given)

@@ -32,7 +32,7 @@ def incumbent(measured: Forecast) -> float | None:
 
 
 def log_expected_improvement(predicted: Forecast, best: float | None) -> Array:
-    """Of the logarithm of the objective over `best`, weighed by the probability of keeping every objective.
+    """The logarithm of the expected improvement over `best`, weighed by the probability of keeping every objective.
 
     While nothing keeps them: what is likely to keep them, and of that rather what is fast.
     """

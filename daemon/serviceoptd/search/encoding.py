@@ -1,4 +1,4 @@
-"""From positions to what the models see: canonical coordinates, features, and the values with a known role. Read-only."""
+"""Encodes positions as the models see them: canonical coordinates, features, and the values with a known role. Read-only."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Encoding:
         self.load = np.array([field.load for field in space.dimensions], dtype=bool)
 
     def canonical(self, positions: Array) -> Array:
-        """The same configurations at their canonical coordinates, where their values are few. (n, d)"""
+        """The canonical coordinates of the same configurations, where their values are few. (n, d)"""
         out = np.clip(np.array(positions, dtype=np.float64, ndmin=2), 0.0, 1.0)
         for index, dimension in enumerate(self._dimensions):
             if self._grids[index] is not None:

@@ -37,6 +37,7 @@ class Hyperparameters:
     noise: float
 
     def vector(self) -> Array:
+        """The hyperparameters as one vector, in the order that `fit` optimises."""
         return np.concatenate([self.lengths, [self.signal, self.slope, self.noise]])
 
     @classmethod
@@ -46,7 +47,7 @@ class Hyperparameters:
 
 @dataclass(frozen=True)
 class GaussianProcess:
-    """A fitted process. Build it with `fit`."""
+    """A fitted Gaussian process. Build it with `fit`."""
 
     points: Array  # (n, d)
     hyperparameters: Hyperparameters

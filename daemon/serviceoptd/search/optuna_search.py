@@ -35,7 +35,7 @@ class OptunaSearch:
         chosen = problem.search.options.get("sampler", "tpe")
         if chosen not in SAMPLERS:
             raise InvalidConfiguration(
-                f"{chosen!r} is no sampler of the strategy optuna", hint=f"known: {', '.join(SAMPLERS)}"
+                f"{chosen!r} is not a sampler of the strategy optuna", hint=f"known: {', '.join(SAMPLERS)}"
             )
         try:
             self._optuna = importlib.import_module("optuna")

@@ -47,6 +47,7 @@ class Best:
     fitness: float = FAILED_COST
 
     def learn(self, trial: Trial) -> None:
+        """Takes one result into the swarm."""
         # A failure is no place to go back to; what is exactly as good as the best so far does not replace it.
         if trial.fitness is None or trial.fitness == FAILED or trial.fitness >= FAILED_COST:
             return
@@ -82,7 +83,7 @@ class ParticleSwarm:
         self._trials[particle] = trial
 
     def ask(self, particle: int) -> Proposal | None:
-        """The next move. It may land on a known configuration, which the caller then tells as matched.
+        """The next move of the swarm. It may land on a known configuration, which the caller then tells as matched.
 
         After such a one the next is a new configuration; None when there is none left.
         """
@@ -179,4 +180,5 @@ class ParticleSwarm:
 
 
 def limited(velocity: float) -> float:
+    """A velocity within its limits."""
     return min(max(velocity, -VELOCITY_LIMIT), VELOCITY_LIMIT)

@@ -95,6 +95,7 @@ class Api:
         return _json(Runs(runs=tuple(documents.run_summary(run) for run in self._state.runs.values())))
 
     async def run(self, request: Request) -> Response:
+        """Answers with a run in full."""
         return _json(documents.run_document(self._run(request), now=self._daemon.clock.wall()))
 
     async def best(self, request: Request) -> Response:
@@ -108,16 +109,17 @@ class Api:
         return _json(finished_files(edited_files(self._run(request)), self._daemon.context.artefacts))
 
     async def rows(self, request: Request) -> Response:
+        """Answers with the rows of the results."""
         return _json(table.table(self._run(request)))
 
     async def particles(self, request: Request) -> Response:
+        """Answers with every particle of a run."""
         run = self._run(request)
         return _json(Particles(particles=tuple(documents.particle_document(run, p) for p in run.particles.values())))
 
     async def submit(self, request: Request) -> Response:
         submission = await _body(request, Submission)
-        prepared = await asyncio.to_thread(
-            prepare,
+        prepared = prepare(
             submission,
             self._daemon.context,
             tool_prefix=self._daemon.context.tool_prefix,
@@ -129,10 +131,11 @@ class Api:
         return _json(accepted, status=201)
 
     async def import_results(self, request: Request) -> Response:
-        prepared = await asyncio.to_thread(prepare_import, await _body(request, Import))
+        prepared = prepare_import(await _body(request, Import))
         return _json(await import_results(self._daemon.context, prepared, uid=peer_uid(request)), status=201)
 
     async def command(self, request: Request) -> Response:
+        """Pauses, resumes, cancels or reconfigures a run."""
         run = self._run(request)
         ledger = self._daemon.ledger
         match request.path_params["command"]:
@@ -148,7 +151,7 @@ class Api:
                 changed = await control.reconfigure(ledger, run, new.configuration_text, source, environment={})
                 return _json(Changes(changes=changed))
             case unknown:
-                raise NotFound(f"a run knows no command {unknown}", hint="pause, resume, cancel or reconfigure")
+                raise NotFound(f"unknown command {unknown}", hint="pause, resume, cancel or reconfigure")
         return _json(documents.run_document(self._state.runs[run.number], now=self._daemon.clock.wall()))
 
     async def drain(self, request: Request) -> Response:
@@ -156,6 +159,7 @@ class Api:
         return _json(Draining())
 
     async def log_level(self, request: Request) -> Response:
+        """Changes the daemon's log level."""
         level = (await _body(request, LogLevel)).level.upper()
         self._daemon.set_log_level(level)
         await self._daemon.ledger.commit(LogLevelChanged(level=level))
@@ -237,7 +241,7 @@ async def _body(request: Request, kind: type[Body]) -> Body:
     try:
         return msgspec.json.decode(await request.body() or b"{}", type=kind)
     except msgspec.DecodeError as error:
-        raise InvalidConfiguration(f"the request is not what `serviceoptctl docs api` says: {error}") from error
+        raise InvalidConfiguration(f"the request does not match `serviceoptctl docs api`: {error}") from error
 
 
 def _number(text: str | None, default: int | None) -> int | None:

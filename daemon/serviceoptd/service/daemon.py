@@ -52,10 +52,12 @@ class Daemon:
 
     @property
     def ledger(self) -> Ledger:
+        """The ledger through which events are appended."""
         return self.context.ledger
 
     @property
     def clock(self) -> Clock:
+        """The clock by which the daemon measures."""
         return self.context.clock
 
     async def start(self, *, replayed: int) -> None:
@@ -142,13 +144,13 @@ class Daemon:
         return JournalReader.open(self.context.state_directory).events(**which)
 
     def set_log_level(self, level: str) -> None:
-        """From now on this level is logged.
+        """Changes the log level from now on.
 
         Raises:
             InvalidConfiguration: there is no such level.
         """
         if level not in LEVELS:
-            raise InvalidConfiguration(f"there is no log level {level!r}", hint="one of " + ", ".join(LEVELS))
+            raise InvalidConfiguration(f"there is not a log level {level!r}", hint="one of " + ", ".join(LEVELS))
         self._own_level = level
         set_level(level)
 

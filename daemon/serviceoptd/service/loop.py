@@ -172,7 +172,7 @@ class Loop:
                 await launch(context, run, action, self._announce)
             case policy.Measure():
                 if self._live is None:
-                    raise RuntimeError("a measurement is due on a service that is not ours")
+                    raise RuntimeError("a measurement is due on a service that this daemon did not start")
                 await self._measure(run, self._live, action)
             case policy.Stop(_, reason):
                 if self._live is None:

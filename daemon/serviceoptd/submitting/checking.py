@@ -124,7 +124,7 @@ def _space(draft: Draft) -> CheckedSpace:
 
 
 def first_commands(plans: Plans) -> tuple[Planned, ...]:
-    """The same for people: secrets masked, with when the service counts as ready."""
+    """The first commands for people to read: secrets masked, with when the service counts as ready."""
     found: list[Planned] = []
     for role, command in plans.commands():
         is_service = role == "service"

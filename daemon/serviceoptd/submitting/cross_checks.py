@@ -131,7 +131,7 @@ def _foreign_service(settings: RunSettings, space: Space) -> Iterator[Disagreeme
     if searched:
         yield Disagreement(
             f"{settings.engine}.target_field",
-            f"{', '.join(searched)} would need a restart, and manage_lifecycle = false leaves the service alone",
+            f"{', '.join(searched)} would need a restart, and with manage_lifecycle = false it is never restarted",
             "only fields of the load (CONCURRENCY, REQUESTRATE); give the others min = max, or leave them out",
         )
 
@@ -188,7 +188,7 @@ def _never(space: Space) -> Iterator[Disagreement]:
     if tokens and seqs and _greatest(tokens) < _smallest(seqs):
         yield Disagreement(
             "MAX_NUM_BATCHED_TOKENS",
-            f"at most {_greatest(tokens):g} tokens a step, at least {_smallest(seqs):g} sequences: no engine starts so",
+            f"at most {_greatest(tokens):g} tokens a step, at least {_smallest(seqs):g} sequences: no engine starts",
             "max at least MAX_NUM_SEQS' min",
         )
 
@@ -255,7 +255,7 @@ def _first(space: Space) -> Iterator[Disagreement]:
                 f"the current value {field.value} is not in the space; the run begins with {first[field.name]}",
             )
     if space.dimensions and space.current() is None:
-        yield Disagreement("target_field", "no field has a `value`: the gain over the current setting cannot be told")
+        yield Disagreement("target_field", "no field has a `value`: the gain over the current setting stays unknown")
 
 
 def _named(space: Space, name: str) -> Field | None:

@@ -21,7 +21,7 @@ def described(draft: Draft) -> Draft:
     """The draft with what the model asks for, and with the hashes of the simulator's files where one advises the search.
 
     Raises:
-        EnvironmentLacks: a file of the simulator cannot be read, or is no latency model.
+        EnvironmentLacks: a file of the simulator cannot be read, or is not a latency model.
         InvalidConfiguration: a limit of the simulator's scheduler is told nowhere.
         BrokenPlugin: the engine fails.
     """

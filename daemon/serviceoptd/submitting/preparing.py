@@ -1,4 +1,4 @@
-"""From what a client sends to a run that could begin: everything is checked before anything is written."""
+"""Makes a run that could begin of what a client sends: everything is checked before anything is written."""
 
 from __future__ import annotations
 

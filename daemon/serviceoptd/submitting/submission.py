@@ -1,8 +1,7 @@
-"""From a submission that was found to be good to a run in the journal, or to the run that it continues."""
+"""Writes a run into the journal of a submission that was found to be good, or continues one."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -22,7 +21,6 @@ from serviceoptd.submitting.describing import with_device_facts
 from serviceoptd.submitting.draft import Prepared
 from serviceoptd.toolkit.secrets import mask
 
-Through = Literal["socket", "standalone", "drop-in"]
 NO_PREDECESSOR = "no earlier run has this identity: a new one starts"
 
 
@@ -31,14 +29,9 @@ async def submit(
     prepared: Prepared,
     *,
     uid: int,
-    through: Through,
+    through: Literal["socket", "standalone", "drop-in"],
 ) -> Accepted:
-    """Puts a checked submission into the journal, or finds the run that it continues. One at a time."""
-    async with context.numbering:
-        return await _submit(context, prepared, uid=uid, through=through)
-
-
-async def _submit(context: Context, prepared: Prepared, *, uid: int, through: Through) -> Accepted:
+    """Puts a checked submission into the journal, or finds the run that it continues."""
     if prepared.submission.load_breakpoint:
         if found := _predecessor(context, prepared):
             return await _continue(context, found, prepared)
@@ -69,7 +62,7 @@ async def _submit(context: Context, prepared: Prepared, *, uid: int, through: Th
             measurement_identity=prepared.measurement_identity,
             identity_parts=prepared.parts,
             configuration_path=submission.configuration_path,
-            configuration_text=await asyncio.to_thread(masked_text, submission.configuration_text),
+            configuration_text=masked_text(submission.configuration_text),
             working_directory=submission.working_directory,
             environment_names=tuple(sorted(submission.environment)),
             environment_file=file,

@@ -181,7 +181,7 @@ def refuse_unknown(words: Iterable[str], values: Iterable[str], place: str) -> N
             meant = f"${near[0]} is the nearest; " if near else ""
             raise InvalidConfiguration(
                 f"{match[0]} in {place}: nothing replaces it",
-                hint=f"{meant}`$NAME` stands for the target field of that name; no shell and no environment is asked",
+                hint=f"{meant}`$NAME` stands for the target field of that name; no shell and no environment is consulted",
             )
 
 

@@ -36,7 +36,7 @@ class _Alias(Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Puts the module of the present name in its place, so that classes are the same under both names."""
         earlier, present = module.__name__, MOVED[module.__name__]
-        warnings.warn(f"{earlier} is {present} now; the earlier name goes with release 0.2", DeprecationWarning, 2)
+        warnings.warn(f"{earlier} is {present}; the earlier name will be removed in release 0.2", DeprecationWarning, 2)
         sys.modules[earlier] = import_module(present)
 
 

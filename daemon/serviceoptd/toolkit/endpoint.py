@@ -15,7 +15,7 @@ def _in_range(port: int | str) -> int | str:
     if isinstance(port, int) or port.strip().isdecimal():
         number = int(port)
         if not 1 <= number <= 65535:
-            raise ValueError(f"{number} is no port: 1 to 65535")
+            raise ValueError(f"{number} is not a port: 1 to 65535")
     return port
 
 

@@ -62,7 +62,7 @@ def unit_factor(unit: str, kind: Kind) -> float:
         return 1.0
     if unit not in UNITS[kind]:
         allowed = ", ".join(repr(name) for name in (*UNITS[kind], IN_TEXT))
-        raise ValueError(f"unit {unit!r} is none of a {kind}: {allowed}")
+        raise ValueError(f"unit {unit!r} is not a unit of {kind}: {allowed}")
     return UNITS[kind][unit]
 
 
@@ -83,7 +83,7 @@ def parse_path(path: str) -> tuple[Step, ...]:
         index, plain = match["index"], match["plain"]
         steps.append(int(index) if index is not None else plain or match["quoted"] or match["key"])
     if not steps:
-        raise ValueError(f"{path!r} leads nowhere")
+        raise ValueError(f"{path!r} names no value")
     return tuple(steps)
 
 

@@ -118,7 +118,7 @@ def _unmasked(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def safely_read_environment(options: ProcessOptions, workplace: Workplace) -> dict[str, str]:
-    """As `section_environment`, for an identity: what cannot be read is told by `problems()`, not here."""
+    """The variables of `section_environment`, for an identity: what cannot be read is reported by `problems()`, not here."""
     try:
         return section_environment(options, workplace, {})
     except ServiceoptError:
@@ -156,7 +156,7 @@ def file_digest(path: Path) -> str:
 
 
 def data_digest(path: Path) -> str:
-    """Of a file its digest, of a directory the names and sizes below it; "absent" when there is neither."""
+    """The digest of a file, or the names and sizes below a directory; "absent" when there is neither."""
     if not path.is_dir():
         return file_digest(path)
     entries = sorted(entry for entry in path.rglob("*") if entry.is_file())

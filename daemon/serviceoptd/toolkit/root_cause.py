@@ -44,7 +44,7 @@ _SOFT = frozenset({failures.REFUSED_ARGUMENT, failures.MODEL, failures.INSTALLAT
 
 @dataclass(frozen=True)
 class Cause:
-    """The line that tells why, without what the logger put before it, and its kind; "" where that is not known."""
+    """The line that shows why, without what the logger put before it, and its kind; "" where that is not known."""
 
     line: str
     kind: str

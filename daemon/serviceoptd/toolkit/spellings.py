@@ -39,7 +39,7 @@ class Spellings(Mapping[str, str]):
             some = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
             raise InvalidConfiguration(
                 f"{spelling} can stand for {some}",
-                hint="write the flag out: a beginning counts only where it is unique",
+                hint="write the flag in full: an abbreviation works only where it is unique",
             )
 
     def __getitem__(self, spelling: str) -> str:

@@ -75,7 +75,9 @@ def unreplaced(environment: Mapping[str, str], fields: Iterable[Field], table: s
     known = with_capitals({field.name: None for field in fields})
     return [
         Problem(
-            f"{table}.environment", f"{name}: nothing replaces ${found}", "write the value: no environment is asked"
+            f"{table}.environment",
+            f"{name}: nothing replaces ${found}",
+            "write the value itself: environment variables are not substituted",
         )
         for name, value in environment.items()
         for found in referred(value)

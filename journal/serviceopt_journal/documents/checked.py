@@ -27,7 +27,7 @@ class CheckedObjective(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckedField(msgspec.Struct, frozen=True, kw_only=True):
-    """One parameter."""
+    """One parameter, with the values that it may have."""
 
     name: str
     dtype: str
@@ -40,7 +40,7 @@ class CheckedField(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckedSpace(msgspec.Struct, frozen=True, kw_only=True):
-    """The search space."""
+    """The search space, with its size."""
 
     dimensions: int  # parameters that are searched
     cardinality: int | None  # configurations; `null`: more than can be counted

@@ -28,7 +28,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Examined(msgspec.Struct, frozen=True, kw_only=True):
-    """What `doctor` found."""
+    """What `doctor` found out, check by check."""
 
     findings: tuple[Finding, ...]
     drop_ins: str  # all of them together

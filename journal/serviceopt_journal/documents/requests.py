@@ -11,7 +11,7 @@ Separation = Literal["competition", "disaggregation"]
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
-    """A new run."""
+    """What a client sends to submit a run."""
 
     configuration_text: str = ""  # the TOML itself; empty: the defaults
     configuration_path: str | None = None  # where it came from, for messages
@@ -52,7 +52,7 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImportedResults(msgspec.Struct, frozen=True, kw_only=True):
-    """What was imported."""
+    """What became of an import."""
 
     run: int
     rows: int  # `measured` + `failed` + `predicted`

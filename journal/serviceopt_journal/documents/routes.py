@@ -8,7 +8,7 @@ from . import particles, records, requests, runs
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """One request."""
+    """One request that the daemon answers."""
 
     request: str  # method and path
     body: type[msgspec.Struct] | None = None

@@ -200,7 +200,7 @@ def test_the_predecessors_variable_sets_the_log_level(load: Any, refused: Any) -
     assert load("", environment={"MODELEVALSTATE_LEVEL": "debug"}).settings.log_level == "DEBUG"
     assert load('log_level = "error"').settings.log_level == "ERROR"
     (message,) = refused("", environment={"MODELEVALSTATE_LEVEL": "loud"})
-    assert message.startswith('environment: MODELEVALSTATE_LEVEL: "loud" is no log level; one of DEBUG')
+    assert message.startswith('environment: MODELEVALSTATE_LEVEL: "loud" is not a log level; one of DEBUG')
 
 
 def test_a_secret_in_the_file_is_warned_of_without_showing_it(load: Any) -> None:

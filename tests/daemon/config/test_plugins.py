@@ -31,7 +31,7 @@ def test_a_broken_plugin_is_named_and_stops_nothing(load: Any, with_broken: Plug
     warnings = [str(warning) for warning in loaded.warnings]
     assert warnings == [
         "config.toml: engine `acme` cannot be loaded: ImportError: No module named 'acme'",
-        "config.toml: engine `good` is not one: `section` is not a pydantic model",
+        "config.toml: engine `good` does not implement the engine interface: `section` is not a pydantic model",
     ]
 
 
@@ -66,7 +66,7 @@ def test_rules_are_chosen_by_name_and_each_of_them_once(load: Any, refused: Any,
         'config.toml:2: search.rules[0]: "juding" is not installed, did you mean `judging`?; one of judging'
     ]
     assert refused('[search]\nrules = ["judging", "judging"]', installed=known) == [
-        'config.toml:2: search.rules[1]: "judging" is there twice; each rule once'
+        'config.toml:2: search.rules[1]: "judging" is listed twice; list each rule once'
     ]
 
 

@@ -79,7 +79,7 @@ def test_the_scheduler_is_the_engines_and_the_file_wins() -> None:
 def test_it_says_so_and_asks_for_nothing_that_only_a_real_service_needs() -> None:
     loaded = load(HIS + MODEL, engine="vllm", environment=BOTH)
     assert loaded.placeholders == ()
-    assert "simulation mode: nothing is started or measured, latency_model.json answers" in str(loaded.warnings[0])
+    assert "simulation mode: nothing is started or measured, latency_model.json predicts" in str(loaded.warnings[0])
 
 
 def test_what_is_wrong_in_the_tables_of_the_real_pair_is_wrong_in_simulation_too() -> None:

@@ -159,7 +159,7 @@ def test_metrics_that_do_not_tell_leave_the_measurement_alone(service: str, tmp_
     _, records = a_run(tmp_path, service=service, budget=2)
     ended = of_type(records, e.MeasurementFinished)
     assert len(ended) == 2
-    assert all("early stopping could not look at it" in event.remark for event in ended)
+    assert all("early stopping could not read the service's metrics" in event.remark for event in ended)
     assert all(event.served is None for event in ended)
 
 

@@ -174,7 +174,7 @@ def test_a_service_that_speaks_tls_is_reported_so(stage: Stage, tmp_path: Path) 
     subprocess.run([*made, "-keyout", "key.pem", "-out", "own.pem"], cwd=tmp_path, check=True, capture_output=True)
     certificate.write_bytes((tmp_path / "key.pem").read_bytes() + (tmp_path / "own.pem").read_bytes())
     reason = given_up_on(stage, port, ANSWERS, "200", str(certificate))
-    assert f"GET http://127.0.0.1:{port}/health: TLS is spoken there, and not plain HTTP" in reason
+    assert f"GET http://127.0.0.1:{port}/health: the server speaks TLS, not plain HTTP" in reason
 
 
 def test_a_line_that_never_came_is_named_too(stage: Stage) -> None:

@@ -22,10 +22,10 @@ from synthetic_batches import synthetic_profile
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "is no latency model"),
-        ('{"latency_model": 1, "trained": {"model": 3}}', "is no latency model"),
+        ("", "is not a latency model"),
+        ('{"latency_model": 1, "trained": {"model": 3}}', "is not a latency model"),
         ('{"latency_model": 2, "trained": {}}', "is a latency model of version 2; this release reads version 1"),
-        ('{"objective": "reg:squarederror"}', "is no latency model"),
+        ('{"objective": "reg:squarederror"}', "is not a latency model"),
     ],
 )
 def test_a_file_that_is_no_model_is_refused_by_name(tmp_path: Path, content: str, said: str) -> None:

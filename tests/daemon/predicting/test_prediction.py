@@ -86,7 +86,7 @@ def test_lengths_come_from_a_file_in_place_of_the_means(place: Path) -> None:
         ("input_tokens,output_tokens\n5,6\n7,x\n", "lengths.csv:3: not two whole numbers"),
         ("input_tokens,output_tokens\n5,0\n", "lengths.csv:2: a length is below 1"),
         ("input_tokens,output_tokens\n5\n", "lengths.csv:2: not two whole numbers"),
-        ("input_tokens,output_tokens\n", "lengths.csv: there are no lengths"),
+        ("input_tokens,output_tokens\n", "lengths.csv: no lengths found"),
     ],
 )
 def test_a_bad_file_of_lengths_is_named_with_its_line(content: str, said: str) -> None:
@@ -108,7 +108,7 @@ def test_a_model_that_is_not_there_or_none_holds_the_run(tmp_path: Path) -> None
     with pytest.raises(EnvironmentLacks, match="cannot be read"):
         Predictor.of(options(), tmp_path)
     (tmp_path / "latency_model.json").write_text("{}")
-    with pytest.raises(EnvironmentLacks, match="is no latency model"):
+    with pytest.raises(EnvironmentLacks, match="is not a latency model"):
         Predictor.of(options(), tmp_path)
 
 

@@ -122,5 +122,5 @@ def test_outside_of_its_training_data_it_speaks_only_near_what_was_measured() ->
 
 @pytest.mark.parametrize("threshold", [0, 1, "low", True])
 def test_a_threshold_is_a_probability(threshold: object) -> None:
-    with pytest.raises(InvalidConfiguration, match="rule simulated is no probability"):
+    with pytest.raises(InvalidConfiguration, match="rule simulated is not a probability"):
         SimulatedRule().judge(GOOD, facts(simulator(), threshold=threshold))

@@ -95,5 +95,5 @@ def test_a_lower_threshold_rejects_no_more() -> None:
 
 @pytest.mark.parametrize("threshold", [0, 1, "low", True])
 def test_a_threshold_is_a_probability(threshold: object) -> None:
-    with pytest.raises(InvalidConfiguration, match="no probability"):
+    with pytest.raises(InvalidConfiguration, match="not a probability"):
         SurrogateRule().judge(dict(GOOD), facts(*results(30), threshold=threshold))

@@ -1,1 +1,1 @@
-"""AISBench. Read first: `client.py`; the load is set in a copy of its model's file (`model.py`, `files.py`)."""
+"""The benchmark client AISBench. Read first: `client.py`; the load is set in a copy of its file (`model.py`)."""

@@ -94,12 +94,19 @@ class AisBench:
         )
 
     def read(self, outcome: ClientOutcome) -> Metrics:
-        """From the one run in the measurement's work directory; raises UnusableResult as the interface says."""
+        """Reads the metrics of the one run in the measurement's work directory.
+
+        Raises:
+            UnusableResult: there are none, or they cannot be believed.
+        """
         directory = outcome.order.workplace.directory / WORK
         return read_result(outcome, directory, self._at_a_time(outcome.order))
 
     def problems(self, workplace: Workplace) -> list[Problem]:
-        """As the interface says. Also a model configuration into which the load cannot be written."""
+        """What a measurement lacks, with the key that is to blame.
+
+        Also a model configuration into which the load cannot be written.
+        """
         given, prefix = self.options.command, f"{self.name}.command"
         problems = program.program_problems(self.name, self._program, self.options, workplace)
         problems += _caught(f"{prefix}.others", lambda: flags.refuse(arguments.split(given.others)))
@@ -241,7 +248,7 @@ def _suits(model: ModelFile, order: MeasurementOrder) -> None:
         )
     if order.request_rate is not None and order.request_rate < LEAST_RATE:
         raise InvalidConfiguration(
-            f"AISBench takes a request rate of {order.request_rate:g}/s for no limit", hint=f"at least {LEAST_RATE:g}/s"
+            f"AISBench takes a request rate of {order.request_rate:g}/s as unlimited", hint=f"at least {LEAST_RATE:g}/s"
         )
 
 

@@ -42,7 +42,7 @@ class ConfigFile:
         return self.path.relative_to(self.root)
 
     def content(self) -> bytes:
-        """Its bytes.
+        """The bytes of the file.
 
         Raises:
             EnvironmentLacks: it cannot be read.
@@ -89,7 +89,7 @@ def find(kind: Kind, name: str, roots: Sequence[Path]) -> ConfigFile:
     )
     raise EnvironmentLacks(
         f"AISBench has no {_WORDS[kind]} configuration named {name}",
-        hint=f"looked for {kind}/**/{name}.py in {looked}; `config_dir` names a directory of your own",
+        hint=f"searched for {kind}/**/{name}.py in {looked}; `config_dir` names a directory of your own",
     )
 
 

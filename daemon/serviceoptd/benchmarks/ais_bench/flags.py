@@ -12,12 +12,12 @@ FIXED = ("--models", "--datasets", "--mode", "--num-prompts", "--work-dir", "--c
 ALIASES = {"-m": "--mode", "-w": "--work-dir", "-r": "--reuse", "-s": "--search"}
 REFUSED = {
     "--debug": "in debug mode all requests come from one process, which limits the throughput",
-    "--reuse": "it would take results of another measurement",
+    "--reuse": "it would use the results of another measurement",
     "--search": "it only looks for files",
     "--dry-run": "it sends no request",
     "--pressure": "it sends as many requests as fit into a time, and not num_prompts",
     "--pressure-time": "it sends as many requests as fit into a time, and not num_prompts",
-    "--summarizer": "the result is read as the usual one writes it",
+    "--summarizer": "only the results of the default summarizer can be read",
 }
 ITS_OWN_WARM_UPS = 1
 SHORTEST = len("--num-")  # what begins less closely may be --num-prompts

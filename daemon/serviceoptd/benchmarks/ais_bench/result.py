@@ -98,7 +98,7 @@ def _files(work_directory: Path, outcome: ClientOutcome) -> tuple[Path, Path]:
     runs = sorted(path for path in work_directory.glob("*") if path.is_dir())
     if len(runs) > 1:
         raise UnusableResult(
-            f"{work_directory} holds {len(runs)} runs ({', '.join(run.name for run in runs)}), where only this one may be"
+            f"{work_directory} holds {len(runs)} runs ({', '.join(run.name for run in runs)}), but only this run is expected"
         )
     place = runs[0] if runs else work_directory
     tables = sorted(place.glob("performances/*/*.csv"))
@@ -118,11 +118,11 @@ def _latencies(table: str) -> dict[str, Latency]:
     try:
         rows = list(csv.DictReader(io.StringIO(table, newline=None)))
     except csv.Error as error:
-        raise UnusableResult(f"the table is no CSV: {error}") from error
+        raise UnusableResult(f"the table is not CSV: {error}") from error
     stages = {str(row.get("Stage")) for row in rows}
     if STAGE not in stages:
         told = f"only the stages {', '.join(sorted(stages))}" if rows else "no row"
-        raise UnusableResult(f"the table has {told}, not `{STAGE}`", hint="leave the summarizer as it is")
+        raise UnusableResult(f"the table has {told}, not `{STAGE}`", hint="do not change the summarizer")
     found: dict[str, Latency] = {name: {} for name in _METRICS.values()}
     for row in rows:
         name = row.get("Performance Parameters") or ""
@@ -164,16 +164,16 @@ def _same_measurement(metrics: Metrics, told: Mapping[str, Any], asked: int, con
     sent = metrics.completed + metrics.failed
     if sent < asked:
         raise UnusableResult(
-            f"{sent} requests were sent, asked for were {asked}",
+            f"{sent} requests were sent, expected {asked}",
             hint="the data set has fewer requests than num_prompts: make it larger, or num_prompts smaller",
             metrics=metrics,
         )
     if sent > asked and _conversations(table) != asked:
-        raise UnusableResult(f"the result is another measurement's: it counts {sent} requests, asked for were {asked}")
+        raise UnusableResult(f"the result belongs to another measurement: it counts {sent} requests, expected {asked}")
     if "Max Concurrency" in told and _number(told, "Max Concurrency", "count") != concurrency:
         raise UnusableResult(
-            f"the result is another measurement's: at most {told['Max Concurrency']} requests at a time, "
-            f"asked for were {concurrency}"
+            f"the result belongs to another measurement: at most {told['Max Concurrency']} requests at a time, "
+            f"expected {concurrency}"
         )
 
 

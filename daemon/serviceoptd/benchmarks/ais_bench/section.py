@@ -23,27 +23,27 @@ def _performance(mode: str) -> str:
         raise ValueError('"perf_viz" draws the results of an earlier measurement and sends no request: only "perf"')
     if mode in MODES:
         raise ValueError(f'"{mode}" measures the accuracy of answers, not throughput and latency: only "perf"')
-    raise ValueError(f'"{mode}" is no mode of AISBench that measures performance: only "perf"')
+    raise ValueError(f'"{mode}" is not a mode of AISBench that measures performance: only "perf"')
 
 
 def _one_model(name: str) -> str:
     if len(name.replace(",", " ").split()) > 1:
-        raise ValueError("names several model configurations: one service is measured, so one")
+        raise ValueError("names several model configurations; give exactly one, for the one service that is measured")
     if not _MODEL.fullmatch(name):
-        raise ValueError("is no name of a model configuration, such as vllm_api_stream_chat")
+        raise ValueError("is not the name of a model configuration, such as vllm_api_stream_chat")
     return name.removesuffix(".py")
 
 
 def _one_data_set(name: str) -> str:
     if len(name.replace(",", " ").split()) > 1:
-        raise ValueError("names several data sets: each would have a result of its own, so one")
+        raise ValueError("names several data sets: give exactly one")
     if not _DATASET.fullmatch(name):
-        raise ValueError("is no name of a data set's configuration, such as gsm8k_gen_0_shot_cot_str_perf")
+        raise ValueError("is not the name of a data set configuration, such as gsm8k_gen_0_shot_cot_str_perf")
     return name.removesuffix(".py")
 
 
 class AisBenchCommand(Options):
-    """`[ais_bench.command]`."""
+    """The table `[ais_bench.command]` of a configuration."""
 
     models: Annotated[str, AfterValidator(_one_model)] = "models"
     datasets: Annotated[str, AfterValidator(_one_data_set)] = "datasets"
@@ -61,6 +61,6 @@ class AisBenchCommand(Options):
 
 
 class AisBenchSection(ProcessOptions):
-    """`[ais_bench]`."""
+    """The table `[ais_bench]` of a configuration."""
 
     command: AisBenchCommand = AisBenchCommand()

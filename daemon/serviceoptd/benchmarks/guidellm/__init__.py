@@ -1,1 +1,1 @@
-"""GuideLLM. Read first: `client.py`, then `result.py` (what its document tells)."""
+"""The benchmark client GuideLLM. Read first: `client.py`, then `result.py` (what its document tells)."""

@@ -33,7 +33,7 @@ OF_THE_TABLE = ("kind", "target", "model", "request_format")
 
 
 class GuidellmCommand(HttpClientCommand):
-    """`[guidellm.command]`."""
+    """The table `[guidellm.command]` of a configuration."""
 
     request_format: Literal["/v1/chat/completions", "/v1/completions"] = "/v1/chat/completions"
     data: dict[str, Any] = Bounded(default={"kind": "synthetic_text", "prompt_tokens": 512, "output_tokens": 128})
@@ -55,7 +55,7 @@ class GuidellmCommand(HttpClientCommand):
 
 
 class GuidellmSection(HttpClientSection):
-    """`[guidellm]`."""
+    """The table `[guidellm]` of a configuration."""
 
     command: GuidellmCommand = GuidellmCommand()
 
@@ -78,7 +78,11 @@ class GuidellmBenchmark(HttpClient):
         return ["run", *self._fixed(order, self.count(order)), *tuned, *others]
 
     def read(self, outcome: ClientOutcome) -> Metrics:
-        """From the saved JSON; raises UnusableResult as the interface says."""
+        """Reads the metrics from the saved JSON.
+
+        Raises:
+            UnusableResult: there are none, or they cannot be believed.
+        """
         return read_result(outcome, outcome.order.workplace.directory / RESULT)
 
     def asks(self, plan: MeasurementPlan) -> list[Asked]:

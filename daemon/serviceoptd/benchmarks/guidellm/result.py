@@ -62,7 +62,7 @@ def read_result(outcome: ClientOutcome, path: Path) -> Metrics:
     sent = sum(len(found) for found in requests.values())
     if sent != outcome.plan.num_prompts + warm_up:
         raise UnusableResult(
-            f"the result counts {sent} requests, asked for were {outcome.plan.num_prompts + warm_up}",
+            f"the result counts {sent} requests, expected {outcome.plan.num_prompts + warm_up}",
             hint="a data set with fewer requests than num_prompts gives this",
         )
     in_order = sorted(
@@ -96,7 +96,7 @@ def _metrics(measured: Sequence[tuple[str, Request]], order: MeasurementOrder) -
         said = next((text for _, request in measured if (text := _error(request))), "")
         raise UnusableResult(
             f"none of {len(measured)} requests completed" + (f": {said}" if said else ", and the client exited 0"),
-            hint="the service's log tells more",
+            hint="the service's log may say why",
         )
     duration = _duration([request for _, request in measured])
     tokens = sum(_number(request, "output_tokens", 0.0) for request in good)
@@ -194,5 +194,5 @@ def _same_measurement(document: Mapping[str, Any], argv: Sequence[str]) -> None:
         for key, wanted in json.loads(value_of(flag, argv) or "{}").items():
             if isinstance(found, dict) and key in COMPARED and found.get(key, wanted) != wanted:
                 raise UnusableResult(
-                    f"the result is another measurement's: its {place}.{key} is {found[key]!r}, asked for was {wanted!r}"
+                    f"the result belongs to another measurement: its {place}.{key} is {found[key]!r}, expected {wanted!r}"
                 )

@@ -47,7 +47,7 @@ def _a_version(text: str) -> str:
 
 
 class VllmBenchmarkCommand(HttpClientCommand):
-    """`[vllm_benchmark.command]`."""
+    """The table `[vllm_benchmark.command]` of a configuration."""
 
     dataset_name: str = "dataset_name"
     dataset_path: str | None = None
@@ -56,7 +56,7 @@ class VllmBenchmarkCommand(HttpClientCommand):
 
 
 class VllmBenchmarkSection(HttpClientSection):
-    """`[vllm_benchmark]`."""
+    """The table `[vllm_benchmark]` of a configuration."""
 
     command: VllmBenchmarkCommand = VllmBenchmarkCommand()
     version: Annotated[str, AfterValidator(_a_version)] = (
@@ -106,7 +106,11 @@ class VllmBenchmark(HttpClient):
         return order.sample or self.options.command.num_prompts
 
     def read(self, outcome: ClientOutcome) -> Metrics:
-        """From the saved JSON; raises UnusableResult as the interface says."""
+        """Reads the metrics from the saved JSON.
+
+        Raises:
+            UnusableResult: there are none, or they cannot be believed.
+        """
         try:
             return read_result(outcome, outcome.order.workplace.directory / RESULT)
         except UnusableResult as error:
@@ -114,14 +118,14 @@ class VllmBenchmark(HttpClient):
             raise UnusableResult(message, hint=error.hint, metrics=error.metrics) from error
 
     def problems(self, workplace: Workplace) -> list[Problem]:
-        """As the base says, and a data set that a client of this version does not have."""
+        """What a measurement lacks, also a data set that a client of this version does not have."""
         given, client = self.options.command, self._release(workplace)
         found = super().problems(workplace)
         if client is not None and not versions.knows("--dataset-path", client):
             hint = (
                 'dataset_name = "random" without dataset_path, or a newer vLLM for the client: [vllm_benchmark] program'
             )
-            said = f"`vllm bench serve` of vLLM {versions.shown(client)} knows the data set `random` alone"
+            said = f"`vllm bench serve` of vLLM {versions.shown(client)} supports only the data set `random`"
             if given.dataset_name != versions.ONLY_DATA_SET:
                 found.append(Problem(f"{self.name}.command.dataset_name", said, hint))
             elif given.dataset_path:
@@ -129,7 +133,7 @@ class VllmBenchmark(HttpClient):
         return found
 
     def identity(self, workplace: Workplace) -> dict[str, str]:
-        """As the base says; a version that is given counts."""
+        """What the measured values depend on of the client; a version that is given counts."""
         found = super().identity(workplace)
         return {**found, "version": self.options.version} if self.options.version else found
 

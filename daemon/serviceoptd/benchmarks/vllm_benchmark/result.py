@@ -81,7 +81,7 @@ def metrics_of(document: Mapping[str, Any]) -> Metrics:
     if completed == 0:
         raise UnusableResult(
             f"none of {sent} requests completed, and the client exited 0",
-            hint="its own output, and the service's log, tell what the requests were answered",
+            hint="its output and the service's log show the answers",
         )
     latencies: dict[str, Latency] = {"ttft": {}, "tpot": {}, "itl": {}, "e2el": {}}
     for key in document:
@@ -188,7 +188,7 @@ def _same_measurement(document: Mapping[str, Any], argv: tuple[str, ...], outcom
         same = math.isclose(found, wanted, rel_tol=1e-6) if isinstance(wanted, float) else found == wanted
         if not same:
             raise UnusableResult(
-                f"the result is another measurement's: its {key} is {document[key]!r}, asked for was {wanted!r}"
+                f"the result belongs to another measurement: its {key} is {document[key]!r}, expected {wanted!r}"
             )
 
 

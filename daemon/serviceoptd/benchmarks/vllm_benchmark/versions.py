@@ -31,7 +31,10 @@ _BESIDE = ("vllm_ascend", "vllm_spyre", "vllm_flash_attn", "vllm_hpu_extension",
 
 
 def release(text: str) -> Release | None:
-    """0.11.0rc1+ascend as (0, 11, 0). None: it is no version of vLLM, such as that of a build from a copy without tags."""
+    """The numbers of a version: `0.11.0rc1+ascend` is (0, 11, 0).
+
+    None: it is not a version of vLLM, such as that of a build from a copy without tags.
+    """
     found = _VERSION.match(text.strip())
     if found is None:
         return None
@@ -40,7 +43,7 @@ def release(text: str) -> Release | None:
 
 
 def release_in(packages: str) -> Release | None:
-    """Of vLLM among the packages that `program_version` found: `torch 2.6.0, vllm 0.8.4`."""
+    """The release of vLLM among the packages that `program_version` found: `torch 2.6.0, vllm 0.8.4`."""
     found = {match["name"]: match["version"] for match in _PACKAGE.finditer(packages) if match["name"] not in _BESIDE}
     return release(found.get("vllm") or next(iter(found.values()), ""))
 
@@ -51,7 +54,7 @@ def knows(flag: str, client: Release | None) -> bool:
 
 
 def shown(client: Release) -> str:
-    """0.8.4"""
+    """A release as people write it, such as `0.8.4`."""
     return ".".join(map(str, client))
 
 
@@ -63,6 +66,6 @@ def way_out(message: str) -> str:
         return ""
     does = f"; or {WAYS_OUT[flag]}" if flag in WAYS_OUT else ""
     return (
-        f"; it is older than vLLM {shown(SINCE[flag])}, which brought {flag}, and its version cannot be seen from here: "
+        f"; it is older than vLLM {shown(SINCE[flag])}, which introduced {flag}, and its version cannot be determined: "
         f'give it, such as [vllm_benchmark] version = "0.8.4"{does}'
     )

@@ -37,7 +37,7 @@ class Finalist:
 
 
 class Race:
-    """The finalists, compared. Pure: it follows from the measurements.
+    """The finalists and how they compare. Pure: it follows from the measurements.
 
     The noise is pooled over the finalists. Where little has been measured, decisions (who is out, what is declared
     feasible) also lean on an assumed noise; the intervals never do.
@@ -56,7 +56,7 @@ class Race:
         ]
 
     def mean(self, finalist: Finalist) -> Mean:
-        """Of the logarithm of what is maximised."""
+        """The mean of the logarithm of what is maximised."""
         return Mean.of(self._logs[finalist.particle])
 
     def probabilities(self, finalist: Finalist) -> list[float]:

@@ -52,14 +52,18 @@ def next_confirmation(run: RunState) -> Confirmation | None:
     racing = [f for f in race.finalists if f.particle != alone and not _given_up(race, f)]
     if not racing:
         fallback = _fallback(run, race)
-        return _of(fallback, "those before it are not sure to keep every SLO") if fallback else None
+        return _of(fallback, "those before it are not certain to keep every SLO") if fallback else None
     leader = race.ahead(racing)
     rivals = [finalist for finalist in racing if not race.behind(finalist, leader)]
     if len(rivals) == 1 and race.safe(leader) and _enough(race, leader):
         return None
     due = min(rivals, key=lambda finalist: len(finalist.confirmations))
-    others = f"not told from {len(rivals) - 1} other" + ("s" if len(rivals) > 2 else "") if len(rivals) > 1 else ""
-    return _of(run.particles[due.particle], others or "the fastest, not yet sure")
+    others = (
+        f"cannot be distinguished from {len(rivals) - 1} other" + ("s" if len(rivals) > 2 else "")
+        if len(rivals) > 1
+        else ""
+    )
+    return _of(run.particles[due.particle], others or "the fastest, not yet certain to keep every SLO")
 
 
 def recommended(run: RunState) -> tuple[Particle | None, bool, Proof | None]:

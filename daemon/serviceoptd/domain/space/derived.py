@@ -41,7 +41,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Fixed:
-    """Always this value. `low` and `high`: the field's bounds, where it has any, for a `share` of it."""
+    """A field that always has this value. `low` and `high`: the field's bounds, where it has any, for a `share` of it."""
 
     value: Value
     low: Number | None = None
@@ -57,7 +57,7 @@ class Searched:
 
 @dataclass(frozen=True)
 class Ratio:
-    """int(ratio x other): the coordinate gives the ratio, from `low` to `high`; equal bounds need no coordinate."""
+    """The value int(ratio x other): the coordinate gives the ratio, from `low` to `high`; equal bounds need none."""
 
     other: str
     low: float
@@ -87,7 +87,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Share:
-    """other.min + other.max - other.value, so that the two have a fixed sum."""
+    """A field of the value other.min + other.max - other.value, so that the two have a fixed sum."""
 
     other: str
     bounds: Bounds
@@ -95,7 +95,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Scaled:
-    """product x targets, or product / targets (`divide`); `exact`: the targets are repaired until it divides."""
+    """The value product x targets, or product / targets (`divide`); `exact`: the targets are repaired to divide."""
 
     targets: tuple[str, ...]
     product: Number

@@ -26,7 +26,7 @@ class RepairedSpace(Space):
 
     @classmethod
     def over(cls, space: Space, repaired: Repair) -> RepairedSpace:
-        """This space, repaired."""
+        """The space of the same fields with `repaired` applied."""
         return cls(space.fields, repaired)
 
     def decode(self, position: Sequence[float]) -> Configuration:

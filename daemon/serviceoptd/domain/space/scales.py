@@ -70,7 +70,7 @@ class Scale(Protocol):
 
 @dataclass(frozen=True)
 class Grid:
-    """low, low + step, ... (`count` values), never above `high`. Ints where `integral`.
+    """The values low, low + step and so on (`count` of them), never above `high`; ints where `integral`.
 
     Linear: equal bins. Logarithmic: each value owns the part of the axis that is nearer to it than to its neighbours,
     so the bins of small values are wider and both ends are reached.
@@ -145,6 +145,7 @@ class Continuous:
 
     @property
     def logarithmic(self) -> bool:
+        """Whether the values are spaced evenly in their logarithm."""
         return spans_a_decade(self.low, self.high)
 
     def _readable(self, value: float) -> float:

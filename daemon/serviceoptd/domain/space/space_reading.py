@@ -1,4 +1,4 @@
-"""From configured fields to the rules that decide their values, with everything that is wrong with them at once."""
+"""Makes the rules that decide values from the configured fields, with everything that is wrong with them at once."""
 
 from __future__ import annotations
 

@@ -32,15 +32,15 @@ class Steady:
 
     @property
     def middle(self) -> float:
-        """The best guess."""
+        """The best guess of the mean."""
         return (self.earlier + self.later) / 2
 
     def low(self, remaining: float, error: float) -> float:
-        """Below what the mean of the next `remaining` weight lies with a probability of `error` at most."""
+        """The bound below which the mean of the next `remaining` weight lies with a probability of `error` at most."""
         return min(self.middle, self.later, self._drifted(remaining)) - self._margin(remaining, error)
 
     def high(self, remaining: float, error: float) -> float:
-        """Above what, likewise."""
+        """The bound above which it lies with a probability of `error` at most."""
         return max(self.middle, self.later, self._drifted(remaining)) + self._margin(remaining, error)
 
     def _drifted(self, remaining: float) -> float:
@@ -55,7 +55,10 @@ class Steady:
 
 
 def steady(points: Sequence[tuple[float, float]]) -> Steady | None:
-    """From cumulative (weight, total) at successive times; None where there are too few, or too dependent, batches."""
+    """The steady mean of cumulative (weight, total) at successive times.
+
+    None where there are too few, or too dependent, batches.
+    """
     means, weight = _batches(points)
     if len(means) < FEWEST:
         return None
@@ -95,7 +98,10 @@ def _neighbours(means: Sequence[float], overall: float) -> float:
 
 
 def student_quantile(probability: float, degrees: int) -> float:
-    """Of Student's distribution (Abramowitz and Stegun, 26.7.5); within 3 % for 7 degrees or more and p up to 0.9999."""
+    """The quantile of Student's distribution (Abramowitz and Stegun, 26.7.5).
+
+    It is within 3 % of the true one for 7 degrees or more and p up to 0.9999.
+    """
     z, n = NormalDist().inv_cdf(probability), degrees
     return (
         z

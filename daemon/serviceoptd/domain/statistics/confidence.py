@@ -29,7 +29,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Mean:
-    """Of the logarithms of repeated measurements."""
+    """The mean of the logarithms of repeated measurements."""
 
     value: float
     count: int
@@ -39,7 +39,7 @@ class Mean:
         return cls(fmean(values), len(values))
 
     def error(self, noise: Noise) -> float:
-        """Its standard error."""
+        """The standard error of the mean."""
         return noise.deviation / math.sqrt(self.count)
 
 

@@ -26,7 +26,7 @@ def uniforms(seed: int, purpose: str, particle: int, count: int) -> list[float]:
 
 
 def permutation(seed: int, purpose: str, particle: int, size: int) -> list[int]:
-    """0, 1, ..., size - 1 in random order, every order being equally likely."""
+    """The numbers 0 to size - 1 in random order, every order being equally likely."""
     keys = uniforms(seed, purpose, particle, size)
     return sorted(range(size), key=lambda position: (keys[position], position))
 

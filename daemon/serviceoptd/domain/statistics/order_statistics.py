@@ -52,7 +52,7 @@ def tails(latencies: Mapping[str, Sequence[float]], slos: Iterable[Slo]) -> dict
 
 
 def tail(values: Sequence[float], slo: Slo) -> Tail:
-    """Of at least one latency (seconds), in the order in which the requests were sent."""
+    """The tail of at least one latency (seconds), in the order in which the requests were sent."""
     share, ordered = share_of(slo.statistic), sorted(values)
     edge = ordered[math.floor((len(ordered) - 1) * share)]
     dependence = _dependence([value > edge for value in values])

@@ -24,22 +24,22 @@ class Agreement:
     pairs: tuple[tuple[Metrics, Metrics], ...]  # (client's, service's)
 
     def latency(self, metric: MetricName) -> Ratios:
-        """Of the mean."""
+        """The ratios of the mean latency, client / service."""
         both = [(getattr(c, metric).get("mean"), getattr(s, metric).get("mean")) for c, s in self.pairs]
         return Ratios([theirs / own for theirs, own in both if theirs is not None and own])
 
     def failures(self) -> Ratios:
-        """Of the failed requests. A client that sends them again reports fewer."""
+        """The ratios of the number of failed requests. A client that sends them again reports fewer."""
         return Ratios([client.failed / service.failed for client, service in self.pairs if service.failed])
 
     def rate(self, name: RateName) -> Ratios:
-        """Of a throughput."""
+        """The ratios of a throughput, client / service."""
         return Ratios([getattr(c, name) / getattr(s, name) for c, s in self.pairs if getattr(s, name)])
 
 
 @dataclass(frozen=True)
 class Ratios:
-    """Some of these ratios."""
+    """The ratios of one number, one for each measurement that has both sides."""
 
     values: Sequence[float]
 

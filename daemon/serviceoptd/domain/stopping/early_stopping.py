@@ -44,7 +44,7 @@ class Stakes:
 
     @property
     def error(self) -> float:
-        """Of one statistical test: of each limit, of the success rate, and of the objective."""
+        """The error that one statistical test may make: of each limit, of the success rate, and of the objective."""
         return self.error_rate / (TESTS * (len(self.objective.slos) + 2))
 
 

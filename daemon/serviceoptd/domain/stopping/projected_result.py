@@ -35,7 +35,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Forecast:
-    """From what was counted since the start of the measured requests, look by look."""
+    """A forecast of the final metrics from what was counted since the start of the measured requests, look by look."""
 
     counted: Sequence[Counters]
     requests: int  # of the whole measurement
@@ -44,6 +44,7 @@ class Forecast:
 
     @property
     def last(self) -> Counters:
+        """The newest of the looks."""
         return self.counted[-1]
 
     @property

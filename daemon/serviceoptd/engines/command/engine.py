@@ -50,7 +50,7 @@ class CommandEngine:
             refuse_searched_service(order.fields, self.name)
             if isinstance(ready, LogProbe):
                 raise InvalidConfiguration(
-                    "nobody here sees the log of a service that somebody else runs", hint="give ready_url instead"
+                    "the log of a service that serviceopt did not start cannot be read", hint="give ready_url instead"
                 )
             return ServicePlan(command=None, ready=ready, reset_cache=reset, report=report)
         values = self._values(order)
@@ -66,10 +66,19 @@ class CommandEngine:
         )
 
     def problems(self, workplace: Workplace, managed: bool = True) -> list[Problem]:
-        """As the interface says. `managed` false: nothing that only a launch needs is asked for."""
+        """What a launch lacks, with the key that is to blame.
+
+        `managed` false: nothing that only a launch needs is asked for.
+        """
         service, prefix = self.options.service, "command.service"
         if service is None:
-            return [Problem(prefix, "is missing", "describe the service there: `serviceoptctl docs engines#command`")]
+            return [
+                Problem(
+                    prefix,
+                    "is missing",
+                    "give at least `argv` and `ready_url` or `ready_log`: `serviceoptctl docs engines#command`",
+                )
+            ]
         problems = [] if service.port is None else endpoint.port_problem(service.port, f"{prefix}.port")
         if not managed:
             return problems
@@ -124,7 +133,10 @@ class CommandEngine:
 
     def _service(self) -> CommandService:
         if self.options.service is None:
-            raise InvalidConfiguration("[command.service] is missing", hint="describe the service there")
+            raise InvalidConfiguration(
+                "[command.service] is missing",
+                hint="give at least `argv` and `ready_url` or `ready_log` there: `serviceoptctl docs engines#command`",
+            )
         return self.options.service
 
     def _port(self, service: CommandService) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, model_validator
@@ -75,6 +75,8 @@ class CommandService(ProcessOptions):
 class MetricSource(Options):
     """Where a number is: `path` into the JSON result, or `pattern` with one group on a line of text; and its unit."""
 
+    example: ClassVar[str] = '{ path = "tps", unit = "tok/s" }'
+
     path: Annotated[str, AfterValidator(_json_path)] | None = None
     pattern: Pattern | None = None
     unit: str = ""
@@ -111,7 +113,7 @@ class CommandClient(ProcessOptions):
         names = set(self.metrics)
         for name, source in self.metrics.items():
             if not METRIC_NAME.fullmatch(name):
-                raise ValueError(f"{name} is no metric: `serviceoptctl docs engines#command` lists them")
+                raise ValueError(f"{name} is not a metric: `serviceoptctl docs engines#command` lists them")
             unit_factor(source.unit, kind_of(name))
         if not ({"generate_speed"} <= names or {"output_tokens", "duration"} <= names):
             raise ValueError("metrics needs generate_speed (or output_tokens and duration)")
@@ -126,12 +128,12 @@ class CommandClient(ProcessOptions):
 
 
 class CommandSection(Options):
-    """`[command]`."""
+    """The table `[command]` of a configuration."""
 
     service: CommandService | None = None
     client: CommandClient | None = None
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> CommandSection:
-        """From `model_dump(mode="json")`."""
+        """Rebuilds the section from `model_dump(mode="json")`."""
         return cls.model_validate(options)

@@ -59,7 +59,7 @@ class Bound:
 
 
 def cache_of(model: Mapping[str, Any], tensor_parallel: int) -> Cache | None:
-    """From the model's `config.json`; None: it does not tell, or not in a way that is known here.
+    """The memory of a token in the KV cache, by the model's `config.json`; None: it does not say.
 
     A token has a key and a value for each layer and each of the accelerator's KV heads; with multi-head latent
     attention one compressed vector for each layer, on every accelerator (DeepSeek-V2, arXiv 2405.04434, section 2.1).
@@ -88,7 +88,9 @@ def cache_of(model: Mapping[str, Any], tensor_parallel: int) -> Cache | None:
 def memory_of(
     npu_mem_size: object, device_memory: float | None, weights: int, accelerators: int, mem_coefficient: float
 ) -> Memory | None:
-    """From `npuMemSize` (GiB; -1: MindIE takes what is left), else from the device's memory (GiB) and the weights (bytes).
+    """The memory of the KV cache by `npuMemSize` (GiB), else by the device's memory (GiB) and the weights (bytes).
+
+    `npuMemSize` is -1 where MindIE takes what is left.
 
     What activations and the runtime take is not subtracted: the bound is an upper one.
     """

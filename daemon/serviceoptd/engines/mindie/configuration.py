@@ -31,7 +31,7 @@ class JsonText:
 
     @classmethod
     def of(cls, content: bytes, source: str) -> JsonText:
-        """From the bytes of a file.
+        """Reads a configuration from the bytes of a file.
 
         Raises:
             InvalidConfiguration: they are not a JSON object in UTF-8.
@@ -47,7 +47,7 @@ class JsonText:
 
     @property
     def document(self) -> dict[str, Any]:
-        """As Python values."""
+        """The configuration as Python values."""
         document: dict[str, Any] = json.loads(self.text.removeprefix(_MARK))
         return document
 
@@ -65,7 +65,7 @@ class JsonText:
         return json.loads(self.text[start:end])
 
     def get(self, position: str, default: Any = None) -> Any:
-        """As `value`, and `default` where there is no such position."""
+        """The value at a position, and `default` where there is no such position."""
         try:
             return self.value(position)
         except InvalidConfiguration:

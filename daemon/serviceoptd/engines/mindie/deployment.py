@@ -23,7 +23,10 @@ class Address:
 
     @classmethod
     def of(cls, document: Mapping[str, Any], environment: Mapping[str, str], health_path: str) -> Address | None:
-        """None: config.json gives no port. MIES_CONTAINER_IP and MIES_CONTAINER_MANAGEMENT_IP win, as in MindIE."""
+        """The address that config.json gives; None: it gives no port.
+
+        MIES_CONTAINER_IP and MIES_CONTAINER_MANAGEMENT_IP win, as in MindIE.
+        """
         server = document.get("ServerConfig")
         if not isinstance(server, Mapping) or (port := _port(server.get("port"))) is None:
             return None

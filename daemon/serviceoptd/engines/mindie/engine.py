@@ -55,7 +55,7 @@ class MindieEngine:
             refuse_searched_service(order.fields, self.name)
             if health is None:
                 raise InvalidConfiguration(
-                    "nobody here sees the log of a service that somebody else runs, and its health check speaks TLS",
+                    "the log of a service that serviceopt did not start cannot be read, and its health check speaks TLS",
                     hint="ServerConfig.httpsEnabled = false, or use the `command` engine with a ready_url",
                 )
             return ServicePlan(command=None, ready=health)
@@ -102,7 +102,7 @@ class MindieEngine:
         return [
             Problem(
                 field.name,
-                "is exported as a variable and reaches nothing else",
+                "is only exported as an environment variable, which nothing uses",
                 f'config_position = "{places[_plain(field.name)]}"',
             )
             for field in fields
@@ -110,7 +110,10 @@ class MindieEngine:
         ]
 
     def problems(self, workplace: Workplace, managed: bool = True) -> list[Problem]:
-        """As the interface says. `managed` false: nothing that only a launch needs is asked for."""
+        """What a launch lacks, with the key that is to blame.
+
+        `managed` false: nothing that only a launch needs is asked for.
+        """
         installation = self._installation(workplace)
         try:
             text = installation.text(workplace)

@@ -47,7 +47,7 @@ class Installation:
         return cls(program, root, configuration, added)
 
     def text(self, workplace: Workplace) -> JsonText:
-        """config.json as its user left it, also while a launch of ours has it edited.
+        """The text of config.json as its user left it, also while a launch of ours has it edited.
 
         Raises:
             EnvironmentLacks: it cannot be read.

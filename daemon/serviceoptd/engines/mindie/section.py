@@ -20,7 +20,7 @@ Tokens = Annotated[int, Field(ge=1, le=4_194_304)]
 
 
 class MindieSection(ProcessOptions):
-    """`[mindie]`."""
+    """The table `[mindie]` of a configuration."""
 
     config_path: str | None = None  # None: $MIES_CONFIG_JSON_PATH, else conf/config.json of the installation
     config_bak_path: str | None = None  # the predecessor's: the original is kept beside the journal instead

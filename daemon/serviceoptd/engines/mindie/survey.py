@@ -87,7 +87,7 @@ def _bound(text: JsonText, options: MindieSection, workplace: Workplace, guidanc
     model, weights = read_model(Path(located(path, workplace)))
     cache = cache_of(model, tensor_parallel(document))
     if cache is None:
-        return f"{path}/config.json does not tell the size of a token in the KV cache"
+        return f"{path}/config.json does not give the size of a token in the KV cache"
     mem_coefficient = float(guidance.get("mem_coefficient", 0.8))
     npu_mem_size = text.get(f"{MODEL}.npuMemSize")
     memory = memory_of(npu_mem_size, options.device_memory, weights, world_size(document), mem_coefficient)

@@ -199,7 +199,7 @@ async def ended(process: asyncio.subprocess.Process, grace: float = 2.0) -> None
 
 
 async def within(limit: float, awaited: Awaitable[Any], what: str) -> None:
-    """Waits for it.
+    """Waits for `awaited`, at most `limit` seconds.
 
     Raises:
         Failed: not within `limit` seconds.

@@ -117,7 +117,10 @@ class MindieKubernetesEngine:
         return Survey(tuple(_with_current_rate(field, controller) for field in current_values(fields, configuration)))
 
     def problems(self, workplace: Workplace, managed: bool = True) -> list[Problem]:
-        """As the interface says. `managed` false: nothing is needed, since nothing is started."""
+        """What a launch lacks, with the key that is to blame.
+
+        `managed` false: nothing is needed, since nothing is started.
+        """
         if not managed:
             return []
         key = f"{self.table}.kubectl_default_path"

@@ -30,7 +30,7 @@ def by_file(order: ServiceOrder) -> dict[str, dict[str, Value]]:
         if position == "env" or field.name not in order.configuration:
             continue
         if field.load or position.startswith(arguments.ARGUMENT):
-            what = "tunes the load" if field.load else "is a flag, and pods have no command line of ours"
+            what = "tunes the load" if field.load else "is a flag, and serviceopt does not start the pods' commands"
             raise InvalidConfiguration(
                 f'{field.name} {what}, so config_position = "{position}" means nothing to {CONFIGURATION}',
                 hint=f'write "env", a position of {CONFIGURATION}, or one of {CONTROLLER} ("{OF_THE_CONTROLLER}...")',
@@ -69,6 +69,7 @@ def text_of(path: Path, workplace: Workplace) -> JsonText:
 
 
 def content_of(path: Path) -> bytes:
+    """The bytes of the file, or why it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:

@@ -32,7 +32,7 @@ def held(path: Path) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def refused(path: Path) -> Iterator[None]:
-    """From now on nobody can hold the launch. Call it when nobody does."""
+    """Lets nobody hold the launch from now on. Call it when nobody does."""
     with _opened(path) as descriptor:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         _write(descriptor, STOPPED)

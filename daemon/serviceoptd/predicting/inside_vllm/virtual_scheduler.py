@@ -47,6 +47,7 @@ class Engine:
         self.preemptions = 0
 
     def step(self, complete: int, added: list[int]) -> dict[str, Any]:
+        """Takes in the results of `complete` batches and the requests `added`, and schedules the next batch."""
         from vllm.v1.outputs import ModelRunnerOutput
 
         for _ in range(complete):
@@ -78,6 +79,7 @@ class Engine:
         }
 
     def a_request(self, number: int) -> Any:
+        """A request of vLLM with made-up tokens."""
         from vllm.sampling_params import SamplingParams
         from vllm.utils.hashing import sha256
         from vllm.v1.core.kv_cache_utils import get_request_block_hasher
@@ -97,6 +99,7 @@ class Engine:
 
 
 def a_scheduler(limits: dict[str, Any]) -> Any:
+    """A scheduler of vLLM with these limits, without a model."""
     import torch
     from vllm.config import CacheConfig, DeviceConfig, ModelConfig, ParallelConfig, SchedulerConfig, VllmConfig
     from vllm.v1.core.sched.async_scheduler import AsyncScheduler
@@ -143,6 +146,7 @@ def a_scheduler(limits: dict[str, Any]) -> Any:
 
 
 def main() -> None:
+    """Answers each line of the standard input with one line."""
     # What vLLM prints must not come between the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

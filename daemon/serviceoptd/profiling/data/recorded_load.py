@@ -80,7 +80,9 @@ def _decoded(path: Path, kind: type[Any]) -> Any:
 def _requests(sent: _Requests, path: Path) -> tuple[Request, ...]:
     columns = (sent.start_times, sent.input_lens, sent.output_lens, sent.ttfts, sent.itls)
     if not sent.start_times or len({len(column) for column in columns}) > 1:
-        raise ProfileRejected(path, "start_times, input_lens, output_lens, ttfts and itls are not of the same requests")
+        raise ProfileRejected(
+            path, "start_times, input_lens, output_lens, ttfts and itls do not describe the same requests"
+        )
     if min(*sent.input_lens, *sent.output_lens) < 1:
         raise ProfileRejected(path, "a request has no tokens")
     arrived = _arrivals(sent, path)
@@ -100,7 +102,7 @@ def _arrivals(sent: _Requests, path: Path) -> Times:
     """When each request wanted to be sent."""
     if sent.queue_times is not None:
         if len(sent.queue_times) != len(sent.start_times):
-            raise ProfileRejected(path, "queue_times and start_times are not of the same requests")
+            raise ProfileRejected(path, "queue_times and start_times do not describe the same requests")
         return [start - waited for start, waited in zip(sent.start_times, sent.queue_times, strict=True)]
     all_at_once = sent.max_concurrency is not None and math.isinf(float(sent.request_rate))
     return [min(sent.start_times)] * len(sent.start_times) if all_at_once else sent.start_times

@@ -24,7 +24,7 @@ def is_recording(path: Path) -> bool:
 
 
 def read_recording(path: Path, *, name: str, configuration: str) -> Run:
-    """One recorded run.
+    """Reads the steps of one recorded run.
 
     A step lasts from the end of the one before it to its own end, so that what the engine does between two batches counts.
     Where the engine may have been idle before it (all of its sequences are new), only its own time counts.

@@ -180,7 +180,7 @@ class _Work:
             there = json.loads(path.read_text()).get("configuration")
             if there != configuration:
                 raise InvalidConfiguration(
-                    f"{path} is of another configuration: {_text(there or {})}",
+                    f"{path} belongs to another configuration: {_text(there or {})}",
                     hint="another -o DIR, the same --seed and --configurations as before, or remove the directory",
                 )
         return missing

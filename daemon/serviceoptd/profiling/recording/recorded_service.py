@@ -27,7 +27,7 @@ FLAG = "--scheduler-cls"
 FACTORY = f"{recorder.__name__.rpartition('.')[2]}.{recorder.factory.__name__}"
 DIRECTORY = Path(recorder.__file__).parent
 LOG = "service.log"
-TRIED = "the scheduler's interface is not a public one; the recorder was tried with vLLM 0.32"
+TRIED = "the scheduler's interface is not a public one; the recorder was tested with vLLM 0.32"
 
 
 class NotServed(EnvironmentLacks):
@@ -95,13 +95,13 @@ async def served(engine: Engine, order: ServiceOrder, settings: RunSettings) -> 
 
 
 def with_recorder(command: Command, steps: Path, python_path: str) -> Command:
-    """The same service with the recorder as its scheduler.
+    """The service with the recorder as its scheduler.
 
     Raises:
         InvalidConfiguration: it has another scheduler class already.
     """
     if any(flag_of(word, SPELLINGS) == FLAG for word in command.argv):
-        raise InvalidConfiguration(f"{FLAG} is given already", hint=f"take it out: `profile` gives {FLAG} {FACTORY}")
+        raise InvalidConfiguration(f"{FLAG} is given already", hint=f"remove it: `profile` gives {FLAG} {FACTORY}")
     others = command.environment.get("PYTHONPATH", python_path)
     added = {
         "PYTHONPATH": os.pathsep.join(filter(None, (str(DIRECTORY), others))),
@@ -140,7 +140,7 @@ def _recording(directory: Path, log: Path) -> Path:
         )
     if len(told) > 1:
         raise InvalidConfiguration(
-            f"{len(told)} engines serve together, and the simulation knows one",
+            f"{len(told)} engines serve together, but the simulation models only one",
             hint="profile it without data parallelism",
         )
     return told[0].with_suffix("")

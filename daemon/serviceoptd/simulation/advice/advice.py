@@ -50,12 +50,18 @@ class Outlook:
     known: NDArray[np.bool_]  # false: the simulator says nothing, or nothing that may be believed
 
     def log_kept(self, least: float = 0.0) -> Array:
-        """Of the probability to keep every latency objective in which the simulator has this weight at `least`."""
+        """The logarithm of the probability to keep every latency objective.
+
+        Only those count in which the simulator has a weight of `least` or more.
+        """
         kept = [belief.log_below(limit) for belief, limit in self.latencies if belief.weight >= least]
         return np.asarray(np.sum([np.zeros(len(self.known)), *kept], axis=0))
 
     def log_worthwhile(self, best: float | None, least: float) -> Array:
-        """The same, and to beat the best objective so far, where there is one and the simulator has this weight in it."""
+        """The logarithm of the probability to keep them and to beat the best objective so far.
+
+        The objective counts where there is one and the simulator has this weight in it.
+        """
         kept = self.log_kept(least)
         if best is None or self.objective.weight < least:
             return kept

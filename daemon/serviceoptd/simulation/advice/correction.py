@@ -49,7 +49,7 @@ class Belief:
         return np.asarray(np.logaddexp(_log(self.weight) + ours, _log(1.0 - self.weight) + theirs))
 
     def log_above(self, limit: float) -> Array:
-        """The same for not being below it."""
+        """The logarithm of the probability of not being below it."""
         ours = log_ndtr((self.corrected - limit) / self.deviation)
         theirs = log_ndtr((self.without - limit) / self.deviation_without)
         return np.asarray(np.logaddexp(_log(self.weight) + ours, _log(1.0 - self.weight) + theirs))

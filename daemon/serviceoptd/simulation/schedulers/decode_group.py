@@ -36,7 +36,7 @@ class InStep:
         return self._offsets + len(self.offset) * self._clock
 
     def join(self, request: int, computed: int, last: int) -> None:
-        """From the next batch on, until `last` tokens are computed; `computed` are now."""
+        """Takes a sequence in with the next batch, until `last` tokens are computed; `computed` are now."""
         offset = self.offset[request] = computed - self._clock
         self._offsets += offset
         self._crossing[-offset % self._size] += 1

@@ -1,4 +1,4 @@
-"""From parameters to a scheduler: which of them limit it, whatever the place that they are configured in. Pure."""
+"""Finds the limits of a scheduler among the parameters, whatever the place that they are configured in. Pure."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def limits(scheduler: SchedulerName, given: Mapping[str, Any]) -> Limits:
     kind = KINDS[scheduler]
     if missing := [field.name for field in fields(kind) if field.default is MISSING and field.name not in given]:
         raise MissingLimits(
-            f"the simulated scheduler of {scheduler} is not told {', '.join(missing)}",
+            f"the simulated scheduler of {scheduler} does not know {', '.join(missing)}",
             hint="make each a target field, or give it in [simulated.limits]: "
             + "; ".join(f"{name} is {WHERE[name]}" for name in missing if name in WHERE),
         )

@@ -1,4 +1,4 @@
-"""vLLM's scheduler (version 1, vLLM 0.32), with the cost of a step that does not grow with its batch. Pure.
+"""The scheduler of vLLM (version 1, vLLM 0.32), with the cost of a step that does not grow with its batch. Pure.
 
 The rules, in the order in which they act: requests that run are served first, in the order of their admission, a token
 each or the next chunk of their prompt, while the token budget lasts; where a block of the KV cache is missing, the last
@@ -22,7 +22,7 @@ from serviceoptd.simulation.virtual_clock.interface import Batch, Request
 
 
 class VllmScheduler:
-    """vLLM's rules for these requests. See `interface.Scheduler`."""
+    """The rules of vLLM's scheduler for these requests. See `interface.Scheduler`."""
 
     def __init__(self, requests: Sequence[Request], limits: VllmLimits) -> None:
         self.in_flight = 2 if limits.async_scheduling else 1

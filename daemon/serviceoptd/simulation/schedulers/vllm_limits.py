@@ -10,7 +10,7 @@ from serviceopt_journal.errors import InvalidConfiguration
 
 @dataclass(frozen=True, kw_only=True)
 class VllmLimits:
-    """vLLM's settings of the same names, with its defaults.
+    """The settings of vLLM of the same names, with its defaults.
 
     Raises:
         InvalidConfiguration: vLLM itself would not start with these.

@@ -31,7 +31,7 @@ PARAMETERS = {
 
 
 def require_xgboost() -> Any:
-    """The module.
+    """Imports XGBoost and gives its module.
 
     Raises:
         EnvironmentLacks: it is not installed; says what to install.

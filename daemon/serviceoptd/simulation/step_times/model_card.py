@@ -77,7 +77,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 
 
 def error_line(predicted: Column, measured: Column) -> ErrorLine:
-    """Of at least one batch."""
+    """The errors of at least one batch, as a line of the card."""
     errors = np.abs(predicted / measured - 1)
     return ErrorLine(
         batches=len(errors),
@@ -174,7 +174,7 @@ def _around_the_engine(card: ModelCard, overheads: Overheads | None) -> list[str
     if card.benchmarks:
         lines += ["", f"Errors of whole benchmarks on {SPLITS[card.split]}:", "", *benchmark_table(card.benchmarks)]
     else:
-        lines += ["", "No benchmark was held out: how far off others are is not known."]
+        lines += ["", "No benchmark was held out: the error on others is not known."]
     return [*lines, ""]
 
 

@@ -78,10 +78,12 @@ class Profile:
 
     @property
     def composition(self) -> Column:
+        """The composition of every batch, one row each."""
         return np.concatenate([np.zeros((0, len(COMPOSITION))), *(run.composition for run in self.runs)])
 
     @property
     def seconds(self) -> Column:
+        """The duration of every batch (seconds)."""
         return np.concatenate([np.zeros(0), *(run.seconds for run in self.runs)])
 
     @property

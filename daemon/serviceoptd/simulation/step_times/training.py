@@ -60,9 +60,9 @@ def train(profile: Profile, *, seed: int, progress: Progress = lambda _what, _sh
     model, deviation = _fit(chosen, composition, seconds, seed, windows)
     overheads, benchmarks = None, {}
     if profile.loads:
-        progress("fitting what surrounds the engine", 0.85)
+        progress("fitting the overheads around the engine", 0.85)
         overheads = fit_overheads(profile.loads, model)
-        progress("validating what surrounds the engine", 0.9)
+        progress("validating the overheads around the engine", 0.9)
         benchmarks = _held_out_benchmarks(profile, split, of_rows, chosen, seed)
     card = ModelCard(
         recordings=tuple(_recording(run) for run in profile.runs),
@@ -97,13 +97,14 @@ def _too_few(profile: Profile, windows: Windows) -> ProfileRejected:
     if not profile.windowed:
         return ProfileRejected(
             "the profiling data",
-            f"has {len(profile.seconds)} batches, too few to learn from; {FEWEST_BATCHES} are the least",
+            f"has {len(profile.seconds)} batches, too few to learn from; at least {FEWEST_BATCHES} are needed",
             hint="profile a longer benchmark, better with several concurrencies and lengths",
         )
     return ProfileRejected(
         "the profiling data",
         f"has {len(profile.seconds)} batches, and {len(windows.seconds)} busy windows of {FEWEST_STEPS} steps or more "
-        f"from {len(profile.windowed)} measurements; {FEWEST_BATCHES} batches or {FEWEST_WINDOWS} windows are the least",
+        f"from {len(profile.windowed)} measurements; "
+        f"at least {FEWEST_BATCHES} batches or {FEWEST_WINDOWS} windows are needed",
         hint="measure more or longer, at several loads, with a smaller early_stopping.interval; or use `profile`",
     )
 

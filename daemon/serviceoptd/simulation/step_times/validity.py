@@ -30,7 +30,7 @@ def stages(composition: Column) -> Column:
 
 
 class Validity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What was covered.
+    """The range of batches that the training data covered.
 
     Attributes:
         ranges: by stage and measure the smallest and the largest value.

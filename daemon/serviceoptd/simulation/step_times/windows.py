@@ -31,6 +31,7 @@ class Windows:
 
     @property
     def every_step(self) -> Column:
+        """The number of steps in each window."""
         return np.asarray(self.steps.sum(axis=0))
 
     def totals(self) -> Column:

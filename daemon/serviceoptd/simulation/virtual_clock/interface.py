@@ -26,18 +26,30 @@ class StepComposition(NamedTuple):
 
 
 class Composed(Protocol):
-    """The same five numbers, wherever they stand. Step times read them in the batch: a copy costs 8 % of a simulation."""
+    """Anything that has the five numbers of a step in itself.
+
+    Step times read them in the batch: a copy costs 8 % of a simulation.
+    """
 
     @property
-    def prefill_sequences(self) -> int: ...
+    def prefill_sequences(self) -> int:
+        """The number of sequences in prefill."""
+
     @property
-    def prefill_tokens(self) -> int: ...
+    def prefill_tokens(self) -> int:
+        """The number of prompt tokens."""
+
     @property
-    def prefill_attention(self) -> int: ...
+    def prefill_attention(self) -> int:
+        """The number of pairs of a query and a key in these chunks."""
+
     @property
-    def decode_sequences(self) -> int: ...
+    def decode_sequences(self) -> int:
+        """The number of decoding sequences."""
+
     @property
-    def decode_context(self) -> int: ...
+    def decode_context(self) -> int:
+        """The context tokens of the decoding sequences."""
 
 
 class StepTimes(Protocol):

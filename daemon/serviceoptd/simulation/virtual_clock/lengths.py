@@ -16,7 +16,7 @@ PURPOSE = "simulated lengths"
 
 @dataclass(frozen=True, kw_only=True)
 class RandomLengths:
-    """As `--dataset-name random`: both lengths uniform around their mean, behind one prefix that all requests share.
+    """Draws lengths as `--dataset-name random` does: both uniform around their mean, behind one shared prefix.
 
     The client draws from numpy's generator, we from ours: the distribution is the same, the values are not.
     """
@@ -48,7 +48,7 @@ def recorded_requests(arrivals: Sequence[float], lengths: Sequence[tuple[int, in
     """The data set's own (input, output) lengths, from its beginning again where it is shorter than the benchmark.
 
     Raises:
-        InvalidConfiguration: there are no lengths.
+        InvalidConfiguration: no lengths found.
     """
     if not lengths:
         raise InvalidConfiguration("the data set has no requests", hint="give one with at least one request")

@@ -46,7 +46,9 @@ def simulate(
     overheads: Overheads | None = None,
     concurrency: int | None = None,
 ) -> Timeline:
-    """Run the benchmark. `requests` are in the order of their arrival; `concurrency` None: as many at once as arrive.
+    """Runs the benchmark on the virtual clock.
+
+    `requests` are in the order of their arrival; `concurrency` None: as many at once as arrive.
 
     Raises:
         Stuck: the scheduler composes nothing though requests wait.

@@ -78,7 +78,7 @@ def _unjudged(objective: Objective, table: Table) -> Iterator[str]:
     if objective.maximise == "goodput":
         wanted.append("goodput")
     if wanted:
-        yield f"the objective needs {', '.join(wanted)}, which the file does not tell: no row counts as feasible"
+        yield f"the objective needs {', '.join(wanted)}, which the file does not contain: no row counts as feasible"
 
 
 def _unlike(table: Table, configured: Mapping[str, Field], *, assumed: bool) -> Iterator[str]:
@@ -86,7 +86,7 @@ def _unlike(table: Table, configured: Mapping[str, Field], *, assumed: bool) -> 
         yield "no engine is named: with -e the parameters are compared with the configuration's target fields"
         return
     if strange := [name for name in table.parameters if name not in configured]:
-        yield f"{', '.join(strange)}: in the file, and no target field of the configuration"
+        yield f"{', '.join(strange)}: in the file, but not a target field of the configuration"
     if absent := [name for name in configured if name not in table.parameters]:
         yield f"{', '.join(absent)}: target fields of the configuration that the file does not have"
 

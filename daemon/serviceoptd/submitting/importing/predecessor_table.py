@@ -39,7 +39,7 @@ _KEPT_STATISTIC = re.compile(r"max|median|p\d+(?:\.\d+)?")
 
 @dataclass(frozen=True)
 class Row:
-    """One row. `metrics` None: it tells no result, and `error` says why."""
+    """One row of the imported table. `metrics` None: it tells no result, and `error` says why."""
 
     line: int  # in the file, from 1
     configuration: Configuration
@@ -164,9 +164,9 @@ def _columns(
     if not parameters:
         problems.add(1, "no column of a parameter, such as MAX_NUM_SEQS or max_batch_size, before the column error")
     if missing := [name for name in (*METRIC_COLUMNS, *RECORD_COLUMNS) if name not in header]:
-        warnings.append(f"{problems.file}: no column {', '.join(missing)}: not told, and taken as unknown")
+        warnings.append(f"{problems.file}: no column {', '.join(missing)}: treated as unknown")
     if unused := [name for name, told in statistics.items() if not _is_kept(*told)]:
-        warnings.append(f"{problems.file}: {', '.join(unused)} left out: statistics that nothing here uses")
+        warnings.append(f"{problems.file}: {', '.join(unused)} left out: statistics that are not used")
     if behind := [name for position, name in unknown if position >= end]:
         warnings.append(f"{problems.file}: {', '.join(behind)} left out: unknown columns behind the parameters")
     return parameters, warnings

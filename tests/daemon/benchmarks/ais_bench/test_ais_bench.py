@@ -245,11 +245,11 @@ def test_accuracy_modes_are_refused_with_a_clear_word(mode: str) -> None:
     ("command", "said"),
     [
         ({"mode": "perf_viz"}, "draws the results of an earlier measurement"),
-        ({"mode": "fast"}, "is no mode of AISBench"),
+        ({"mode": "fast"}, "is not a mode of AISBench"),
         ({"models": "a b"}, "several model configurations"),
-        ({"models": "../../etc/a"}, "is no name of a model configuration"),
+        ({"models": "../../etc/a"}, "is not the name of a model configuration"),
         ({"datasets": "a,b"}, "several data sets"),
-        ({"datasets": "a/b/c"}, "is no name of a data set's configuration"),
+        ({"datasets": "a/b/c"}, "is not the name of a data set configuration"),
         ({"num_prompts": 0}, "greater than or equal to 1"),
         ({"workdir": "/x"}, "Extra inputs are not permitted"),
     ],
@@ -268,7 +268,7 @@ def test_what_cannot_be_meant_is_refused_while_loading(command: dict[str, Any], 
         ("--reuse 20261123_101500", "another measurement"),
         ("--pressure", "not num_prompts"),
         ("--dry_run", "sends no request"),
-        ("--summarizer stable_stage", "as the usual one"),
+        ("--summarizer stable_stage", "of the default summarizer"),
         ("-w /tmp/x", "--work-dir is given twice"),
         ("--mode=all", "--mode is given twice"),
         ("--config /tmp", "which .* gives"),
@@ -296,7 +296,7 @@ def test_fields_of_the_load_reach_the_client(tmp_path: Path) -> None:
     [
         (("stream=True", "stream=False"), {"objective": Objective(slos=(Slo(metric="tpot", limit=1),))}, "is no tpot"),
         (("use_timestamp=False", "use_timestamp=True"), {"configuration": {"REQUESTRATE": 2.0}}, "would be ignored"),
-        (("", ""), {"configuration": {"REQUESTRATE": 0.0001}}, "for no limit"),
+        (("", ""), {"configuration": {"REQUESTRATE": 0.0001}}, "as unlimited"),
     ],
 )
 def test_a_model_configuration_that_cannot_give_what_is_asked_for_is_refused(

@@ -267,8 +267,8 @@ FIRST = ("benchmarks", 0, "requests", "successful", 0)
         (changed(*FIRST, "time_to_first_token_ms", "12"), "time_to_first_token_ms of a request is '12'"),
         (changed(*FIRST, "request_latency", -1.0), "request_latency of a request is -1.0"),
         (changed(*FIRST, "output_tokens", True), "output_tokens of a request is True"),
-        (changed("config", "spec", "seed", "value", 8), "another measurement's: its seed.value is 8"),
-        (changed("config", "spec", "profile", "streams", [4]), r"its profile.streams is \[4\], asked for was \[16\]"),
+        (changed("config", "spec", "seed", "value", 8), "another measurement: its seed.value is 8"),
+        (changed("config", "spec", "profile", "streams", [4]), r"its profile.streams is \[4\], expected \[16\]"),
         (changed("config", "spec", "backend", "model", "other"), "its backend.model is 'other'"),
     ],
 )
@@ -282,7 +282,7 @@ def test_a_result_that_is_not_what_was_asked_for_is_not_believed(
 
 
 def test_a_data_set_with_too_few_requests_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UnusableResult, match="counts 9 requests, asked for were 10"):
+    with pytest.raises(UnusableResult, match="counts 9 requests, expected 10"):
         read(tmp_path, a_document(TEN[:9]))
 
 

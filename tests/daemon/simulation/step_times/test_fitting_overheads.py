@@ -109,13 +109,13 @@ def spoilt(path: Path, change: Callable[[Document], object]) -> None:
     [
         ("load-2.json", None, "is missing"),
         ("load-2.json", lambda d: d.pop("start_times"), "missing required field `start_times`"),
-        ("load-2.json", lambda d: d["input_lens"].pop(), "are not of the same requests"),
-        ("load-2.json", lambda d: d["queue_times"].pop(), "are not of the same requests"),
+        ("load-2.json", lambda d: d["input_lens"].pop(), "do not describe the same requests"),
+        ("load-2.json", lambda d: d["queue_times"].pop(), "do not describe the same requests"),
         ("load-2.json", lambda d: d["output_lens"].__setitem__(0, 0), "a request has no tokens"),
         ("load-2.json", lambda d: d.update(failed=1, completed=59), "1 requests failed"),
         ("load-2.json", lambda d: d.pop("completed"), "has no completed"),
         ("configuration.json", lambda d: d.pop("limits"), "missing required field `limits`"),
-        ("configuration.json", lambda d: d["limits"].pop("kv_blocks"), "not told kv_blocks"),
+        ("configuration.json", lambda d: d["limits"].pop("kv_blocks"), "does not know kv_blocks"),
         ("configuration.json", lambda d: d["limits"].update(max_num_seqs="many"), "cannot take its limits"),
     ],
 )  # fmt: skip

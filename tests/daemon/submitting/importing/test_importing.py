@@ -97,7 +97,7 @@ def test_without_a_configuration_the_fastest_is_the_best_and_it_is_said(tmp_path
 def test_an_objective_that_the_file_cannot_answer_is_named(tmp_path: Path) -> None:
     _, answer = imported(tmp_path, MemoryJournal(), configuration_text='engine = "vllm"\nttft_slo = "p99:1"\n')
     assert answer.feasible is False
-    assert any("needs p99 TTFT, which the file does not tell" in warning for warning in answer.warnings)
+    assert any("needs p99 TTFT, which the file does not contain" in warning for warning in answer.warnings)
 
 
 def test_fields_that_file_and_configuration_do_not_share_are_named(tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ ROWS = st.lists(
 @settings(deadline=None)
 def test_what_the_predecessor_wrote_is_read_back(rows: list[dict[str, Any]]) -> None:
     found = read(written(rows, COLUMNS), "x.csv")
-    assert found.warnings == ("x.csv: no column backup, fitness: not told, and taken as unknown",)
+    assert found.warnings == ("x.csv: no column backup, fitness: treated as unknown",)
     for row, source in zip(found.rows, rows, strict=True):
         assert row.configuration == {name: source[name] for name in ("A", "B", "C", "D")}
         assert row.metrics is not None
@@ -314,7 +314,7 @@ def test_the_statistics_of_older_releases_are_no_parameters() -> None:
     assert first.metrics is not None
     assert first.metrics.ttft == {"mean": 1.31, "max": 3.93, "p99": 2.489}
     assert first.metrics.tpot == {"mean": 0.051, "max": 0.459, "p99": 0.153}
-    left_out = next(warning for warning in table_.warnings if "statistics that nothing here uses" in warning)
+    left_out = next(warning for warning in table_.warnings if "statistics that are not used" in warning)
     assert "prefill_batch_size, decoder_batch_size, ttft_min" in left_out
 
 

@@ -35,7 +35,7 @@ SCHEDULING = (
 
 
 def factory(*arguments: Any, **named: Any) -> Any:
-    """vLLM's own scheduler of this configuration, recording."""
+    """Makes vLLM's own scheduler of this configuration, which records its steps."""
     config = named["vllm_config"] if "vllm_config" in named else arguments[0]
     if config.scheduler_config.async_scheduling:  # a subclass of the other one would turn it off
         from vllm.v1.core.sched.async_scheduler import AsyncScheduler as Kind

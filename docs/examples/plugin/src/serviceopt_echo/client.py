@@ -80,7 +80,9 @@ class EchoLoad:
         except (ValueError, KeyError, TypeError) as error:
             raise UnusableResult(f"{path.name} is not what load.py writes: {error!r}") from error
         if seed != outcome.order.seed:
-            raise UnusableResult(f"the result is another measurement's: its seed is {seed}, not {outcome.order.seed}")
+            raise UnusableResult(
+                f"the result belongs to another measurement: its seed is {seed}, not {outcome.order.seed}"
+            )
         if not requests or not seconds > 0:
             raise UnusableResult(f"none of {failed} requests completed")
         tokens = sum(request["tokens"] for request in requests)
