@@ -12,7 +12,8 @@ def proof(document: Recommendation) -> list[tuple[str, str]]:
     """The proof of a recommendation as `facts`; none where nothing was confirmed."""
     found = document.proof
     if found is None:
-        return []
+        outside = document.simulated and document.confirmations and document.remark
+        return [("SLO proof", "none: the model has not seen such batches, see the remark")] if outside else []
     return [
         ("confirmed", _estimate(document, found)),
         ("SLO proof", "\n".join(_slo(slo) for slo in found.slos)),

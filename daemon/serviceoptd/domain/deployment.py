@@ -10,6 +10,8 @@ from serviceopt_journal.events import EditedFile
 from serviceoptd.domain.state import Evaluation, Particle, RunState
 
 OF_OURS = "serviceoptd."
+MOST_OUTSIDE = 10  # per cent of the engine's time, as for advice to a search that measures
+_OUTSIDE = re.compile(r"latency model's training data for (\d+) ?%")
 _VARIABLE = re.compile(r"(?:^| )([A-Za-z_][A-Za-z0-9_]*)=")
 
 
@@ -57,6 +59,12 @@ def edited_files(run: RunState) -> tuple[EditedFile, ...]:
             "earlier run's; `serviceoptctl best` shows the parameters",
         )
     return service.edited_files
+
+
+def beyond_its_training(chosen: Particle) -> bool:
+    """Whether a simulated result lies so far outside of its model's training data that no probability may be shown."""
+    told = _OUTSIDE.search(chosen.remark) if chosen.simulated else None
+    return told is not None and int(told[1]) >= MOST_OUTSIDE
 
 
 def inherited_environment(parts: dict[str, str]) -> dict[str, str]:

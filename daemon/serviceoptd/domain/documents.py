@@ -23,7 +23,7 @@ from serviceopt_journal.documents.runs import (
     TargetField,
 )
 from serviceopt_journal.proof import Proof
-from serviceoptd.domain.deployment import deployment, positions
+from serviceoptd.domain.deployment import beyond_its_training, deployment, positions
 from serviceoptd.domain.rejections import rejection_record
 from serviceoptd.domain.settings import Objective
 from serviceoptd.domain.state import BEYOND_THE_SEARCH, Evaluation, Particle, RunState, State
@@ -143,7 +143,7 @@ def recommendation(run: RunState) -> Recommendation | None:
     if chosen is None:
         return None
     baseline = next((p for p in run.particles.values() if p.origin == "current-setting"), None)
-    proof = run.proof if chosen.number == run.recommended else None
+    proof = run.proof if chosen.number == run.recommended and not beyond_its_training(chosen) else None
     service = run.evaluations.get(chosen.evaluation) if chosen.evaluation is not None else None
     return Recommendation(
         **msgspec.structs.asdict(particle_document(run, chosen)),

@@ -11,11 +11,14 @@ from typing import Any, ClassVar
 
 from serviceopt_journal.errors import InvalidConfiguration, ServiceoptError
 from serviceopt_journal.events import Configuration
+from serviceoptd.domain.load import load_of
 from serviceoptd.domain.settings import Field
-from serviceoptd.engines.interface import ServiceOrder, ServicePlan
+from serviceoptd.domain.space.space import Space
+from serviceoptd.engines.interface import ServiceOrder, ServicePlan, Survey
 from serviceoptd.predicting.section import CAME_LATER, SimulatedSection, setting_of
 from serviceoptd.simulation.demonstration.engine import kv_blocks, refused_launch
 from serviceoptd.simulation.schedulers.limits import KV_BLOCKS, MissingLimits
+from serviceoptd.simulation.virtual_clock.timeline import Stuck
 from serviceoptd.toolkit.interface import Options, Problem, Workplace
 from serviceoptd.toolkit.position_checks import refuse_searched_service
 
@@ -75,6 +78,29 @@ class SimulatedEngine:
             return ServicePlan(command=None, ready=None, simulated=True, failure=refused.message)
         blocks = getattr(limits, KV_BLOCKS[self.options.scheduler])
         return ServicePlan(command=None, ready=None, simulated=True, kv_blocks=blocks)
+
+    def surveyed(self, fields: Sequence[Field], workplace: Workplace, guidance: Mapping[str, Any]) -> Survey:
+        """The fields as they are, and whether the first configuration lies outside of the model's training data."""
+        return Survey(tuple(fields), self._outside(fields, workplace) if self.options.model is not None else ())
+
+    def _outside(self, fields: Sequence[Field], workplace: Workplace) -> tuple[Problem, ...]:
+        from serviceoptd.predicting.prediction import Predictor
+
+        space = Space.of(tuple(fields))
+        configuration = space.current() or space.decode([0.5] * len(space.dimensions))
+        concurrency, request_rate = load_of(configuration)
+        try:
+            predictor = Predictor.of(self.options, workplace.working_directory)
+            found = predictor.predict(
+                predictor.limits(configuration, fields),
+                concurrency=concurrency,
+                request_rate=request_rate,
+                num_prompts=self.options.num_prompts,
+            )
+        except (ServiceoptError, Stuck):  # told by `problems`, or by the run itself
+            return ()
+        hint = "train the model on such batches, or narrow the search to what it was trained on"
+        return (Problem(f"{self.name}.model", f"first configuration: {found.remark}", hint),) if found.remark else ()
 
     def problems(self, workplace: Workplace, managed: bool = True) -> list[Problem]:
         """Files of the model that cannot be used; the demonstration needs nothing."""

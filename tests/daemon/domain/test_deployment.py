@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from serviceoptd.domain.deployment import inherited_environment
+from serviceoptd.domain.deployment import beyond_its_training, inherited_environment
+from serviceoptd.domain.state import Particle
 
 
 @pytest.mark.parametrize(
@@ -19,3 +20,22 @@ from serviceoptd.domain.deployment import inherited_environment
 def test_variables_that_results_depend_on_are_read_from_the_identity(told: str, expected: dict[str, str]) -> None:
     assert inherited_environment({"engine.environment": told}) == expected
     assert inherited_environment({"engine.environment": "A=1", "engine.variables": told}) == {"A": "1", **expected}
+
+
+@pytest.mark.parametrize(
+    ("share", "simulated", "beyond"),
+    [
+        ("100%", True, True),
+        ("10%", True, True),
+        ("9%", True, False),
+        ("less than 1 %", True, False),
+        ("100%", False, False),
+    ],
+)
+def test_no_probability_is_shown_far_outside_of_the_training_data(share: str, simulated: bool, beyond: bool) -> None:
+    remark = f"outside of the latency model's training data for {share} of the engine's time: no decode batch was seen"
+    particle = Particle(
+        number=1, slot=0, iteration=0, position=(), velocity=(), configuration={}, strategy="swarm", origin="swarm",
+        simulated=simulated, remark=remark,
+    )  # fmt: skip
+    assert beyond_its_training(particle) is beyond

@@ -10,11 +10,15 @@ import pytest
 from daemon.service.daemons import a_loop, finished, submitted
 from memory_journal import MemoryJournal
 from serviceopt_journal import events as e
+from serviceopt_journal.documents.requests import Submission
 from serviceopt_journal.errors import InvalidConfiguration
-from serviceoptd.domain.documents import particle_document
+from serviceoptd.config import plugins
+from serviceoptd.domain.deployment import beyond_its_training
+from serviceoptd.domain.documents import particle_document, recommendation
 from serviceoptd.domain.state import RunState
 from serviceoptd.domain.table import rows
 from serviceoptd.predicting.validation import errors, points, predictor_for
+from serviceoptd.submitting.preparing import prepare
 from trained_models import a_model_file, simulated_toml
 
 TOP = "n_particles = 4\niters = 3\nttft_slo = 2.0\n[measurement]\nrepeats = 2\n"
@@ -49,6 +53,23 @@ def test_a_result_outside_of_the_training_data_says_so_in_event_row_and_document
     particle = run.particles[first.particle]
     assert particle_document(run, particle).remark == particle.remark != ""
     assert {row["particle"]: row["remark"] for row in rows(run)}[particle.number] == particle.remark
+    best = recommendation(run)
+    assert best is not None
+    assert beyond_its_training(run.particles[best.particle])
+    assert run.proof is not None  # there were repetitions: they say nothing of what the model has not seen
+    assert best.proof is None
+
+
+@pytest.mark.parametrize(("tokens", "warned"), [(4, True), (200, False)])
+def test_what_lies_outside_of_the_training_data_is_said_before_the_start(
+    tmp_path: Path, tokens: int, warned: bool
+) -> None:
+    a_model_file(tmp_path)
+    submission = Submission(
+        configuration_text=TOP + simulated_toml(input_tokens=tokens), working_directory=str(tmp_path)
+    )
+    warnings = prepare(submission, plugins, tool_prefix=None).warnings
+    assert any("first configuration: outside of the latency model's" in warning for warning in warnings) is warned
 
 
 def test_the_two_variables_search_the_space_of_the_real_engine(tmp_path: Path) -> None:
