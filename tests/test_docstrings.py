@@ -15,9 +15,8 @@ from messages import PACKAGES, ROOT
 Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 FEWEST_WORDS = 4
 COMPLETES_THE_NAME = re.compile(
-    r"(Of |As the |As `|Some of |See `|From |Above |Below |"
-    r""
-    r"None[:;.]|The module\.|The same\b|For people\b|Everything\.|Likewise)"
+    r"(Of|As the|As `|Some of|See `|From|Above|Below|None[:;.]|The module\.|The same|For|Everything\.|Likewise|With|To be|"
+    r"Its|Their|Those|All of it|Nothing but|In process|It is|(How|Why|What|Where|That|Whether) it)\b"
 )
 """How a docstring begins that is read only together with the name: `def latency: "Of the mean."`"""
 

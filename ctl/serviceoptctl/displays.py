@@ -86,7 +86,7 @@ class JsonDisplay(_Plain):
 
 
 class QuietDisplay(_Plain):
-    """Nothing but the end."""
+    """A display that shows only the end."""
 
     def show(self, record: Document) -> None:
         return

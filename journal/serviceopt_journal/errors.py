@@ -91,7 +91,7 @@ class NotFound(ServiceoptError):
 
 
 class Conflict(ServiceoptError):
-    """Not possible in the present state."""
+    """What was asked for is not possible in the present state."""
 
     exit_code = ExitCode.CONFLICT
 

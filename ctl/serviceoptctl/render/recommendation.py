@@ -52,7 +52,7 @@ def recommendation(document: Recommendation) -> None:
 
 
 def shell(document: Recommendation) -> str:
-    """For a POSIX shell: what belongs into the engine's file, as comments, and the command that was measured.
+    """The deployment for a POSIX shell: what belongs in the engine's file, as comments, and the command that was measured.
 
     Without a command of the service's own (a supervisor of ours, a service of somebody else) the parameters instead.
     """

@@ -18,7 +18,10 @@ PLACEHOLDERS = {
 
 
 def placeholders(source: Source, sections: Collection[str] | None = None) -> list[ConfigProblem]:
-    """Those still in `[<section>.command]`, in the order of the file. `sections` None: of every section in it."""
+    """The placeholders that are still in `[<section>.command]`, in the order of the file.
+
+    `sections` None: of every section in it.
+    """
     found: list[ConfigProblem] = []
     for name, section in source.document.items():
         command = section.get("command") if isinstance(section, dict) else None

@@ -55,7 +55,7 @@ class BenchmarkContract(SurroundingsContract):
         return client
 
     def place(self, tmp_path: Path, environment: Mapping[str, str] | None = None) -> Workplace:
-        """That of `order`, with these variables set."""
+        """The workplace of `order`, with these variables set."""
         place = self.order(tmp_path).workplace
         return replace(place, environment={**place.environment, **(environment or {})})
 

@@ -39,11 +39,11 @@ class SurroundingsContract:
     def planned_command(
         self, plugin: Any, place: Workplace, fields: Sequence[Field], configuration: Configuration
     ) -> Command | None:
-        """What it plans at the contract's configuration, with these fields and values added."""
+        """The command that the plugin plans at the contract's configuration, with these fields and values added."""
         raise NotImplementedError
 
     def place(self, tmp_path: Path, environment: Mapping[str, str] | None = None) -> Workplace:
-        """Where it is asked, with these variables set."""
+        """The workplace in which the plugin is asked, with these variables set."""
         return a_workplace(tmp_path, environment)
 
     def section_given(self) -> dict[str, Any]:

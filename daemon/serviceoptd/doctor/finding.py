@@ -8,15 +8,15 @@ __all__ = ["Finding", "fail", "ok", "warn"]
 
 
 def ok(name: str, message: str) -> Finding:
-    """It is as it should be."""
+    """Reports that nothing needs to be done."""
     return Finding(name, "ok", message)
 
 
 def warn(name: str, message: str, hint: str = "") -> Finding:
-    """A run may start, and may not like it."""
+    """Reports what may disturb a run, but does not keep it from starting."""
     return Finding(name, "warn", message, hint)
 
 
 def fail(name: str, message: str, hint: str = "") -> Finding:
-    """A run cannot work."""
+    """Reports what keeps a run from working."""
     return Finding(name, "fail", message, hint)

@@ -77,7 +77,7 @@ def _nearest(path: Path) -> Path:
 
 
 def daemon(places: Places) -> Iterator[Finding]:
-    """Whether it answers, or could."""
+    """Checks whether the daemon answers, or could."""
     if answers(places.socket):
         yield ok("daemon", f"answers on {places.socket}")
         return
@@ -142,7 +142,7 @@ def limits(fields: Sequence[Field]) -> Iterator[Finding]:
 
 
 def control_group() -> Iterator[Finding]:
-    """Whether there is one for the processes to start."""
+    """Checks whether processes get a control group of their own."""
     cgroup = own_cgroup()
     if cgroup is not None and is_delegated(cgroup, os.environ):
         yield ok("control group", f"{cgroup} is delegated to serviceopt")

@@ -114,7 +114,7 @@ def judge(metrics: Metrics | None, objective: Objective, devices: int = 1) -> Ju
 
 
 def rank(judgements: Sequence[Judgement]) -> list[int]:
-    """Their indices, best first: feasible by objective, then infeasible by violation, then failures; stable.
+    """The indices of the judgements, best first: feasible by objective, then infeasible by violation, then failures; stable.
 
     The hard order also where the search uses the soft cost: what is recommended keeps its objectives if anything does.
     """

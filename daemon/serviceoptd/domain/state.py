@@ -66,12 +66,12 @@ class Particle(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def evaluated(self) -> bool:
-        """Whether it is, or was, to be measured: neither matched nor rejected."""
+        """Whether the particle is, or was, to be measured: neither matched nor rejected."""
         return self.matched is None and not self.rejected
 
     @property
     def admitted(self) -> bool:
-        """Whether it counts against the budget of the search."""
+        """Whether the particle counts against the budget of the search."""
         return self.evaluated and self.origin not in BEYOND_THE_SEARCH
 
     @property
@@ -87,7 +87,7 @@ class Particle(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def metrics(self) -> Metrics | None:
-        """Its result in the search: the median over its measurements, or None when it has none that counts."""
+        """The particle's result in the search: the median over its measurements, or None when it has none that counts."""
         return aggregate(self.measurements) if self.measurements else None
 
     @property
@@ -219,7 +219,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
         return next(iter(begun or matching), None)
 
     def result_of(self, particle: Particle) -> Metrics | None:
-        """Its metrics, its twin's when it was matched; None when it failed, was rejected, or is not measured yet."""
+        """The metrics of a particle, or of its twin; None when it failed, was rejected, or is not measured yet."""
         if particle.matched is not None:
             twin = self.twin(particle)
             return self.result_of(twin) if twin is not None else None
@@ -235,7 +235,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
         return next((p for p in self.imported.get(run, ()) if p.number == number), None)
 
     def judgement(self, particle: Particle) -> Judgement:
-        """How it stands by the present objective. Failed and unmeasured ones are judged as failed."""
+        """The judgement of a particle by the present objective. Failed and unmeasured ones are judged as failed."""
         measured, result = self.twin(particle) or particle, self.result_of(particle)
         if result is None and measured.censored is not None:
             return judged(measured.censored, measured.censored_by, self.settings.objective, measured.devices)
@@ -246,13 +246,13 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
         return particle.confirmed or self.result_of(particle)
 
     def standing(self, particle: Particle) -> Judgement:
-        """How it stands by the best that is known of it. The search goes by `judgement`, and never by this."""
+        """The judgement of a particle by the best that is known of it. The search goes by `judgement`, and never by this."""
         if particle.confirmed is None:
             return self.judgement(particle)
         return judge(particle.confirmed, self.settings.objective, particle.devices)
 
     def feasible(self, particle: Particle) -> bool:
-        """Whether it counts as feasible: the recommended one as declared at the end, any other as measured."""
+        """Whether a particle counts as feasible: the recommended one as declared at the end, any other as measured."""
         return self.declared_feasible if particle.number == self.recommended else self.standing(particle).feasible
 
     def best(self) -> Particle | None:
@@ -274,7 +274,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
         return [measured[index] for index in rank([self.judgement(p) for p in measured])]
 
     def race(self) -> Race | None:
-        """Those that were confirmed, best of the search first; None where there is none."""
+        """The comparison of those that were confirmed, best of the search first; None where there is none."""
         confirmed = [
             Finalist(particle=p.number, confirmations=p.confirmations, devices=p.devices)
             for p in self.ranked()

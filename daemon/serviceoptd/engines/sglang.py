@@ -130,7 +130,7 @@ class SglangEngine(HttpEngine):
         return replace(plan, reset_cache=reset, metrics=plan.metrics if told else None)
 
     def model_facts(self, workplace: Workplace) -> ModelFacts:
-        """Nothing but the options where one of them changes what is loaded. Long sequences need not fit as a whole."""
+        """The options alone where one of them changes what is loaded. Long sequences need not fit as a whole."""
         return self.described(workplace, changing=CHANGES_THE_MODEL, quantising=QUANTISES, needs_a_whole_sequence=False)
 
     def kv_blocks(self, report: str) -> int | None:
@@ -139,7 +139,7 @@ class SglangEngine(HttpEngine):
         return int(tokens[1]) // max(1, int(page[1]) if page else 1) if tokens else None
 
     def parallel(self, words: Sequence[str]) -> Sequence[str]:
-        """With attention in data parallel the groups share the devices of the tensor parallel ones."""
+        """The flags whose values multiply to the devices; attention in data parallel shares the tensor parallel ones."""
         return PARALLEL[:2] if _has(SHARED_DATA_PARALLEL, words) else PARALLEL
 
 

@@ -30,7 +30,7 @@ _OF_THE_TIMELINE = {"model", "scheduler", "limits", "overheads", "range_ratio", 
 
 
 class SimulatedEngine:
-    """In process: ready at once, or refused with the reason that a real log would give."""
+    """An engine in process: ready at once, or refused with the reason that a real log would give."""
 
     name: ClassVar[str] = "simulated"
     section: ClassVar[type[Options]] = SimulatedSection

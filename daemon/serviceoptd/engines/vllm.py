@@ -132,7 +132,7 @@ class VllmEngine(HttpEngine):
         return replace(plan, command=command, reset_cache=self.probe("/reset_prefix_cache", "POST"))
 
     def model_facts(self, workplace: Workplace) -> ModelFacts:
-        """Nothing but the options where one of them changes what is loaded."""
+        """The options alone where one of them changes what is loaded."""
         return self.described(workplace, changing=CHANGES_THE_MODEL, quantising=QUANTISES, needs_a_whole_sequence=True)
 
     def kv_blocks(self, report: str) -> int | None:

@@ -140,7 +140,7 @@ def finished(measurement: MeasurementUnderWay, metrics: Metrics, spent: Spent) -
 
 
 def failed(measurement: MeasurementUnderWay, failure: Failure, spent: Spent) -> list[Event]:
-    """That it does not count, and whether it is tried again; also that the service has failed, where it is to blame."""
+    """The events of a measurement that does not count: whether it is tried again, and that the service is to blame."""
     run, started = measurement.run, measurement.started
     evaluation = run.evaluations[started.evaluation]
     retryable = "retryable" in (failure.kind, failure.service)

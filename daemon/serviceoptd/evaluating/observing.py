@@ -65,7 +65,7 @@ class Observer:
         return await nothing_more
 
     async def last_look(self) -> None:
-        """To be called when the client has ended."""
+        """Looks at the counters once more, when the client has ended."""
         try:
             if self.looks and not self.remark:
                 await self._look()

@@ -111,7 +111,7 @@ class ProcessHandle:
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended, waited for or not."""
+        """Whether the process has ended, waited for or not."""
         if self.descriptor is not None:
             poll = select.poll()
             poll.register(self.descriptor, select.POLLIN)

@@ -85,7 +85,7 @@ class Surrogate:
 
     @property
     def learnt(self) -> Learnt:
-        """For the models of the same run and one more point."""
+        """The hyperparameters to begin with for the models of the same run and one more point."""
         return Learnt(self._queueing, self._hyperparameters)
 
     def predict(self, positions: Array) -> Forecast:

@@ -55,7 +55,7 @@ class Draft:
 
     @property
     def unusable(self) -> tuple[ConfigProblem, ...]:
-        """Why it cannot be run: placeholders first and alone, then contradictions; empty when it can be."""
+        """The reasons why it cannot be run: placeholders first and alone, then contradictions; empty when it can be."""
         return self.loaded.placeholders or self.problems
 
 

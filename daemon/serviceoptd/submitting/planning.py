@@ -24,7 +24,7 @@ class Plans:
     workplace: Workplace
 
     def commands(self) -> list[tuple[str, Command]]:
-        """Those that are processes, by role."""
+        """The plans that are processes, by role."""
         found = (("service", self.service.command), ("stop", self.service.stop), ("client", self.client.command))
         return [(role, command) for role, command in found if command is not None]
 

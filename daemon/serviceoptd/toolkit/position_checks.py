@@ -11,7 +11,7 @@ from serviceoptd.toolkit.arguments import ARGUMENT, flag_of, value_of
 
 
 def refuse_searched_service(fields: Sequence[Field], engine: str) -> None:
-    """With `manage_lifecycle = false` only the load may be searched.
+    """Refuses to search anything but the load with `manage_lifecycle = false`.
 
     Raises:
         InvalidConfiguration: a field that needs the service restarted is a dimension of the search.

@@ -15,7 +15,7 @@ from serviceoptd.toolkit.interface import Command, Problem, ProcessOptions, Work
 
 
 def is_path(text: str) -> bool:
-    """Whether it can only be a file or a directory, not the name of a program or of a model on a hub."""
+    """Whether a word can only be a file or a directory, not the name of a program or of a model on a hub."""
     return text.startswith(("/", "./", "../", "~/"))
 
 

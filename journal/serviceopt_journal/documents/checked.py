@@ -55,7 +55,7 @@ class CheckedBudget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckedSearch(msgspec.Struct, frozen=True, kw_only=True):
-    """How it is searched."""
+    """The way in which the space is searched."""
 
     strategy: str
     n_particles: int

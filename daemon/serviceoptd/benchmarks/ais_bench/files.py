@@ -38,7 +38,7 @@ class ConfigFile:
 
     @property
     def place(self) -> Path:
-        """Its path below the root."""
+        """The path of the file below the root."""
         return self.path.relative_to(self.root)
 
     def content(self) -> bytes:

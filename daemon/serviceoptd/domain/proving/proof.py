@@ -60,7 +60,7 @@ class Race:
         return Mean.of(self._logs[finalist.particle])
 
     def probabilities(self, finalist: Finalist) -> list[float]:
-        """That it truly keeps each SLO, in their order.
+        """The probabilities that a finalist truly keeps each SLO, in their order.
 
         Of a percentile whose single requests are known it is the smaller of two: by how the measurements differ from
         each other, and by how many requests of all of them were above the limit.
@@ -82,7 +82,10 @@ class Race:
         return min(1.0, sum(1 - probability for probability in self.probabilities(finalist)))
 
     def safe(self, finalist: Finalist) -> bool:
-        """Whether it is declared feasible. The error is shared among the finalists: one of several passes more easily."""
+        """Whether the finalist is declared feasible.
+
+        The error is shared among the finalists: one of several passes more easily.
+        """
         return self.risk(finalist) <= self._error
 
     @property
@@ -91,7 +94,7 @@ class Race:
         return (1 - self.confidence) / len(self.finalists)
 
     def behind(self, finalist: Finalist, leader: Finalist) -> bool:
-        """Whether it is told from the leader: slower, by a one-sided test that shares its error among all rivals."""
+        """Whether the finalist is slower than the leader, by a one-sided test that shares its error among all rivals."""
         error = self._error_of_difference(finalist, leader, self._noise)
         difference = self.mean(leader).value - self.mean(finalist).value
         if error == 0:

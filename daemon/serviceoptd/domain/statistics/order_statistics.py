@@ -39,7 +39,7 @@ def about_a_percentile(slo: Slo) -> bool:
 
 
 def tails(latencies: Mapping[str, Sequence[float]], slos: Iterable[Slo]) -> dict[str, Tail]:
-    """For each SLO about a percentile whose metric is there.
+    """The tails for each SLO about a percentile whose metric is there.
 
     Args:
         latencies: metric -> seconds of each request that has it, in the order in which they were sent.

@@ -25,7 +25,9 @@ def censored(event: MeasurementRejected) -> Metrics | None:
 
 
 def judged(metrics: Metrics, statistic: str, objective: Objective, devices: int) -> Judgement:
-    """How it stands at best. One that was to miss a limit is never feasible, also where the limit was raised since:
+    """The judgement of a censored result at its best.
+
+    One that was to miss a limit is never feasible, also where the limit was raised since:
     what it would have ended with nobody knows then."""
     judgement = judge(metrics, objective, devices)
     return judge(None, objective) if judgement.feasible and statistic not in RATES else judgement

@@ -45,12 +45,12 @@ class Ratios:
 
     @property
     def least(self) -> float:
-        """At most 1: makes a lower bound of the client's number out of one of the service's."""
+        """A factor of 1 or less that makes a lower bound of the client's number out of one of the service's."""
         return min(1.0, *self.values) if self.values else math.nan
 
     @property
     def greatest(self) -> float:
-        """At least 1: the same for an upper bound."""
+        """A factor of 1 or more that makes an upper bound of the client's number out of one of the service's."""
         return max(1.0, *self.values) if self.values else math.nan
 
     @property

@@ -53,13 +53,13 @@ class EngineCounters:
 
     @property
     def in_use(self) -> float:
-        """With the generated tokens: those of requests that decode, and of all that were ever aborted."""
+        """The part of the tokens in use that was not generated: of requests that decode, and of all ever aborted."""
         return self.prompt_tokens - self.ended_tokens
 
 
 @dataclass(frozen=True)
 class Counters:
-    """All of it at one time. Latencies go by the names of `Metrics`: ttft, tpot, itl, e2el."""
+    """All counters of a service at one time. Latencies go by the names of `Metrics`: ttft, tpot, itl, e2el."""
 
     time: float  # seconds, monotonic
     latencies: Mapping[str, Distribution]

@@ -39,7 +39,7 @@ class Pod:
 
     @property
     def runs(self) -> bool:
-        """Whether all of it has been started."""
+        """Whether all containers of the pod have been started."""
         return self.phase == "Running" and not self.waiting
 
     def __str__(self) -> str:

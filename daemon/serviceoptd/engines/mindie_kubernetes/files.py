@@ -79,7 +79,7 @@ def content_of(path: Path) -> bytes:
 
 
 def unwritable(directory: Path, key: str) -> list[Problem]:
-    """Both files are replaced by ones that are made beside them."""
+    """Problems of files that cannot be replaced: a new one is made beside each of the two."""
     places = {(directory / name).resolve() for name in (CONFIGURATION, CONTROLLER)}
     refused = [path for path in sorted(places) if not all(os.access(each, os.W_OK) for each in (path, path.parent))]
     hint = "let the daemon's user write both; under systemd a drop-in with ReadWritePaths= too (`doctor --unit`)"

@@ -132,7 +132,7 @@ class Advice:
 
 
 def usable(objective: Objective, compared: Sequence[Compared]) -> list[Compared]:
-    """Those of which both sides tell everything that the objective asks for."""
+    """The comparisons of which both sides have everything that the objective asks for."""
     return [
         each for each in compared if readings(each.simulated.metrics, objective) and readings(each.measured, objective)
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class InStep:
-    """These requests, in the order in which they joined."""
+    """The requests that decode together, in the order in which they joined."""
 
     def __init__(self, block_size: int) -> None:
         self.offset: dict[int, int] = {}  # request -> its computed tokens less the clock
@@ -43,7 +43,7 @@ class InStep:
         self._finishing.setdefault(last - offset, {})[request] = offset
 
     def leave(self, request: int) -> int:
-        """What it has computed."""
+        """Takes a request out, and gives the tokens that it has computed."""
         offset = self.offset.pop(request)
         self._offsets -= offset
         self._crossing[-offset % self._size] -= 1

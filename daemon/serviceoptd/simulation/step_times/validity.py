@@ -62,7 +62,7 @@ class Validity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return reasons
 
     def beyond(self, composition: Column) -> NDArray[np.bool_]:
-        """For many batches at once, one row of COMPOSITION each, whether `outside` has a reason."""
+        """Whether `outside` has a reason, for many batches at once: one row of COMPOSITION each."""
         of_batch, found = stages(composition), _measures(composition)
         outside = np.zeros(len(composition), dtype=bool)
         for number, stage in enumerate(STAGES):
