@@ -147,6 +147,7 @@ def load_text(
     told = [simulation_mode.told(settings.engine_options["model"])] if in_simulation else []
     if in_simulation or settings.search.simulation:
         told += simulation_mode.assumed(source.document.get(simulation_mode.SIMULATED, {}), *real)
+        told += simulation_mode.without_effect(settings)
     secrets = written_secrets(written, (read.tables.section, read.pair[1]))
     # nothing that a placeholder stands for is needed where nothing is started
     to_replace = [] if in_simulation else placeholders(source, None if read.assumed else set(read.pair))

@@ -80,6 +80,15 @@ def advising(
     return replace(settings, search=replace(settings.search, simulation=options, rules=rules))
 
 
+def without_effect(settings: RunSettings) -> list[ConfigProblem]:
+    """Why a run that asks for advice will get none, or only by the rule; said once, before the start."""
+    search = settings.search
+    if not search.simulation or search.strategy == "swarm":
+        return []
+    message = f'the strategy "{search.strategy}" takes no first configurations from the simulator'
+    return [ConfigProblem(SIMULATED, 0, "search.simulation", message, 'strategy = "swarm" takes them')]
+
+
 def _options(table: Section | None, given: Mapping[str, Any], engine: Section, client: Section) -> dict[str, Any]:
     """`[simulated]` with what the chosen engine and client decide where it is not `given`."""
     options = dict(table.options) if table is not None else {}

@@ -182,3 +182,10 @@ def test_lengths_that_nobody_can_tell_are_asked_for(table: str, asks: bool) -> N
         asked = [warning for warning in warnings if "the lengths of requests are not known" in warning]
         assert bool(asked) is asks
         assert all("`lengths`" in warning for warning in asked)
+
+
+@pytest.mark.parametrize(("strategy", "said"), [("pso", 1), ("random", 1), ("swarm", 0)])
+def test_a_strategy_that_takes_no_advice_says_so_once(strategy: str, said: int) -> None:
+    text = ADVISED.replace("simulation = true", f'simulation = true\nstrategy = "{strategy}"')
+    warnings = [str(warning) for warning in load(text, engine="vllm").warnings]
+    assert sum("takes no first configurations from the simulator" in warning for warning in warnings) == said
