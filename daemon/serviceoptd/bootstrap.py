@@ -21,9 +21,13 @@ from serviceoptd.evaluating.context import Context
 from serviceoptd.evaluating.ledger import Ledger
 from serviceoptd.io import cgroups
 from serviceoptd.io.children_environment import own_prefix
+from serviceoptd.io.notify import ServiceNotifier
 from serviceoptd.service.daemon import Daemon
 from serviceoptd.service.files import watch_files
 from serviceoptd.service.loop import Loop
+
+TOLD_EVERY = 10_000  # events between two words to systemd while the journal is replayed
+EXTENSION = 120.0  # seconds asked of systemd each time; the database is checked before the first event is read
 
 LOG = structlog.get_logger("serviceoptd")
 
@@ -35,12 +39,17 @@ async def opened(places: Places, *, standalone: bool) -> AsyncIterator[Daemon]:
     Raises:
         JournalError: the journal is locked, damaged, or of a newer release; nothing was changed.
     """
-    state = State()
+    state, notifier = State(), ServiceNotifier()
 
     def replayed(record: Recorded) -> None:
         nonlocal state
         state = fold(state, record)
+        if record.seq % TOLD_EVERY == 0:  # a long history takes longer than systemd waits for a start
+            notifier.extend_timeout(EXTENSION)
+            notifier.status(f"reading the journal: {record.seq} events so far")
 
+    notifier.extend_timeout(EXTENSION)
+    notifier.status("reading the journal")
     journal = Journal.open(places.state, on_event=replayed)
     try:
         clock = SystemClock()

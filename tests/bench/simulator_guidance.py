@@ -31,6 +31,7 @@ from serviceopt_journal import events as e
 from serviceopt_journal.events import Configuration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.config.plugins import strategy_class
+from serviceoptd.domain.numbered import Numbered
 from serviceoptd.domain.objective import judge
 from serviceoptd.domain.settings import Budget, Field, Measuring, Objective, RunSettings, Search, Slo
 from serviceoptd.domain.state import RunState, State
@@ -193,7 +194,7 @@ def searched(seed: int, arm: str, evaluations: int, strategy: str) -> Outcome:
     while len(found) < evaluations:
         number = len(run.particles) + 1
         rules = [SimulatedRule] if advisors else []
-        state = State(runs={1: run})
+        state = State(runs=Numbered({1: run}))
         events = propose(state, run, number, strategy_class(strategy), rules, None, advisors)
         if events is None:
             break

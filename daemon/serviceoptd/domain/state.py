@@ -11,14 +11,14 @@ from serviceopt_journal.events import Configuration, EditedFile
 from serviceopt_journal.metrics import Metrics
 from serviceopt_journal.proof import Proof
 from serviceoptd.domain.failures import Failed
+from serviceoptd.domain.numbered import Numbered
 from serviceoptd.domain.objective import Judgement, aggregate, judge, rank
 from serviceoptd.domain.proving.proof import Finalist, Race
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space.space import Space
 from serviceoptd.domain.stopping.censoring import judged
 
-FINE_TUNING = "fine-tuning"
-FULL_DATA_SET = "full-data-set"
+FINE_TUNING, FULL_DATA_SET = "fine-tuning", "full-data-set"
 BEYOND_THE_SEARCH = frozenset({FINE_TUNING, FULL_DATA_SET})
 """Origins of finalists in journals from before confirmations: measured after the search, beyond its budget."""
 Phase = Literal["launching", "launched", "ready", "failed", "stopping", "stopped", "interrupted", "finished"]
@@ -180,8 +180,8 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     confirmations_requested: int = 0  # of the proof's budget, since the search went on last
     served: tuple[tuple[Metrics, Metrics], ...] = ()  # the client's and the service's own numbers, where both are known
     active_seconds: float = 0.0  # spent working on it: neither paused, nor with the daemon down
-    particles: dict[int, Particle] = {}
-    evaluations: dict[int, Evaluation] = {}
+    particles: Numbered[Particle] = msgspec.field(default_factory=Numbered)
+    evaluations: Numbered[Evaluation] = msgspec.field(default_factory=Numbered)
     open_evaluation: int | None = None
     imported: dict[int, tuple[Particle, ...]] = {}  # results taken from earlier runs, by run
     failed_in_a_row: tuple[Failed, ...] = ()  # since a measurement ended well, or somebody resumed the run
@@ -286,7 +286,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the daemon: all that its journal says."""
 
-    runs: dict[int, RunState] = {}
+    runs: Numbered[RunState] = msgspec.field(default_factory=Numbered)
     seq: int = 0
     time: float = 0.0
     monotonic: float = 0.0

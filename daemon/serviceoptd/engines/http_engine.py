@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration
-from serviceoptd.domain.model_options import changes_the_model, quantises
 from serviceoptd.domain.settings import LOAD_NAMES, Field, ModelFacts
+from serviceoptd.domain.space.model_options import changes_the_model, quantises
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan
 from serviceoptd.toolkit import arguments, endpoint, program, provenance
 from serviceoptd.toolkit.config_file import with_config_file

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from serviceopt_journal.events import Configuration, Value
-from serviceoptd.domain.model_options import changes_the_model, quantises
 from serviceoptd.domain.settings import ModelFacts
 from serviceoptd.domain.space.constraints import number, parameters
+from serviceoptd.domain.space.model_options import changes_the_model, quantises
 from serviceoptd.rules.interface import Facts
 
 TENSOR = ("tensor_parallel_size",)
