@@ -64,7 +64,7 @@ async def opened(places: Places, *, standalone: bool) -> AsyncIterator[Daemon]:
             tool_prefix=own_prefix(),
         )
         for complaint in plugins.installed().complaints():
-            LOG.warning("plugin", reason=complaint)
+            LOG.warning("problem with a plugin", reason=complaint)
         daemon = Daemon(context, Loop(context), standalone=standalone)
         await daemon.start(replayed=state.seq)
         yield daemon

@@ -102,7 +102,7 @@ def _routes() -> list[str]:
         )
         for route in ROUTES
     ]
-    errors = f"What is not done is answered with {_link(requests.Refused)}.\n"
+    errors = f"A request that is refused is answered with {_link(requests.Refused)}.\n"
     return [*table(("request", "body", "answer"), rows), "", errors]
 
 

@@ -54,7 +54,7 @@ class DaemonStarted(Event, frozen=True, kw_only=True, tag="daemon_started"):
 
 
 class DaemonStopped(Event, frozen=True, kw_only=True, tag="daemon_stopped"):
-    """An orderly end: nothing of ours is left running. A crash leaves no such event."""
+    """The daemon ended in order and left nothing running. A crash leaves no such event."""
 
     reason: str
 
@@ -104,7 +104,7 @@ class RunSubmitted(Event, frozen=True, kw_only=True, tag="run_submitted"):
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
-    """The run left the queue and is worked on."""
+    """The run left the queue and began."""
 
     run: int
 
@@ -125,14 +125,14 @@ class RunResumed(Event, frozen=True, kw_only=True, tag="run_resumed"):
 
 
 class RunCancelRequested(Event, frozen=True, kw_only=True, tag="run_cancel_requested"):
-    """Somebody cancelled the run; what runs is being stopped, RunFinished follows."""
+    """A user cancelled the run; its processes are being stopped, and RunFinished follows."""
 
     run: int
     reason: str = ""
 
 
 class RunReconfigured(Event, frozen=True, kw_only=True, tag="run_reconfigured"):
-    """What may change while a run is under way did: SLOs, penalties, budget, log level. Results are scored again."""
+    """Settings of a run under way were changed: SLOs, penalties, budget or log level. Results are scored again."""
 
     run: int
     changes: dict[str, Any]  # setting -> new value, in the shape of RunSettings
@@ -156,7 +156,7 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run_finished"):
 
 
 class ParticleProposed(Event, frozen=True, kw_only=True, tag="particle_proposed"):
-    """The search proposes a point. Position and velocity are the decision, so replay needs no random numbers."""
+    """The search proposed a point. Position and velocity are the decision, so replay needs no random numbers."""
 
     run: int
     particle: int
@@ -184,7 +184,7 @@ class ParticleMatched(Event, frozen=True, kw_only=True, tag="particle_matched"):
 class ParticleRejected(Event, frozen=True, kw_only=True, tag="particle_rejected"):
     """The particle was given up before its evaluation, for the reason given and the prediction that it rests on.
 
-    `audited`: it is measured all the same, to learn how often the rules are wrong.
+    `audited`: it is measured anyway, to learn how often the rules are wrong.
     """
 
     v: int = 3
@@ -199,7 +199,7 @@ class ParticleRejected(Event, frozen=True, kw_only=True, tag="particle_rejected"
 
 
 class RuleRefuted(Event, frozen=True, kw_only=True, tag="rule_refuted"):
-    """A service did what a rule of theory says it cannot: the rule says nothing more in this run."""
+    """A service did what a rule of theory had ruled out: the rule is off for the rest of this run."""
 
     run: int
     rule: str
@@ -216,7 +216,7 @@ class ResultImported(Event, frozen=True, kw_only=True, tag="result_imported"):
     source_sha256: str  # of the whole file, which is kept among the artefacts
     line: int  # of the row in it, from 1
     measured: bool = True  # real_evaluation, as the file has it
-    metrics: Metrics | None = None  # a throughput or success rate that the file does not tell is -1
+    metrics: Metrics | None = None  # a throughput or success rate that the file does not have is -1
     error: str = ""
     seconds: float = 0.0  # the file's duration
     num_prompts: int | None = None
@@ -244,18 +244,18 @@ class ServiceLaunching(Event, frozen=True, kw_only=True, tag="service_launching"
     evaluation: int
     attempt: int  # from 1; interrupted and retried launches count
     launch_id: str  # the child finds it in SERVICEOPT_LAUNCH_ID
-    argv: tuple[str, ...] = ()  # empty: in process, or a service that somebody else runs
+    argv: tuple[str, ...] = ()  # empty: in process, or a service that serviceopt does not start
     working_directory: str = ""
-    environment: dict[str, str] = {}  # what we set beyond the submitter's environment, secrets masked
+    environment: dict[str, str] = {}  # what serviceopt sets beyond the submitter's environment, secrets masked
     measuring_environment: dict[str, str] = {}  # set for measuring only: no part of a deployment
     cgroup: str = ""  # absolute path; empty where no cgroup is delegated to serviceopt
     log: str = ""  # path of the service's own output
     stop_argv: tuple[str, ...] = ()
     device_memory: dict[str, int] = {}  # bytes in use by device before the launch
-    edited_files: tuple[EditedFile, ...] = ()  # put back before ServiceStopped or EvaluationInterrupted
+    edited_files: tuple[EditedFile, ...] = ()  # restored before ServiceStopped or EvaluationInterrupted
     devices: int = 1  # accelerators that one service uses, for objectives per device
     simulated: bool = False
-    managed: bool = True  # false: somebody else starts and stops the service
+    managed: bool = True  # false: serviceopt neither starts nor stops the service
 
 
 class ServiceLaunched(Event, frozen=True, kw_only=True, tag="service_launched"):
@@ -315,7 +315,7 @@ class MeasurementStarted(Event, frozen=True, kw_only=True, tag="measurement_star
 
 
 class MeasurementFinished(Event, frozen=True, kw_only=True, tag="measurement_finished"):
-    """The client ended well and its result was believed; or its result was known before, and it was ended."""
+    """The client ended well with a plausible result, or was ended early because its result was known already."""
 
     run: int
     particle: int
@@ -347,7 +347,7 @@ class MeasurementFailed(Event, frozen=True, kw_only=True, tag="measurement_faile
     reason: str
     exit_status: int | None = None
     seconds: float = 0.0
-    metrics: Metrics | None = None  # what could be read all the same
+    metrics: Metrics | None = None  # what could still be read
     artefacts: dict[str, str] = {}
     will_retry: bool = False
     cause: str = ""  # as in ServiceFailed, where the service is to blame

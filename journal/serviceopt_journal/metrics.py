@@ -35,10 +35,10 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     tpot: Latency  # time per output token after the first
     e2el: Latency = {}  # end-to-end latency of a request
     itl: Latency = {}  # inter-token latency
-    goodput: float | None = None  # requests/s that met every SLO; None where the client does not tell
+    goodput: float | None = None  # requests/s that met every SLO; None where the client does not report it
     input_tokens: int | None = None
     output_tokens: int | None = None
     tails: dict[
         str, Tail
     ] = {}  # of each percentile that an SLO limits, such as `ttft p99`; empty: no single requests known
-    preemptions: int | None = None  # in the service meanwhile; None: it does not tell, or was not asked
+    preemptions: int | None = None  # in the service meanwhile; None: it does not report them, or was not asked

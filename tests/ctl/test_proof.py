@@ -64,7 +64,7 @@ def test_where_none_is_sure_it_names_the_condition_that_binds(invoke: Invoke, st
     a_journal(state, confirmed(unsure, feasible=False))
     shown = invoke("best").stdout
     assert shown.startswith("No configuration is certain to meet every SLO; this one comes closest.")
-    assert "What binds: mean TTFT <= 1 s." in shown
+    assert "What limits it: mean TTFT <= 1 s." in shown
     assert "not certain to meet every SLO" in invoke("status").stdout
     assert "over the current setting" not in shown
 

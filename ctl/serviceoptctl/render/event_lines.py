@@ -35,12 +35,12 @@ PHRASES: dict[str, Callable[[Event], str]] = {
         f"particle {e['particle']} is particle {e['same_as_particle']} of run {e['same_as_run']} again"
     ),
     "particle_rejected": lambda e: (
-        f"particle {e['particle']} rejected by {e['rule']}{' and measured all the same' if e['audited'] else ''}: "
+        f"particle {e['particle']} rejected by {e['rule']}{' but measured anyway' if e['audited'] else ''}: "
         f"{e['reason']}" + _predicted(e["predicted"], "simulated" if e["kind"] == "simulated" else "predicted")
     ),
     "rule_refuted": lambda e: (
-        f"the rule {e['rule']} is wrong here and says nothing more in this run: particle {e['particle']} did what it "
-        f"rules out ({e['reason']})"
+        f"the rule {e['rule']} is off for the rest of this run: particle {e['particle']} did what it "
+        f"had ruled out ({e['reason']})"
     ),
     "result_imported": lambda e: f"particle {e['particle']} imported from {e['source_file']}:{e['line']}: {_told(e)}",
     "confirmation_requested": lambda e: (

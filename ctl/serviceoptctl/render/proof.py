@@ -26,7 +26,7 @@ def shortfall(document: Recommendation) -> str:
     found = document.proof
     if found is None:
         return "No measured configuration meets every SLO; this one comes closest."
-    return f"No configuration is certain to meet every SLO; this one comes closest. What binds: {found.binding}."
+    return f"No configuration is certain to meet every SLO; this one comes closest. What limits it: {found.binding}."
 
 
 def gain(document: Recommendation) -> str:

@@ -1,4 +1,4 @@
-"""Which rejected particles are measured all the same, how often the rules were wrong on them, and what they saved."""
+"""Which rejected particles are measured anyway, how often the rules were wrong on them, and what they saved."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NORMAL_95 = 1.959964
 
 
 def audited(run: RunState, particle: int) -> bool:
-    """Whether this particle, rejected by a rule, is measured all the same. Drawn by its number."""
+    """Whether this particle, rejected by a rule, is measured anyway. Drawn by its number."""
     most = max(1, math.floor(MOST_OF_THE_BUDGET * run.settings.budget.evaluations))
     if sum(bool(each.audited) for each in run.particles.values()) >= most:
         return False

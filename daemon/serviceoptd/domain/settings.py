@@ -93,7 +93,7 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
     loads_per_launch: int = 5  # measurements in a row on one service, at other loads, before another one is launched
     rules: tuple[str, ...] = ()  # rejection rules that judge every proposal, in this order
     constraints: tuple[Constraint, ...] = ()  # as configured; the engine's own are in domain/constraints.py
-    audit_share: float = 0.05  # of the rejected particles that are measured all the same, to learn how often it errs
+    audit_share: float = 0.05  # of the rejected particles that are measured anyway, to learn how often it errs
     simulation: dict[str, Any] = {}  # [simulated] of the simulator that advises; empty: none does
 
 

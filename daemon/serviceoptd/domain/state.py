@@ -53,7 +53,7 @@ class Particle(msgspec.Struct, frozen=True, kw_only=True):
     censored_by: str = ""  # the statistic that decided: "ttft mean", or the objective
     matched: tuple[int, int] | None = None  # run and particle whose result it took
     rejected: str = ""  # why it was given up before its evaluation
-    audited: str = ""  # why it would have been given up; it is measured all the same
+    audited: str = ""  # why it would have been given up; it is measured anyway
     predicted: Metrics | None = None
     probability_feasible: float | None = None  # by the models of the search, when it was proposed
     expected_gain: float | None = None

@@ -62,7 +62,7 @@ def keep_backup(context: Context, run: RunState, evaluation: Evaluation) -> Back
 
 
 def _skipped(run: RunState, evaluation: Evaluation, reason: str) -> Backup:
-    LOG.warning("no backup", run=run.number, evaluation=evaluation.number, reason=reason)
+    LOG.warning("backup not kept", run=run.number, evaluation=evaluation.number, reason=reason)
     return Backup(skipped=reason)
 
 

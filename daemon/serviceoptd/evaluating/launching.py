@@ -83,7 +83,7 @@ async def _environment_is_ready(plan: ServicePlan, workplace: Workplace) -> None
     if not workplace.working_directory.is_dir():
         raise EnvironmentLacks(
             f"the working directory {workplace.working_directory} of the run does not exist, or the daemon cannot see it",
-            hint="put it back, or let the service see it (`serviceoptctl doctor --unit` prints the drop-in); then "
+            hint="restore it, or let the service see it (`serviceoptctl doctor --unit` prints the drop-in); then "
             "`serviceoptctl resume`",
         )
 

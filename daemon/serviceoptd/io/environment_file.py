@@ -58,12 +58,12 @@ def load(state_directory: Path, file: str, sha256: str) -> dict[str, str]:
     except OSError as error:
         raise EnvironmentLacks(
             f"the environment of the run cannot be read from {path}: {error.strerror}",
-            hint="put it back from a backup, or submit the run again",
+            hint="restore it from a backup, or submit the run again",
         ) from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise EnvironmentLacks(
             f"{path} is not what was kept when the run was submitted: its SHA-256 differs",
-            hint="put it back from a backup, or submit the run again",
+            hint="restore it from a backup, or submit the run again",
         )
     variables: dict[str, str] = json.loads(content)
     return variables

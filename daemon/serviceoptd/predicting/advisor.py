@@ -86,6 +86,6 @@ def advisor_of(settings: RunSettings, directory: Path, kv_blocks: int | None) ->
     ]:
         raise EnvironmentLacks(
             f"[simulated] {', '.join(changed)} is not the file with which this run was submitted",
-            hint="put that file back and resume; or submit a new run: it reuses what was measured",
+            hint="restore that file and resume; or submit a new run: it reuses what was measured",
         )
     return Advisor(Predictor.of(options, directory), settings, kv_blocks)

@@ -109,7 +109,7 @@ class Predictor:
         share = float(seconds[beyond].sum() / seconds.sum())
         longest = recorder.steps[int(np.argmax(np.where(beyond, seconds, -1.0)))]
         reasons = "; ".join(self.trained.validity.outside(longest))
-        told = f"outside of the latency model's training data for {_percent(share)} of the engine's time: {reasons}"
+        told = f"outside the latency model's training data for {_percent(share)} of the engine's time: {reasons}"
         return told, share
 
 

@@ -81,7 +81,7 @@ class Daemon:
         except EnvironmentLacks as error:
             if required:
                 raise
-            LOG.warning("no socket", reason=str(error))
+            LOG.warning("not listening on the socket", reason=str(error))
             yield
             return
         server = unix_http.server(make_app(self))

@@ -120,7 +120,7 @@ class Remarking(Protocol):
 
 
 class UnusableResult(ServiceoptError):
-    """The client ended, but its result must not be believed. `metrics`: what could be read all the same."""
+    """The client ended, but its result must not be believed. `metrics`: what could still be read."""
 
     def __init__(self, message: str, *, hint: str = "", metrics: Metrics | None = None) -> None:
         super().__init__(message, hint=hint)

@@ -25,13 +25,13 @@ class Particle(msgspec.Struct, frozen=True, kw_only=True):
     fitness: float | None = None  # smaller is better
     error: str = ""  # why it did not run properly
     rejected: str = ""  # why it was not run at all
-    # what a rejection rule said of it, though it was measured all the same to check the rule; empty otherwise
+    # what a rejection rule said of it, though it was measured anyway to check the rule; empty otherwise
     audited: str = ""
     predicted: Metrics | None = None  # on which a rejection rests
     matched: tuple[int, int] | None = None  # run and particle whose result it took
     seconds: float = 0.0  # spent on it
     simulated: bool = False  # whether its values are simulated
-    # why its latest measurement should not be believed (a prediction outside of the latency model's training data), or
+    # why its latest measurement should not be believed (a prediction outside the latency model's training data), or
     # could not be looked at while it ran; mostly empty
     remark: str = ""
     # `FILE:LINE` that its values were read from; empty: not imported. A `throughput` or `success_rate` of -1 is one that
@@ -44,7 +44,7 @@ class RejectionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     rejected: int = 0  # particles that were given up and not measured
     by_rule: tuple[tuple[str, int], ...] = ()  # the same for each rule
-    audited: int = 0  # rejected, and measured all the same
+    audited: int = 0  # rejected, but measured anyway
     false: int = 0  # of these turned out feasible and better than the best before them
     false_rate: float | None = None  # false / audited; `null`: none was audited
     false_rate_interval: tuple[float, float] | None = None  # its ends at 95 % confidence
@@ -54,7 +54,7 @@ class RejectionRecord(msgspec.Struct, frozen=True, kw_only=True):
 class Deploy(msgspec.Struct, frozen=True, kw_only=True):
     """What was really run: the service's arguments, and what was set in its environment."""
 
-    argv: tuple[str, ...] = ()  # empty: there was no process of ours
+    argv: tuple[str, ...] = ()  # empty: serviceopt started no process
     environment: dict[str, str] = {}  # what was set beyond the submitter's; secrets are `***`
     # of the submitter's environment the variables that results depend on, such as the devices; secrets are left out
     inherited_environment: dict[str, str] = {}

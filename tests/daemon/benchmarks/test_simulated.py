@@ -95,7 +95,7 @@ def test_a_prediction_outside_of_the_training_data_says_so(tmp_path: Path) -> No
     order = an_order(tmp_path, configuration=SMALL)
     a_model_file(order.workplace.working_directory)
     plan = SimulatedBenchmark(TRAINED | {"input_tokens": 4, "output_tokens": 500}).plan(order)
-    assert plan.remark.startswith("outside of the latency model's training data for ")
+    assert plan.remark.startswith("outside the latency model's training data for ")
 
 
 def test_requests_that_the_service_would_refuse_are_a_failure(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_variables_that_results_depend_on_are_read_from_the_identity(told: str, 
     ],
 )
 def test_no_probability_is_shown_far_outside_of_the_training_data(share: str, simulated: bool, beyond: bool) -> None:
-    remark = f"outside of the latency model's training data for {share} of the engine's time: no decode batch was seen"
+    remark = f"outside the latency model's training data for {share} of the engine's time: no decode batch was seen"
     particle = Particle(
         number=1, slot=0, iteration=0, position=(), velocity=(), configuration={}, strategy="swarm", origin="swarm",
         simulated=simulated, remark=remark,

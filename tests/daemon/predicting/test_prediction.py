@@ -98,7 +98,7 @@ def test_a_bad_file_of_lengths_is_named_with_its_line(content: str, said: str) -
 def test_a_prediction_inside_the_training_data_has_no_remark_and_one_outside_says_how_far(place: Path) -> None:
     long = {"input_tokens": 8, "output_tokens": 1900}
     remark = predicted(place, **long).remark
-    assert remark.startswith("outside of the latency model's training data for ")
+    assert remark.startswith("outside the latency model's training data for ")
     assert "% of the engine's time: " in remark
     inside = {"input_tokens": 500, "output_tokens": 2}
     assert predicted(place, CONFIGURATION | {"MAX_NUM_SEQS": 1}, **inside).remark == ""

@@ -49,7 +49,7 @@ def test_a_search_on_a_trained_model_is_simulated_everywhere(tmp_path: Path) -> 
 def test_a_result_outside_of_the_training_data_says_so_in_event_row_and_document(tmp_path: Path) -> None:
     run, journal = searched(tmp_path, TOP + simulated_toml(input_tokens=4))
     (first, *_) = [record.event for record in journal.records if isinstance(record.event, e.MeasurementFinished)]
-    assert first.remark.startswith("outside of the latency model's training data for ")
+    assert first.remark.startswith("outside the latency model's training data for ")
     particle = run.particles[first.particle]
     assert particle_document(run, particle).remark == particle.remark != ""
     assert {row["particle"]: row["remark"] for row in rows(run)}[particle.number] == particle.remark
@@ -69,7 +69,7 @@ def test_what_lies_outside_of_the_training_data_is_said_before_the_start(
         configuration_text=TOP + simulated_toml(input_tokens=tokens), working_directory=str(tmp_path)
     )
     warnings = prepare(submission, plugins, tool_prefix=None).warnings
-    assert any("first configuration: outside of the latency model's" in warning for warning in warnings) is warned
+    assert any("first configuration: outside the latency model's" in warning for warning in warnings) is warned
 
 
 def test_the_two_variables_search_the_space_of_the_real_engine(tmp_path: Path) -> None:
