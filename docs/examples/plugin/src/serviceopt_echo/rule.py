@@ -8,7 +8,7 @@ from serviceopt_journal.events import Configuration
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.rules.interface import Facts, Rejection
 
-WORDS = 16  # of one answer
+WORDS = 4  # of one answer
 
 
 class EchoLimits:

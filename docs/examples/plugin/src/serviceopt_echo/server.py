@@ -1,4 +1,4 @@
-"""The service itself, which knows nothing of serviceopt: answers POST /generate with 16 words, in two halves.
+"""The service itself, which knows nothing of serviceopt: answers POST /generate with 4 words, in two halves.
 
 Each worker answers `$ECHO_BATCH` requests at a time, and is slower for it. Workers that do not fit into the memory keep it
 from starting, as a real engine's would.
@@ -13,7 +13,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-WORDS = 16
+WORDS = 4
 HALVES = ("one " * (WORDS // 2), "two " * (WORDS // 2))
 
 
