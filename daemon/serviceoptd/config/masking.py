@@ -6,6 +6,7 @@ import tomllib
 from typing import Any
 
 from serviceoptd.toolkit.secrets import mask, mask_text
+from serviceoptd.toolkit.toml_document import BeyondLimits, document_of
 
 from .positions import Path, positions
 
@@ -13,8 +14,8 @@ from .positions import Path, positions
 def masked_text(toml_text: str) -> str:
     """A configuration as it was written, comments and all, with its secrets masked. Still the TOML that it was."""
     try:
-        document, where = tomllib.loads(toml_text), positions(toml_text)
-    except tomllib.TOMLDecodeError:
+        document, where = document_of(toml_text), positions(toml_text)
+    except (BeyondLimits, tomllib.TOMLDecodeError):
         return mask_text(toml_text)
     edits = [(start, end, mask_text(toml_text[start:end])) for start, end in where.comments]
     masked = mask("", document)
@@ -22,9 +23,11 @@ def masked_text(toml_text: str) -> str:
         before, after = _at(document, path), _at(masked, path)
         if isinstance(before, str | int | float) and before is not after and before != after:
             edits.append((span.start, span.end, _toml_string(str(after))))
-    for start, end, replacement in sorted(edits, reverse=True):
-        toml_text = toml_text[:start] + replacement + toml_text[end:]
-    return toml_text
+    parts, at = [], 0
+    for start, end, replacement in sorted(edits):
+        parts += [toml_text[at:start], replacement]
+        at = end
+    return "".join((*parts, toml_text[at:]))
 
 
 def _at(document: Any, path: Path) -> Any:

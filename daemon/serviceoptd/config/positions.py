@@ -12,16 +12,12 @@ import tomllib
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
+from serviceoptd.toolkit.toml_document import DEEPEST, STRING, BeyondLimits
+
 Path = tuple[str | int, ...]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_STRING = re.compile(
-    r'"""(?:[^\\]|\\.)*?"{3,5}'  # up to two quotes of the text itself may stand before the closing three
-    r"|'''.*?'{3,5}"
-    r'|"(?:[^"\\]|\\.)*"'
-    r"|'[^']*'",
-    re.DOTALL,
-)
+_STRING = re.compile(STRING, re.DOTALL)
 _OTHER_VALUE = re.compile(r"[^,\]}#\n]+")
 _BLANKS = re.compile(r"[ \t]*")
 _COMMENT = re.compile(r"#[^\n]*")
@@ -52,12 +48,11 @@ class Positions:
 
 
 def positions(text: str) -> Positions:
-    """Reads a document that `tomllib.loads` accepts.
+    """Finds the way through a text of which `document_of` has made a document.
 
     Raises:
-        tomllib.TOMLDecodeError: it does not.
+        BeyondLimits: its tables together are deeper than we take.
     """
-    tomllib.loads(text)
     scanner = _Scanner(text)
     scanner.document()
     return scanner.found
@@ -101,19 +96,19 @@ class _Scanner:
         self.at += 2 if is_array else 1
         path: Path = ()
         for number, key in enumerate(keys, start=1):
-            path = (*path, key)
+            path = self.below(path, key, line)
             self.found.lines.setdefault(path, line)
             if is_array and number == len(keys):
                 self.array_lengths[path] = self.array_lengths.get(path, 0) + 1
             if path in self.array_lengths:
-                path = (*path, self.array_lengths[path] - 1)
+                path = self.below(path, self.array_lengths[path] - 1, line)
                 self.found.lines.setdefault(path, line)
         return path
 
     def pair(self, table: Path) -> None:
         path, line = table, self.line()
         for key in self.key():
-            path = (*path, key)
+            path = self.below(path, key, line)
             self.found.lines.setdefault(path, line)
         self.at += 1  # the sign of equality
         self.skip_blanks()
@@ -150,8 +145,9 @@ class _Scanner:
         index = 0
         while self.peek() != "]":
             line = self.line()
-            self.found.lines[(*path, index)] = line
-            self.value((*path, index), line)
+            inner = self.below(path, index, line)
+            self.found.lines[inner] = line
+            self.value(inner, line)
             self.skip_to_content(",")
             index += 1
         self.at += 1
@@ -163,6 +159,11 @@ class _Scanner:
             self.pair(path)
             self.skip_to_content(",")
         self.at += 1
+
+    def below(self, path: Path, step: str | int, line: int) -> Path:
+        if len(path) == DEEPEST:
+            raise BeyondLimits(f"nested too deeply: more than {DEEPEST} keys in each other", line)
+        return (*path, step)
 
     def peek(self) -> str:
         return self.text[self.at : self.at + 1]

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from serviceoptd.toolkit.toml_document import BeyondLimits, document_of
+
 from .merge import merged
 from .positions import Path, Positions, dotted, positions
 from .problems import ConfigProblem, ConfigurationErrors
@@ -41,14 +43,14 @@ def parse(text: str, file: str, overrides: Mapping[str, Any]) -> Source:
     """Reads a text as TOML, and keeps the place of every key.
 
     Raises:
-        ConfigurationErrors: it is not TOML; one problem with line and column.
+        ConfigurationErrors: it is not TOML, or beyond the limits; one problem with its place.
     """
     try:
-        document, where = tomllib.loads(text), positions(text)
+        document, where = document_of(text), positions(text)
+    except BeyondLimits as error:
+        raise ConfigurationErrors([ConfigProblem(file, error.line, "", f"not read: {error}")]) from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationErrors([_syntax(str(error), text, file)]) from error
-    except RecursionError as error:
-        raise ConfigurationErrors([ConfigProblem(file, 1, "", "not valid TOML: nested too deeply")]) from error
     return Source(file, text, merged(document, overrides), where, frozenset(overrides))
 
 

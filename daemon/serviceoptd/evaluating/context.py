@@ -57,6 +57,8 @@ class Context:
     benchmark_class: Callable[[str], type[Benchmark]]
     cgroups: Path | None = None  # where launches get a cgroup each; None: nothing is delegated to serviceopt
     tool_prefix: Path | None = None  # the tool's own virtual environment, hidden from children
+    # Held from the choice of a new run's number until it is in the journal: two submissions must not choose the same.
+    numbering: asyncio.Lock = field(default_factory=asyncio.Lock)
     interrupt: asyncio.Event = field(default_factory=asyncio.Event)
     environments: dict[str, dict[str, str]] = field(default_factory=dict)  # by SHA-256, read once
 

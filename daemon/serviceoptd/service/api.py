@@ -119,7 +119,8 @@ class Api:
 
     async def submit(self, request: Request) -> Response:
         submission = await _body(request, Submission)
-        prepared = prepare(
+        prepared = await asyncio.to_thread(
+            prepare,
             submission,
             self._daemon.context,
             tool_prefix=self._daemon.context.tool_prefix,
@@ -131,7 +132,7 @@ class Api:
         return _json(accepted, status=201)
 
     async def import_results(self, request: Request) -> Response:
-        prepared = prepare_import(await _body(request, Import))
+        prepared = await asyncio.to_thread(prepare_import, await _body(request, Import))
         return _json(await import_results(self._daemon.context, prepared, uid=peer_uid(request)), status=201)
 
     async def command(self, request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -67,9 +68,11 @@ async def reconfigure(
         InvalidConfiguration: it changes what needs a new run.
     """
     _must_not_be_over(run, "changed")
-    loaded = load_text(
-        text, None, engine=run.settings.engine, benchmark=run.settings.benchmark, environment=environment
+    loaded = await asyncio.to_thread(
+        load_text, text, None, engine=run.settings.engine, benchmark=run.settings.benchmark, environment=environment
     )
+    run = ledger.state.runs[run.number]  # it may have ended while the text was read
+    _must_not_be_over(run, "changed")
     allowed, refused = changes(run.settings, loaded.settings)
     private = {name for name in refused if "***" in str(run.settings.engine_options)}
     if set(refused) - private:

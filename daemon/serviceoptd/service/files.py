@@ -84,7 +84,7 @@ async def _drop_in(daemon: Daemon, path: Path, refused: set[tuple[Path, str]]) -
     except (OSError, UnicodeDecodeError) as error:
         await daemon.ledger.commit(DropInRefused(path=str(path), problems=(str(error),)))
         return
-    masked = masked_text(text)
+    masked = await asyncio.to_thread(masked_text, text)
     runs = daemon.ledger.state.runs.values()
     known = any(run.configuration_path == str(path) and run.configuration_text == masked for run in runs)
     if known or (path, masked) in refused:
@@ -96,7 +96,8 @@ async def _drop_in(daemon: Daemon, path: Path, refused: set[tuple[Path, str]]) -
         working_directory=str(daemon.context.state_directory),
     )
     try:
-        prepared = prepare(
+        prepared = await asyncio.to_thread(
+            prepare,
             submission,
             daemon.context,
             tool_prefix=daemon.context.tool_prefix,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from serviceoptd.submitting.describing import with_device_facts
 from serviceoptd.submitting.draft import Prepared
 from serviceoptd.toolkit.secrets import mask
 
+Through = Literal["socket", "standalone", "drop-in"]
 NO_PREDECESSOR = "no earlier run has this identity: a new one starts"
 
 
@@ -29,9 +31,14 @@ async def submit(
     prepared: Prepared,
     *,
     uid: int,
-    through: Literal["socket", "standalone", "drop-in"],
+    through: Through,
 ) -> Accepted:
-    """Puts a checked submission into the journal, or finds the run that it continues."""
+    """Puts a checked submission into the journal, or finds the run that it continues. One at a time."""
+    async with context.numbering:
+        return await _submit(context, prepared, uid=uid, through=through)
+
+
+async def _submit(context: Context, prepared: Prepared, *, uid: int, through: Through) -> Accepted:
     if prepared.submission.load_breakpoint:
         if found := _predecessor(context, prepared):
             return await _continue(context, found, prepared)
@@ -62,7 +69,7 @@ async def submit(
             measurement_identity=prepared.measurement_identity,
             identity_parts=prepared.parts,
             configuration_path=submission.configuration_path,
-            configuration_text=masked_text(submission.configuration_text),
+            configuration_text=await asyncio.to_thread(masked_text, submission.configuration_text),
             working_directory=submission.working_directory,
             environment_names=tuple(sorted(submission.environment)),
             environment_file=file,

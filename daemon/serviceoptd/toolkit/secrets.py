@@ -16,17 +16,21 @@ _SECRET_PARTS = (
     "secret", "password", "passwd", "passphrase", "apikey", "accesskey", "privatekey", "credential", "authorization",
 )  # fmt: skip
 _NUMBER = re.compile(r"\s*[+-]?[0-9][0-9_]*(\.[0-9]+)?\s*")
-_NAME = (
-    r"[\w-]*(?:token|secret|passw(?:or)?d|passphrase|api[-_]?key|access[-_]?key|private[-_]?key"
-    r"|credential|authorization)s?"
+_KEYWORDS = (
+    *("token", "secret", "password", "passwd", "passphrase", "credential", "authorization"),
+    *(f"{kind}{gap}key" for kind in ("api", "access", "private") for gap in ("", "-", "_")),
 )
+_ENDS_AS_A_SECRET = "(?:" + "|".join(f"(?<={keyword})|(?<={keyword}s)" for keyword in _KEYWORDS) + ")"
+# Every word is read once and never given back (`++`): tried from each of its letters, a long one would take its square.
+_WORD = rf"[\w-]++){_ENDS_AS_A_SECRET}"
+_FLAGS_GAP = r"""["']?[\s,]+"""  # a blank separates a flag from its value only: "the token expired" tells no secret
 _NAMED_IN_TEXT = re.compile(
-    # a blank separates a flag from its value only: "the token expired" tells no secret
-    rf"""(?P<before>(?:--(?P<flag>{_NAME})["']?[\s,]+|(?P<name>{_NAME})["']?\s*[=:]\s*)["']?(?:(?:bearer|basic)\s+)?)"""
+    rf"""(?P<before>(?<![\w-])(?:--(?P<flag>{_WORD}{_FLAGS_GAP}|(?P<name>{_WORD}["']?\s*[=:]\s*"""
+    rf"""|(?:(?!--)[\w-])++--(?P<inner>{_WORD}{_FLAGS_GAP})["']?(?:(?:bearer|basic)\s+)?)"""
     r"""(?P<value>(?!-)[^\s"',}\]&]+)""",
     re.IGNORECASE,
 )
-_URL_PASSWORD = re.compile(r"(?P<before>\w+://[^\s/:@\"']+:)[^\s/@\"']+(?=@)")
+_URL_PASSWORD = re.compile(r"(?P<before>(?<!\w)\w++://[^\s/:@\"']++:)[^\s/@\"']++(?=@)")
 
 
 def is_secret(name: str) -> bool:
@@ -66,7 +70,8 @@ def mask_text(text: str) -> str:
     """A line of text (extra arguments, a log line) whose secrets are masked."""
 
     def replaced(match: re.Match[str]) -> str:
-        return match.group() if _is_count(match["name"] or match["flag"], match["value"]) else match["before"] + MASK
+        name = match["name"] or match["flag"] or match["inner"]
+        return match.group() if _is_count(name, match["value"]) else match["before"] + MASK
 
     return _URL_PASSWORD.sub(lambda match: match["before"] + MASK, _NAMED_IN_TEXT.sub(replaced, text))
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
+import time
 import tomllib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serviceoptd.config.masking import masked_text
@@ -129,3 +131,87 @@ def test_text_that_is_not_toml_is_masked_line_by_line() -> None:
 def test_a_configuration_without_secrets_stays_as_it_was_written() -> None:
     text = 'a = "x" # one\n[b]\nc = [1, 2, "--port", "1"]\nd = nan\n'
     assert masked_text(text) == text
+
+
+_NAME = (
+    r"[\w-]*(?:token|secret|passw(?:or)?d|passphrase|api[-_]?key|access[-_]?key|private[-_]?key"
+    r"|credential|authorization)s?"
+)
+_PLAIN = re.compile(
+    rf"""(?P<before>(?:--(?P<flag>{_NAME})["']?[\s,]+|(?P<name>{_NAME})["']?\s*[=:]\s*)["']?(?:(?:bearer|basic)\s+)?)"""
+    r"""(?P<value>(?!-)[^\s"',}\]&]+)""",
+    re.IGNORECASE,
+)
+_PLAIN_URL = re.compile(r"(?P<before>\w+://[^\s/:@\"']+:)[^\s/@\"']+(?=@)")
+
+
+def masked_plainly(text: str) -> str:
+    """What is to be masked, said as plainly as an expression can: it tries each letter as the start of a name."""
+
+    def replaced(match: re.Match[str]) -> str:
+        name, value = match["name"] or match["flag"], match["value"]
+        return match.group() if mask(name, value) != "***" else match["before"] + "***"
+
+    return _PLAIN_URL.sub(lambda match: match["before"] + "***", _PLAIN.sub(replaced, text))
+
+
+PIECES = (
+    *(
+        "token",
+        "api-key",
+        "API_KEY",
+        "s",
+        "--",
+        "-",
+        "_",
+        "x",
+        "é",
+        "passwd",
+        "Authorization",
+        "bearer ",
+        "basic  ",
+        " ",
+    ),
+    *("  ", "\n", "=", ":", ": ", "'", '"', ",", "}", "]", "&", "@", "/", "://", "u:p", "7", "8_1", "1.5", "abc"),
+    *("--hf-token ", "a--token ", "token=", "secrets: ", "https://ada:abc@host"),
+)
+WRITTEN = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
+
+
+@settings(max_examples=2000, deadline=None)
+@given(WRITTEN)
+def test_what_is_masked_is_what_the_plain_definition_masks(text: str) -> None:
+    assert mask_text(text) == masked_plainly(text)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a",
+        "-",
+        "--",
+        "token",
+        "token ",
+        "token\n",
+        "--token ,",
+        "token=",
+        'token="',
+        "a:",
+        "a://b:",
+        "a://b:c@",
+        "7_",
+        " ",
+        "=",
+    ],
+)
+@pytest.mark.parametrize("before", ["", "token", "--api-key ", "a://b:"])
+def test_masking_ten_times_the_text_takes_ten_times_the_time(before: str, piece: str) -> None:
+    def seconds(length: int) -> float:
+        text = (before + piece * length)[:length]
+        started = time.process_time()
+        mask_text(text)
+        mask("password", text)
+        mask("value", [text, text])
+        return time.process_time() - started
+
+    assert seconds(200_000) < 30 * seconds(20_000) + 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -81,12 +82,17 @@ async def import_results(context: Context, prepared: PreparedImport, *, uid: int
     Raises:
         Conflict: the file was imported already.
     """
+    async with context.numbering:
+        return await _import(context, prepared, uid)
+
+
+async def _import(context: Context, prepared: PreparedImport, uid: int) -> ImportedResults:
     runs = context.ledger.state.runs
     refuse_twice(((run.number, run.measurement_identity) for run in runs.values()), prepared)
     context.artefacts.keep(prepared.wanted.content.encode())
     number = max(runs, default=0) + 1
-    events = _events(prepared, number, uid)
-    run = _folded(events, number)
+    events = await asyncio.to_thread(_events, prepared, number, uid)
+    run = await asyncio.to_thread(_folded, events, number)
     best = run.best()
     feasible = bool(best and run.judgement(best).feasible)
     finished = RunFinished(
