@@ -123,3 +123,35 @@ def test_only_the_load_changes_so_the_service_is_launched_once_and_its_cache_res
     assert [event.cache_reset for event in measured] == [False, True, True, True]
     assert len({event.seed for event in measured}) == 4
     assert_sound(recorded)
+
+
+def test_a_service_whose_engine_has_died_is_launched_anew_before_another_load(tmp_path: Path) -> None:
+    configuration = stub_run(
+        tmp_path, n_particles=3, iters=1, searched=["CONCURRENCY"], service="--stub-dead-after 1"
+    )  # fmt: skip
+    ended, recorded, rows = standalone(configuration)
+
+    assert ended.returncode == 0, ended.stderr
+    assert [row["error"] for row in rows] == ["", "", ""]
+    assert len(of_type(recorded, e.ServiceLaunching)) == 3
+    failed = of_type(recorded, e.ServiceFailed)
+    assert [(event.cause, event.will_retry) for event in failed] == [("dead_engine", True)] * 2
+    assert "GET /health: status 503" in failed[0].reason
+    assert_sound(recorded)
+
+
+def test_a_measurement_during_which_the_engine_dies_is_repeated_on_another_launch(tmp_path: Path) -> None:
+    configuration = stub_run(
+        tmp_path, n_particles=1, iters=1, searched=["CONCURRENCY"],
+        service=f"--stub-dead-after 1 --stub-once {tmp_path / 'service'}",
+        client=f"--stub-lie some-failed --stub-once {tmp_path / 'client'}",
+    )  # fmt: skip
+    ended, recorded, rows = standalone(configuration)
+
+    assert ended.returncode == 0, ended.stderr
+    (told,) = of_type(recorded, e.MeasurementFailed)
+    assert (told.kind, told.cause, told.will_retry) == ("service", "dead_engine", True)
+    assert "8 of 24 requests failed" in told.reason
+    assert [row["error"] for row in rows] == [""]
+    assert len(of_type(recorded, e.ServiceLaunching)) == 2
+    assert_sound(recorded)

@@ -8,6 +8,7 @@
     --stub-grandchild        starts a process that leaves its session and process group
     --stub-ignore-sigterm    goes on after SIGTERM, and the grandchild too
     --stub-hang              is never ready
+    --stub-dead-after N      answers 503 from then on, but for its metrics, once N clients have begun: its engine is dead
     --stub-metrics KIND      what GET /metrics tells of the loads of `stub-client --stub-paced`: "real", "steps"
                              (and what the engine counts of its own) or "garbage"
     --stub-linger S          counts the requests of a client that has gone as running for so long
@@ -30,6 +31,7 @@ import time
 from stub_arguments import Arguments, age
 from stub_load import Loads
 
+ENGINE_S_OWN = ("/health", "/reset_prefix_cache")
 CACHE = 'vllm:cache_config_info{block_size="128",engine="0",num_gpu_blocks="256"} 1.0\n'
 
 
@@ -53,6 +55,7 @@ def serve(arguments: Arguments, began: float, *, misbehaves: bool) -> None:
     listener.bind((arguments.text("host", "127.0.0.1"), int(arguments.number("port", 8000))))
     listener.listen(64)
     never = float("inf")
+    loads.dead_after = arguments.number("stub-dead-after", never) if misbehaves else never
     ready_at = never if misbehaves and arguments.has("stub-hang") else began
     ready_at += arguments.number("stub-delay", 0.0) if misbehaves else 0.0
     dies_at = began + arguments.number("stub-die-after", never) if misbehaves else never
@@ -94,7 +97,8 @@ def answer(listener: socket.socket, arguments: Arguments, loads: Loads, *, ready
             if request.startswith(("POST /reset_prefix_cache", "POST /flush_cache")):
                 say("stub-engine: prefix cache reset")
             body = body_of(request, arguments, loads) if ready else None
-            status = "503 Service Unavailable" if not ready else "200 OK" if body is not None else "404 Not Found"
+            alive = ready and not (loads.clients >= loads.dead_after and request.split(" ")[1] in ENGINE_S_OWN)
+            status = "503 Service Unavailable" if not alive else "200 OK" if body is not None else "404 Not Found"
             text = body or ""
             connection.sendall(
                 f"HTTP/1.1 {status}\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}".encode()
@@ -106,6 +110,10 @@ def answer(listener: socket.socket, arguments: Arguments, loads: Loads, *, ready
 
 def body_of(request: str, arguments: Arguments, loads: Loads) -> str | None:
     path = request.split(" ")[1] if request.count(" ") == 2 else ""
+    loads.clients += path == "/stub/parameters"
+    if path.startswith("/stub/finished?"):
+        loads.counts["finished"] += float(path.partition("?")[2])
+        return ""
     seqs, tokens = arguments.number("max-num-seqs", 256), arguments.number("max-num-batched-tokens", 8192)
     return {
         "/health": "",

@@ -16,6 +16,7 @@ class Loads:
         self.linger = linger
         self.connection: socket.socket | None = None
         self.load: dict[str, float] = {}
+        self.clients, self.dead_after = 0, float("inf")  # how many began, and after how many the engine is dead
         self.begun = self.gone = 0.0
         self.counts = {"first": 0.0, "finished": 0.0, "ttft": 0.0, "tpot": 0.0, "tokens": 0.0, "steps": 0.0}
         self.buckets = {"ttft": dict.fromkeys(EDGES, 0.0), "tpot": dict.fromkeys(EDGES, 0.0)}

@@ -96,7 +96,7 @@ class HttpEngine:
         refuse_dotted_positions(order.fields, self.name)
         if not order.managed:
             refuse_searched_service(order.fields, self.name)
-            return ServicePlan(command=None, ready=ready, report=report)
+            return ServicePlan(command=None, ready=ready, report=report, metrics=self._metrics_page())
         values = service_values(order)
         environment = program.section_environment(self.options, order.workplace, values)
         environment |= arguments.field_environment(order.fields, order.configuration, load=False)
@@ -111,7 +111,7 @@ class HttpEngine:
             stop=program.stop_command(self.options, order.workplace, environment, values),
             reset_cache=self.probe(self.reset_path, "POST") if self.reset_path else None,
             report=report,
-            metrics=MetricsPage(self.probe(self.metrics_path), self.series) if self.series else None,
+            metrics=self._metrics_page(),
             devices=self._accelerators(every, order.configuration) if len(every) > len(argv) else None,
         )
 
@@ -184,6 +184,9 @@ class HttpEngine:
         given = self.options.command
         port = endpoint.port_number(given.port, f"{self.name}.command.port")
         return HttpProbe(endpoint.reachable(given.host), port, path, method)
+
+    def _metrics_page(self) -> MetricsPage | None:
+        return MetricsPage(self.probe(self.metrics_path), self.series) if self.series else None
 
     def described(
         self, workplace: Workplace, *, changing: Set[str], quantising: Set[str], needs_a_whole_sequence: bool

@@ -27,9 +27,9 @@ from serviceoptd.evaluating.measurement import (
 )
 from serviceoptd.evaluating.observing import Observer, metrics_page
 from serviceoptd.evaluating.profile_store import keep_windows
+from serviceoptd.evaluating.service_health import forget_cached_prefixes, launched_anew, not_ready_any_more
 from serviceoptd.evaluating.watching_client import run_client
 from serviceoptd.io import cgroups
-from serviceoptd.io.http_probe import probe
 
 Outcome = Metrics | Failure | Verdict
 """What the client measured, why that does not count, or why the rest of it was not waited for."""
@@ -42,7 +42,14 @@ async def measure(context: Context, run: RunState, live: LiveService, action: Me
         Interrupted: the measurement is not wanted any more; its client has been ended.
         EnvironmentLacks: the client's program is not there.
     """
-    measurement = await _announced(context, run, live, action)
+    again = run.evaluations[action.evaluation].measured_since_launch > 0
+    limit, cache_reset, unfit = run.settings.limits.http, False, ""
+    if again and not (unfit := await not_ready_any_more(live, limit)):
+        cache_reset, unfit = await forget_cached_prefixes(live, limit)
+    if unfit:  # the measurement that is due has not begun: it is not to blame, and goes to another launch
+        await context.ledger.commit(launched_anew(live, unfit))
+        return
+    measurement = await _announced(context, run, live, action, cache_reset=cache_reset)
     before = context.clock.monotonic()
     outcome = await (_simulated if measurement.plan.command is None else run_client)(context, measurement)
     seconds = context.clock.monotonic() - before
@@ -50,13 +57,13 @@ async def measure(context: Context, run: RunState, live: LiveService, action: Me
     await context.ledger.commit(*await _events(context, measurement, outcome, spent))
 
 
-async def _announced(context: Context, run: RunState, live: LiveService, action: Measure) -> MeasurementUnderWay:
+async def _announced(
+    context: Context, run: RunState, live: LiveService, action: Measure, *, cache_reset: bool
+) -> MeasurementUnderWay:
     benchmark = context.benchmark(run)
     place = f"measurement-{action.measurement}-{action.attempt}"
     order = order_of(run, action, context.workplace(run, f"evaluation-{action.evaluation}", place))
     plan = await asyncio.to_thread(benchmark.plan, order)  # that of a simulated one is its whole benchmark
-    again = run.evaluations[action.evaluation].measured_since_launch > 0
-    cache_reset = again and await _forget_cached_prefixes(live, run.settings.limits.http)
     launch_id = os.urandom(16).hex()
     cgroup = cgroups.path_of(context.cgroups, launch_id) if context.cgroups and plan.command else None
     started = announcement(run, action, order, plan, launch_id=launch_id, cgroup=cgroup, cache_reset=cache_reset)
@@ -66,14 +73,6 @@ async def _announced(context: Context, run: RunState, live: LiveService, action:
     output = client_log(order.workplace)
     observer = Observer(page, run.settings, plan.main_run, order.warm_up_requests, output) if page is not None else None
     return MeasurementUnderWay(run, live, benchmark, order, plan, started, observer)
-
-
-async def _forget_cached_prefixes(live: LiveService, timeout: float) -> bool:
-    """Asks the service to drop its prefix cache; false where it offers no such thing."""
-    if live.plan.reset_cache is None:
-        return False
-    answer = await probe(live.plan.reset_cache, timeout)
-    return answer.status == live.plan.reset_cache.status
 
 
 async def _simulated(context: Context, measurement: MeasurementUnderWay) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +21,10 @@ from serviceoptd.io.metrics_scrape import UnusableMetrics, scrape
 from serviceoptd.toolkit.interface import HttpProbe, MetricsPage
 
 EAGER = 0.2  # seconds between two looks for the first request, and for the last one of a client that was ended
+LEAST_SHARE = 0.05
+"""Of the requests that a client saw completed the service must have finished so many; others' requests only add to them."""
+COUNTS, BETWEEN_COUNTS = 5, 0.3
+"""Counters may be told late: looks, and seconds between them, before a client is disbelieved."""
 
 
 def metrics_page(plan: ServicePlan, early: EarlyStopping, *, profile: bool = False) -> MetricsPage | None:
@@ -122,3 +127,41 @@ class Observer:
         if self.at_rest is None and not found.in_flight:
             self.at_rest = found
         return found
+
+
+@dataclass(frozen=True)
+class ServedRequests:
+    """A service's count of finished requests, before a client was started."""
+
+    page: MetricsPage
+    before: float
+    limit: float  # seconds of one look
+
+    @classmethod
+    async def counted(cls, page: MetricsPage | None, limit: float) -> ServedRequests | None:
+        """None: the service does not count them, or tells nobody."""
+        found = await _finished(page, limit) if page is not None else None
+        return cls(page, found, limit) if page is not None and found is not None else None
+
+    async def contradict(self, metrics: Metrics) -> str:
+        """Why the client's result is not about this service; empty where it may be."""
+        served = 0.0
+        for attempt in range(COUNTS):
+            if attempt:
+                await asyncio.sleep(BETWEEN_COUNTS)
+            now = await _finished(self.page, self.limit)
+            if now is None or now < self.before:  # it is not told any more, or by another process
+                return ""
+            if (served := now - self.before) >= LEAST_SHARE * metrics.completed:
+                return ""
+        return (
+            f"the client says that {metrics.completed} requests completed, and the service itself finished "
+            f"{served:g}: another server was measured"
+        )
+
+
+async def _finished(page: MetricsPage, limit: float) -> float | None:
+    try:
+        return (await scrape(page.endpoint, page.series, limit)).finished
+    except UnusableMetrics:
+        return None

@@ -10,8 +10,7 @@ from serviceoptd.config.plugins import blaming
 from serviceoptd.domain.space.space import Position
 from serviceoptd.domain.state import Particle, RunState, State
 from serviceoptd.evaluating.advising import ORIGIN, Advisors, advised, simulate_ahead
-from serviceoptd.evaluating.refuting import refuted
-from serviceoptd.evaluating.rejecting import facts_of, rejection
+from serviceoptd.evaluating.rejecting import facts_of, refuted, rejection
 from serviceoptd.evaluating.trials import problem, search_space, trials
 from serviceoptd.rules.interface import Rule
 from serviceoptd.search.interface import Prediction, Preparing, Problem, Proposal, Strategy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +17,13 @@ from serviceoptd.evaluating.context import Context
 from serviceoptd.evaluating.ending_early import stakes_of
 from serviceoptd.evaluating.live_service import LiveService
 from serviceoptd.evaluating.measurement import Failure, Kind, MeasurementUnderWay
+from serviceoptd.evaluating.observing import ServedRequests, metrics_page
+from serviceoptd.evaluating.service_health import dead, not_ready_any_more, watch_progress
 from serviceoptd.io import cgroups
 from serviceoptd.io.log_follower import LogFollower
 from serviceoptd.io.processes import Child, spawn, stop
 from serviceoptd.io.readiness import watch
-from serviceoptd.toolkit.interface import UnusableResult
+from serviceoptd.toolkit.interface import MetricsPage, UnusableResult
 
 DYING = 2.0  # seconds in which a service whose client failed may turn out to have ended
 CLIENT_GRACE = 5.0  # seconds from SIGTERM to SIGKILL for a client that is no longer wanted
@@ -38,8 +41,10 @@ async def run_client(context: Context, measurement: MeasurementUnderWay) -> Metr
     began = time.time()  # compared with the result file's time stamp, which is wall time
     run, observer = measurement.run, measurement.observer
     stakes = stakes_of(run, measurement.started)
+    page = metrics_page(measurement.service.plan, run.settings.early_stopping, profile=True)
+    counted = await ServedRequests.counted(page, run.settings.limits.http)
     client = await _spawned(context, measurement)
-    service = asyncio.ensure_future(watch_service(run, measurement.service))
+    service = asyncio.ensure_future(_blamed(run, measurement.service, page))
     early: asyncio.Future[Verdict] = asyncio.Future()
     if observer is not None:
         early = asyncio.ensure_future(observer.verdict(stakes))
@@ -49,7 +54,7 @@ async def run_client(context: Context, measurement: MeasurementUnderWay) -> Metr
             return ended
         if observer is not None:
             await observer.last_look()
-        return await _believed(measurement, ended, began, service)
+        return await _believed(measurement, ended, began, service, counted)
     finally:
         for pending in (service, early):
             pending.cancel()
@@ -71,7 +76,11 @@ async def _spawned(context: Context, measurement: MeasurementUnderWay) -> Child:
 
 
 async def _believed(
-    measurement: MeasurementUnderWay, exit_status: int, began: float, service: asyncio.Future[Failure]
+    measurement: MeasurementUnderWay,
+    exit_status: int,
+    began: float,
+    service: asyncio.Future[Failure],
+    counted: ServedRequests | None,
 ) -> Metrics | Failure:
     """The result of a client that has ended, or why it must not be believed: `service` may turn out to have failed."""
     outcome = ClientOutcome(
@@ -81,15 +90,38 @@ async def _believed(
         order=measurement.order,
         plan=measurement.plan,
     )
+    live, limit = measurement.service, measurement.run.settings.limits.http
     try:
-        return measurement.benchmark.read(outcome)
+        metrics = measurement.benchmark.read(outcome)
     except UnusableResult as unusable:
         # A client whose requests fail is often the first to notice that its service has died.
-        await asyncio.wait({service}, timeout=DYING if measurement.service.child is not None else 0.0)
+        await asyncio.wait({service}, timeout=DYING if live.child is not None else 0.0)
         if service.done():
             return service.result()
+        if told := await not_ready_any_more(live, limit):
+            return replace(dead(told, str(unusable)), exit_status=exit_status, metrics=unusable.metrics)
         kind: Kind = "unusable" if exit_status == 0 else "exited"
         return Failure(kind, str(unusable), exit_status, unusable.metrics)
+    if metrics.failed and (told := await not_ready_any_more(live, limit)):
+        lost = f"{metrics.failed} of {metrics.completed + metrics.failed} requests failed"
+        return replace(dead(told, lost), exit_status=exit_status, metrics=metrics)
+    if counted is not None and (contradiction := await counted.contradict(metrics)):
+        return Failure("unusable", contradiction, exit_status, metrics)
+    return metrics
+
+
+async def _blamed(run: RunState, live: LiveService, page: MetricsPage | None) -> Failure:
+    """Returns only when the service fails or hangs."""
+    watching = [asyncio.ensure_future(watch_service(run, live))]
+    if page is not None and live.child is not None:
+        watching.append(asyncio.ensure_future(watch_progress(page, live, run.settings)))
+    try:
+        done, _ = await asyncio.wait(watching, return_when=asyncio.FIRST_COMPLETED)
+        return next(iter(done)).result()
+    finally:
+        for each in watching:
+            each.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
 
 
 async def watch_service(run: RunState, live: LiveService) -> Failure:

@@ -1,0 +1,164 @@
+"""A service that lives and does not work: its engine is dead, it hangs, or it was not the one that was measured."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from run_stories import some_metrics, some_settings
+from serviceoptd.contract.orders import a_workplace
+from serviceoptd.domain.settings import EarlyStopping, TimeLimits
+from serviceoptd.engines.interface import ServicePlan
+from serviceoptd.engines.vllm import VllmEngine
+from serviceoptd.evaluating import observing
+from serviceoptd.evaluating.live_service import LiveService
+from serviceoptd.evaluating.measurement import Failure
+from serviceoptd.evaluating.observing import ServedRequests
+from serviceoptd.evaluating.service_health import forget_cached_prefixes, not_ready_any_more, watch_progress
+from serviceoptd.io.log_follower import LogFollower
+from serviceoptd.toolkit.interface import HttpProbe, MetricsPage
+
+SETTINGS = some_settings(
+    limits=TimeLimits(stall=0.6, http=1.0), early_stopping=EarlyStopping(interval=0.05)
+)  # fmt: skip
+
+
+class Service:
+    """Answers what it is told to, and counts what it is told to have counted."""
+
+    def __init__(self) -> None:
+        self.status = {"/health": 200, "/reset": 200, "/metrics": 200}
+        self.running, self.tokens, self.finished, self.moves = 0, 0, 0, False
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = service.page().encode() if self.path == "/metrics" else b""
+                self.send_response(service.status[self.path])
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_POST(self) -> None:
+                self.do_GET()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def page(self) -> str:
+        self.tokens += self.moves
+        return (
+            f"vllm:num_requests_running {self.running}\nvllm:num_requests_waiting 0\n"
+            f"vllm:generation_tokens_total {self.tokens}\nvllm:request_success_total {self.finished}\n"
+        )
+
+    def at(self, path: str, method: str = "GET") -> HttpProbe:
+        return HttpProbe("127.0.0.1", self.server.server_address[1], path, method)
+
+    @property
+    def metrics(self) -> MetricsPage:
+        return MetricsPage(self.at("/metrics"), VllmEngine.series)
+
+    def live(self, directory: Path, **plan: Any) -> LiveService:
+        return LiveService(
+            run=1, evaluation=1, attempt=1, launch_id="l", workplace=a_workplace(directory), engine=VllmEngine({}),
+            child=None, log=LogFollower(directory / "log"),
+            plan=ServicePlan(**{
+                "command": None, "ready": self.at("/health"), "reset_cache": self.at("/reset", "POST")} | plan),
+        )  # fmt: skip
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    told = Service()
+    yield told
+    told.server.shutdown()
+    told.server.server_close()
+
+
+def test_a_service_that_answers_is_fit_and_one_that_does_not_is_not(service: Service, tmp_path: Path) -> None:
+    live = service.live(tmp_path)
+    assert asyncio.run(not_ready_any_more(live, 1.0)) == ""
+    service.status["/health"] = 503
+    assert asyncio.run(not_ready_any_more(live, 1.0)) == "GET /health: status 503"
+    assert asyncio.run(not_ready_any_more(service.live(tmp_path, ready=None), 1.0)) == ""
+
+
+@pytest.mark.parametrize(("status", "reset", "broken"), [(200, True, False), (404, False, False), (500, False, True)])
+def test_an_error_of_the_server_s_own_at_a_cache_reset_is_a_sign_of_death(
+    status: int, reset: bool, broken: bool, service: Service, tmp_path: Path
+) -> None:
+    service.status["/reset"] = status
+    done, told = asyncio.run(forget_cached_prefixes(service.live(tmp_path), 1.0))
+    assert (done, bool(told)) == (reset, broken)
+
+
+def progress(service: Service, directory: Path, seconds: float) -> Failure | None:
+    async def watched() -> Failure | None:
+        try:
+            async with asyncio.timeout(seconds):
+                return await watch_progress(service.metrics, service.live(directory), SETTINGS)
+        except TimeoutError:
+            return None
+
+    return asyncio.run(watched())
+
+
+def test_requests_in_flight_without_a_token_are_a_hung_engine(service: Service, tmp_path: Path) -> None:
+    service.running = 3
+    failed = progress(service, tmp_path, 20.0)
+    assert failed is not None
+    assert (failed.kind, failed.service, failed.cause) == ("service", "retryable", "hung_engine")
+    assert "3 requests are in flight" in failed.reason
+
+
+def test_a_service_that_answers_nothing_any_more_hangs_too(service: Service, tmp_path: Path) -> None:
+    service.running, service.moves = 3, True
+
+    async def story() -> Failure:
+        watching = asyncio.ensure_future(watch_progress(service.metrics, service.live(tmp_path), SETTINGS))
+        await asyncio.sleep(0.3)
+        service.status = dict.fromkeys(service.status, 500)
+        return await asyncio.wait_for(watching, 20.0)
+
+    assert "neither its metrics" in asyncio.run(story()).reason
+
+
+def test_tokens_that_come_an_idle_service_and_one_that_tells_nothing_are_none(service: Service, tmp_path: Path) -> None:
+    assert progress(service, tmp_path, 1.5) is None  # nothing is in flight
+    service.running, service.moves = 3, True
+    assert progress(service, tmp_path, 1.5) is None
+    service.status["/metrics"] = 404
+    assert progress(service, tmp_path, 1.5) is None
+
+
+@pytest.mark.parametrize(("finished", "believed"), [(100, True), (6, True), (4, False), (0, False)])
+def test_a_client_is_believed_only_about_requests_that_the_service_finished(
+    finished: int, believed: bool, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observing, "BETWEEN_COUNTS", 0.01)
+
+    async def story() -> str:
+        service.finished = 7
+        counted = await ServedRequests.counted(service.metrics, 1.0)
+        assert counted is not None
+        service.finished += finished
+        return await counted.contradict(some_metrics())  # 100 requests
+
+    told = asyncio.run(story())
+    assert (told == "") is believed
+    assert believed or f"the service itself finished {finished}" in told
+
+
+def test_a_service_that_does_not_count_contradicts_nobody(service: Service) -> None:
+    service.status["/metrics"] = 404
+    assert asyncio.run(ServedRequests.counted(service.metrics, 1.0)) is None
+    assert asyncio.run(ServedRequests.counted(None, 1.0)) is None
