@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from unicodedata import combining, east_asian_width
 
 import click
 import msgspec
+
+from serviceoptctl.render.layout import folded, labelled_lines, laid_out
 
 _ESCAPED = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
@@ -49,51 +49,28 @@ def value_text(value: object) -> str:
 
 def facts(pairs: Iterable[tuple[str, str]]) -> None:
     """`label:  text` lines, aligned; pairs without text are left out."""
-    shown = [(label, text) for label, text in pairs if text]
-    width = max((len(label) for label, _ in shown), default=0) + 1
-    room = _room(width + 2)
-    for label, text in shown:
-        first, *more = (part for line in safe(text).split("\n") for part in _folded(line, room))
-        click.echo(click.style(f"{label}:".ljust(width), bold=True) + "  " + first)
-        for line in more:
-            click.echo(" " * (width + 2) + line)
+    shown = [(label, safe(text)) for label, text in pairs if text]
+    for label, text in labelled_lines(shown, width()):
+        click.echo((click.style(label, bold=True) if label.strip() else label) + text)
 
 
-def _room(indent: int) -> int | None:
-    """Columns that are left on the terminal; None in a pipe, where nothing is folded."""
-    if not sys.stdout.isatty():
-        return None
-    return max(shutil.get_terminal_size().columns - indent, 30)
+def width() -> int | None:
+    """Columns of the terminal; None in a pipe, where nothing is folded."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def _folded(line: str, room: int | None) -> list[str]:
-    if room is None:
-        return [line]
-    return textwrap.wrap(line, room, break_long_words=False, break_on_hyphens=False) or [""]
+def say(line: str) -> None:
+    """A line, folded on a terminal: continued lines are indented."""
+    room = width()
+    first, *more = folded(line, room)
+    rest = folded(" ".join(more), room - 2) if room is not None and more else []
+    click.echo("\n  ".join([first, *rest]))
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table by rich on a terminal; columns two spaces apart, whole and uncoloured, everywhere else."""
-    if sys.stdout.isatty():
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        grid = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-        for header in headers:
-            grid.add_column(header, overflow="fold")
-        for row in rows:
-            grid.add_row(*(Text(one_line(cell)) for cell in row))
-        Console().print(grid)
-        return
-    lines = [list(headers), *([one_line(cell) for cell in row] for row in rows)]
-    widths = [max(columns(line[column]) for line in lines) for column in range(len(headers))]
-    for line in lines:
-        padded = (cell + " " * (width - columns(cell)) for cell, width in zip(line, widths, strict=True))
-        click.echo("  ".join(padded).rstrip())
-
-
-def columns(text: str) -> int:
-    """How wide a text stands on a terminal: Chinese characters take two columns, combining marks none."""
-    wide = sum(east_asian_width(character) in "WF" for character in text)
-    return len(text) + wide - sum(combining(character) != 0 for character in text)
+    """A table; on a terminal as wide as that is, in a pipe whole and uncoloured."""
+    layout = laid_out(headers, [[one_line(cell) for cell in row] for row in rows], width())
+    for line in layout.headers:
+        click.echo(click.style(line, bold=True))
+    for line in layout.rows:
+        click.echo(line)
