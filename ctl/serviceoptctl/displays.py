@@ -73,7 +73,7 @@ class LineDisplay(_Plain):
         if kind == "evaluation_finished" and self._ask is not None:
             # A lost daemon is met, and waited for, by whoever follows the events.
             with suppress(DaemonUnreachable):
-                click.echo(f"{clock(record['time'])} {standing(self._ask())}")
+                click.echo(f"{clock(record['time'])} {standing(self._ask(), record['time'])}")
         sys.stdout.flush()
 
 

@@ -18,6 +18,10 @@ def present(error: Exception, arguments: Sequence[str]) -> ExitCode:
     Returns:
         The exit code of the process.
     """
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        # A group without a command: its help is the answer, and nothing went wrong that a person has to read of.
+        click.echo(error.ctx.get_help() if error.ctx else error.message)
+        return ExitCode.OK
     message, hint, code = _explain(error)
     if code is ExitCode.INTERRUPTED and not message:
         return code

@@ -31,6 +31,7 @@ TITLES: dict[type[msgspec.Struct], str] = {
     particles.Particle: "Particle",
     Metrics: "Metrics",
     particles.Recommendation: "Recommendation",
+    particles.BestOfSearch: "Best of the search",
     particles.Deploy: "Deploy",
     particles.FinishedFiles: "Finished files",
     particles.FinishedFile: "Finished file",

@@ -36,3 +36,17 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     told_apart: bool  # whether it is better than every other finalist that meets the SLOs, at that confidence
     unsure: tuple[int, ...] = ()  # finalists that were faster, and are not sure enough to keep the SLOs
     binding: str = ""  # where it is not declared feasible: the condition that is least sure to be met, in words
+
+    @property
+    def required(self) -> float:
+        """The probability of keeping every SLO from which a configuration is declared feasible.
+
+        More than `confidence` where there are several finalists: the error is shared among them, since one of several
+        passes more easily.
+        """
+        return 1 - (1 - self.confidence) / max(len(self.finalists), 1)
+
+    @property
+    def together(self) -> float:
+        """The least probability that every SLO is kept (Bonferroni): what `required` is compared with."""
+        return max(0.0, 1 - sum(1 - slo.probability for slo in self.slos))

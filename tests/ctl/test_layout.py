@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from serviceoptctl.render.layout import columns, folded, labelled_lines, laid_out
 
-NUMBERS = ["1205 tok/s", "TTFT 57.4 ms", "99.9 %", "27,582,945,000", "MAX_NUM_BATCHED_TOKENS=65536", "-10.6 %", "8.07 req/s"]
+NUMBERS = [
+    "1205 tok/s",
+    "TTFT 57.4 ms",
+    "99.9 %",
+    "27,582,945,000",
+    "MAX_NUM_BATCHED_TOKENS=65536",
+    "-10.6 %",
+    "8.07 req/s",
+]
 PATH = "/srv/serviceopt/state/runs/17/evaluations/203/service-of-the-evaluation.log"
 
 
@@ -18,7 +26,9 @@ def quantities(text: str) -> list[str]:
     return re.findall(r"[-+]?\d[\d.,]*(?: (?:tok/s|req/s|ms|s|%))?", text)
 
 
-@given(st.lists(st.sampled_from([*NUMBERS, "between", "measured", "(simulated)", PATH]), min_size=1), st.integers(30, 120))
+@given(
+    st.lists(st.sampled_from([*NUMBERS, "between", "measured", "(simulated)", PATH]), min_size=1), st.integers(30, 120)
+)
 def test_no_line_is_wider_than_the_room_and_no_number_is_broken(words: list[str], room: int) -> None:
     line = " ".join(words)
     shown = folded(line, room)
@@ -42,7 +52,16 @@ def test_a_word_without_marks_is_broken_at_the_edge_and_chinese_counts_twice() -
 
 
 HEADERS = ("RUN", "NAME", "STATUS", "ENGINE", "CONFIGURATIONS", "BEST", "SLO", "SUBMITTED")
-ROW = ("117", "overnight", "interrupted", "simulated", "1050/2000", "12065 tok/s (simulated)", "broken", "2026-11-29 01:46")
+ROW = (
+    "117",
+    "overnight",
+    "interrupted",
+    "simulated",
+    "1050/2000",
+    "12065 tok/s (simulated)",
+    "broken",
+    "2026-11-29 01:46",
+)
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 200])

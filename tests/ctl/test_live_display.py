@@ -24,6 +24,7 @@ from patience import HANG
 from serviceopt_journal.documents.runs import Run
 from serviceopt_journal.errors import DaemonUnreachable
 from serviceoptctl.from_journal import FromJournal
+from serviceoptctl.render.layout import columns
 from serviceoptctl.render.live import LiveDisplay, picture
 
 
@@ -31,7 +32,17 @@ def drawn(state: Path, width: int, **changes: Any) -> str:
     document = msgspec.structs.replace(FromJournal.open(state).run("latest").document, **changes)
     output = io.StringIO()
     console = Console(file=output, width=width, force_terminal=True, color_system=None)
-    console.print(picture(document, 5.0, ["14:02:11 evaluation 2 ready"], ["14:01:07 evaluation 1 failed"], ""))
+    console.print(
+        picture(
+            document,
+            5.0,
+            ["14:02:11 evaluation 2 ready"],
+            ["14:01:07 evaluation 1 failed"],
+            "",
+            width=width,
+            now=1_772_366_400.0,
+        )
+    )
     return output.getvalue()
 
 
@@ -39,7 +50,7 @@ def drawn(state: Path, width: int, **changes: Any) -> str:
 def test_the_picture_fits_the_terminal_and_has_everything_in_it(state: Path, width: int) -> None:
     a_journal(state, an_unfinished_story(Story(name="调优 [bold]夜间[/bold]")))
     text = drawn(state, width)
-    assert all(len(line) <= width for line in text.splitlines())
+    assert all(columns(line) <= width for line in text.splitlines())
     words = " ".join(text.split())
     for part in (
         "run 1 (调优", "[bold]", "evaluation 3, measuring for 15 s", "MAX_NUM_SEQS=128", "900 tok/s",

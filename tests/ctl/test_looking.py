@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import Result
 
@@ -26,6 +27,7 @@ from serviceoptctl.connection import Connection
 from serviceoptctl.documents import Selection
 from serviceoptctl.from_journal import FromJournal
 from serviceoptctl.live import Live
+from serviceoptctl.render.run import best_label, spent, standing
 from serviceoptctl.source import open_source
 
 Invoke = Callable[..., Result]
@@ -98,7 +100,7 @@ def test_the_status_of_a_running_daemon_names_it(invoke: Invoke, daemon: Callabl
     assert shown["trying"] == "MAX_NUM_SEQS=128 CONCURRENCY=200"
     assert shown["service log"] == "/srv/state/runs/1/evaluations/3/service.log"
     assert shown["client log"] == "/srv/state/runs/1/evaluations/3/client.log"
-    assert shown["best"] == "900 tok/s, TTFT 400 ms, TPOT 35.0 ms, every SLO met (particle 1)"
+    assert shown["best so far"] == "900 tok/s, TTFT 400 ms, TPOT 35.0 ms, every SLO met (particle 1, measured once)"
 
 
 def test_with_the_daemon_down_the_status_says_so_and_does_not_let_time_pass(invoke: Invoke, state: Path) -> None:
@@ -107,8 +109,42 @@ def test_with_the_daemon_down_the_status_says_so_and_does_not_let_time_pass(invo
     shown = facts(result.stdout)
     assert result.exit_code == 0
     assert shown["daemon"] == "not running (read from the journal)"
-    assert shown["run"] == "1 (overnight), interrupted, goes on when the daemon starts"
+    assert shown["run"].startswith("1 (overnight), interrupted, goes on when the daemon starts, or in the foreground")
+    assert "until" not in shown["time"]
     assert shown["now"] == "evaluation 3, measuring"
+
+
+def test_an_interrupted_run_is_called_so_wherever_it_is_shown(invoke: Invoke, state: Path) -> None:
+    a_journal(state, an_unfinished_story())
+    assert invoke("runs").stdout.splitlines()[1].split()[2] == "interrupted"
+    for command in ("status", "show"):
+        assert "interrupted" in facts(invoke(command).stdout)["run"]
+        assert "running," not in invoke(command).stdout
+
+
+def test_a_run_that_somebody_works_on_is_called_running_wherever_it_is_shown(
+    invoke: Invoke, daemon: Callable[..., Any]
+) -> None:
+    daemon(an_unfinished_story())
+    for command in ("runs", "status", "show"):
+        shown = invoke(command).stdout
+        assert "running" in shown
+        assert "interrupted" not in shown
+
+
+def test_the_time_of_a_run_under_way_says_until_when_and_of_one_that_is_over_nothing(state: Path) -> None:
+    a_journal(state, an_unfinished_story(), a_finished_story(Story(run=2)))
+    source = FromJournal.open(state)
+    under_way, over = source.run("1").document, source.run("2").document
+    now = 1_772_366_400.0  # 12:00 in UTC
+    left = msgspec.structs.replace(under_way, seconds_left=754.0)
+    assert spent(left, now=now).endswith(" used, about 12 min 34 s left, until about 12:12:34")
+    assert spent(left, now=now, passed=800.0).endswith(" used, takes longer than estimated")
+    far = msgspec.structs.replace(under_way, seconds_left=12 * 3600.0 + 60)
+    assert spent(far, now=now).endswith("left, until about 2026-03-02 00:01")
+    assert spent(over, now=now).endswith(" used")
+    assert "left" not in standing(over, now)
+    assert (best_label(under_way), best_label(over)) == ("best so far", "best")
 
 
 def test_a_socket_that_a_killed_daemon_left_is_no_daemon(
@@ -189,7 +225,7 @@ def test_a_recommendation_that_breaks_an_slo_says_so_first(invoke: Invoke, state
 def test_the_best_of_a_run_that_is_not_over_is_called_the_best_so_far(invoke: Invoke, state: Path) -> None:
     a_journal(state, an_unfinished_story())
     shown = invoke("best").stdout
-    assert shown.startswith("The run is not over: this is the best so far.")
+    assert shown.startswith("The run is not over: this is the best so far, measured once.")
     assert facts(shown)["current setting"] == "this one: nothing better is known"
 
 

@@ -159,3 +159,13 @@ def test_completing_a_command_imports_none_of_them(monkeypatch: pytest.MonkeyPat
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ended.stdout.split() == ["plain,resume", "plain,reload"]
     assert "serviceoptctl.commands.resume" not in ended.stderr.split()
+
+
+@pytest.mark.parametrize("arguments", [(), ("journal",)], ids=" ".join)
+def test_a_group_without_a_command_prints_its_help_and_no_error(
+    invoke: Callable[..., click.testing.Result], arguments: tuple[str, ...]
+) -> None:
+    bare, asked = invoke(*arguments), invoke(*arguments, "--help")
+    assert (bare.exit_code, bare.stderr) == (0, "")
+    assert bare.stdout == asked.stdout
+    assert bare.stdout.startswith("Usage: ")

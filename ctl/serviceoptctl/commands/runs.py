@@ -14,8 +14,9 @@ from serviceoptctl.source import open_source
 @json_option
 def runs(as_json: bool) -> None:
     """List every run in the journal."""
-    answer = open_source().runs()
+    source = open_source()
+    answer = source.runs()
     if as_json:
         echo_json(answer.told)
     else:
-        render.listing(answer.document.runs)
+        render.listing(answer.document.runs, alive=source.running)

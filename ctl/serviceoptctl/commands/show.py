@@ -28,7 +28,7 @@ def show(run: str, particle: int | None, particles: bool, as_json: bool) -> None
         echo_json(listed.told) if as_json else render.particles(listed.document.particles)
     else:
         answer = source.run(run)
-        echo_json(answer.told) if as_json else render.in_detail(answer.document)
+        echo_json(answer.told) if as_json else render.in_detail(answer.document, alive=source.running)
 
 
 def _particle(answer: Answer[Particles], number: int, *, as_json: bool) -> None:

@@ -45,10 +45,7 @@ def folded(line: str, room: int | None) -> list[str]:
     lines, current = [], line[: len(line) - len(line.lstrip())]
     begun = False
     for word in _words(line):
-        if columns(word) <= room:
-            separate = [word]
-        else:
-            separate = list(_packed(word, room))
+        separate = [word] if columns(word) <= room else list(_packed(word, room))
         for number, piece in enumerate(separate):
             longer = f"{current} {piece}" if begun else current + piece
             if begun and (number > 0 or columns(longer) > room):
@@ -110,7 +107,10 @@ def _shrunk(
     """Widths that fit, the widest columns being narrowed first; None where that would break what must stay whole."""
     room = width - GAP * (len(natural) - 1)
     floors = [
-        max(min(natural[column], NARROWEST if _is_text(rows, column) else 0), *(_floor(r[column]) for r in (headers, *rows)))
+        max(
+            min(natural[column], NARROWEST if _is_text(rows, column) else 0),
+            *(_floor(r[column]) for r in (headers, *rows)),
+        )
         for column in range(len(natural))
     ]
     if sum(floors) > room:

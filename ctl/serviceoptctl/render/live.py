@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from serviceopt_journal.documents.runs import Run
 from serviceopt_journal.errors import ServiceoptError
 from serviceoptctl.documents import Document
 from serviceoptctl.render.event_lines import FAILURES, NOTEWORTHY, short_line
-from serviceoptctl.render.run import best_line, counted, engine, phase, title
+from serviceoptctl.render.layout import GAP, folded
+from serviceoptctl.render.run import best_label, best_line, counted, engine, phase, spent, title
 from serviceoptctl.render.text import assignments, one_line
-from serviceoptctl.render.units import duration
 
 REFRESHES = 4  # a second; the document is asked for no more often
 RECENT, RECENT_FAILURES = 4, 3  # lines
 BAR_WIDTH = 40  # columns
+LEAST = 12  # columns that text keeps beside its label, however narrow the terminal is
 
 
 class LiveDisplay:
@@ -83,34 +84,54 @@ class LiveDisplay:
             return Text(self._notice or "waiting for the run to begin")
         # With a notice nobody knows whether the run goes on: its clock stands still.
         since = 0.0 if self._notice else time.monotonic() - self._fetched
-        return picture(self._document, since, [*self._recent], [*self._failures], self._notice)
+        return picture(
+            self._document,
+            since,
+            [*self._recent],
+            [*self._failures],
+            self._notice,
+            width=self._width(),
+            now=time.time(),
+        )
+
+    def _width(self) -> int:
+        return self._live.console.width
 
 
-def picture(run: Run, since: float, recent: list[str], failures: list[str], notice: str) -> RenderableType:
-    """What is shown `since` seconds after the document was true."""
+def picture(
+    run: Run, since: float, recent: list[str], failures: list[str], notice: str, *, width: int, now: float
+) -> RenderableType:
+    """What is shown `since` seconds after the document was true, at the moment `now`, in `width` columns."""
     working = run.status in ("running", "cancelling")
     passed = since if working else 0.0
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
-    grid.add_row("run", Text(f"{title(run)}, {run.status}: {engine(run)}"))
-    grid.add_row("", ProgressBar(total=max(1, run.budget), completed=run.admitted, width=BAR_WIDTH))
-    grid.add_row("progress", Text(counted(run)))
-    grid.add_row("time", Text(_time(run, passed)))
-    if now := run.current:
-        grid.add_row("now", Text(phase(now, now.seconds + passed)))
-        grid.add_row("trying", Text(assignments(now.configuration)))
-        for label, path in (("service log", now.service_log), ("client log", now.client_log)):
-            if path:
-                grid.add_row(label, Text(one_line(path)))
-    grid.add_row("best", Text(one_line(best_line(run)), style="green" if run.feasible else ""))
-    for label, lines in (("failures", failures), ("recent", recent)):
-        for index, line in enumerate(lines):
-            grid.add_row(label if index == 0 else "", Text(line, style="red" if label == "failures" else "dim"))
-    return Group(grid, Text(notice, style="yellow")) if notice else grid
+    rows = [
+        ("run", f"{title(run)}, {run.status}: {engine(run)}", ""),
+        ("progress", counted(run), ""),
+        ("time", spent(run, passed=passed, now=now), ""),
+    ]
+    if under_way := run.current:
+        rows += [
+            ("now", phase(under_way, under_way.seconds + passed), ""),
+            ("trying", assignments(under_way.configuration), ""),
+            ("service log", one_line(under_way.service_log), ""),
+            ("client log", one_line(under_way.client_log), ""),
+        ]
+    rows.append((best_label(run), one_line(best_line(run)), "green" if run.feasible else ""))
+    for label, lines, style in (("failures", failures, "red"), ("recent", recent, "dim")):
+        rows += [(label if index == 0 else "", line, style) for index, line in enumerate(lines)]
+    return Group(
+        *_drawn([row for row in rows if row[1]], width, run), *([Text(notice, style="yellow")] if notice else [])
+    )
 
 
-def _time(run: Run, passed: float) -> str:
-    used = f"{duration(run.active_seconds + passed)} used"
-    left = run.seconds_left
-    return f"{used}, about {duration(max(0.0, left - passed))} left" if left is not None else used
+def _drawn(rows: Sequence[tuple[str, str, str]], width: int, run: Run) -> Iterator[RenderableType]:
+    """The rows with their labels, folded as everything else is; the bar stands below the first."""
+    longest = max(len(label) for label, _, _ in rows)
+    for number, (label, text, style) in enumerate(rows):
+        for line, part in enumerate(folded(text, max(LEAST, width - longest - GAP))):
+            shown = ("" if line else label).ljust(longest + GAP)
+            yield Text.assemble((shown, "bold"), (part, style), no_wrap=True, overflow="crop")
+        if number == 0:
+            room = min(BAR_WIDTH, max(LEAST, width - longest - GAP))
+            bar = ProgressBar(total=max(1, run.budget), completed=run.admitted, width=room)
+            yield Padding(bar, (0, 0, 0, longest + GAP))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from serviceopt_journal.documents.particles import Recommendation
 from serviceopt_journal.proof import Proof, SloProof
 from serviceoptctl.render.metrics import labelled
-from serviceoptctl.render.units import latency, percent, request_rate, speed
+from serviceoptctl.render.units import apart, between, latency, percent, request_rate, speed, times
+
+NO_NOISE = percent(0.0)
 
 
 def proof(document: Recommendation) -> list[tuple[str, str]]:
@@ -13,12 +15,20 @@ def proof(document: Recommendation) -> list[tuple[str, str]]:
     found = document.proof
     if found is None:
         outside = document.simulated and document.confirmations and document.remark
-        return [("SLO proof", "none: the model has not seen such batches, see the remark")] if outside else []
+        none = "none: the model has not seen such batches, see the remark" if outside else ""
+        return [("SLO proof", none), ("confirmed", _unconfirmed(document))]
     return [
+        ("in the search", searched(document)),
         ("confirmed", _estimate(document, found)),
-        ("SLO proof", "\n".join(_slo(slo) for slo in found.slos)),
+        ("SLO proof", "\n".join([*(_slo(slo) for slo in found.slos), *_threshold(document, found)])),
         ("rivals", _rivals(found)),
     ]
+
+
+def _unconfirmed(document: Recommendation) -> str:
+    if document.imported or document.confirmations or not document.repeats:
+        return ""
+    return f"no: measured {times(document.repeats)} in the search, and the best of many is mostly luck as well"
 
 
 def shortfall(document: Recommendation) -> str:
@@ -34,23 +44,51 @@ def gain(document: Recommendation) -> str:
     value = document.gain
     if value is None:
         return ""
-    text = f"{percent(value, signed=True)} over the current setting"
+    text = f"{percent(value, signed=True)} {'over' if value >= 0 else 'against'} the current setting"
     found = document.proof
-    if found is None or found.gain_interval is None:
+    if found is not None and found.gain_interval is not None:
+        low, high = (percent(end, signed=True) for end in found.gain_interval)
+        text += f" ({low} to {high} at {percent(found.confidence)} confidence)" if low != high else ""
+    before = document.current_setting
+    if before is None or before.feasible:
         return text
-    low, high = (percent(end, signed=True) for end in found.gain_interval)
-    return f"{text} ({low} to {high} at {percent(found.confidence)} confidence)"
+    broken = "; ".join(before.violated)
+    return f"{text}; " + (f"but that breaks its SLO: {broken}" if broken else "but that is not sure to meet every SLO")
 
 
 def _estimate(document: Recommendation, found: Proof) -> str:
     rate = speed if document.unit == "tokens/s" else request_rate
     text = rate(found.estimate)
-    if found.interval:
-        low, high = found.interval
-        text += f", between {rate(low)} and {rate(high)} at {percent(found.confidence)} confidence"
-    times = "once" if found.measurements == 1 else f"{found.measurements} times"
-    noise = f", noise of one measurement {percent(found.noise)}" if found.noise is not None else ""
-    return labelled(f"{text} (measured again {times}{noise})", document)
+    if found.interval and (ends := between(*map(rate, found.interval))):
+        text += f", {ends} at {percent(found.confidence)} confidence"
+    known = found.noise is not None and percent(found.noise) != NO_NOISE
+    noise = f", noise of one measurement {percent(found.noise)}" if known else ""
+    return labelled(f"{text} (measured again {times(found.measurements)}{noise})", document)
+
+
+def _threshold(document: Recommendation, found: Proof) -> list[str]:
+    """What is required, where it is not reached."""
+    if document.feasible or not found.slos:
+        return []
+    together, required = apart(found.together, found.required)
+    if found.together >= found.required:
+        return []  # the success rate binds, which is no matter of probability
+    count = len(found.finalists)
+    shared = f", since {count} finalists share an error of {percent(1 - found.confidence)}" if count > 1 else ""
+    every = f"every SLO holds with probability {together}, " if len(found.slos) > 1 else f"{together}, "
+    return [f"not sure enough: {every}and {required} is required{shared}"]
+
+
+def searched(document: Recommendation) -> str:
+    """Why the recommendation is lower than what the search had shown as its best; empty where it is not."""
+    found, best = document.proof, document.best_of_search
+    if found is None or best is None or best.value <= found.estimate:
+        return ""
+    rate = speed if document.unit == "tokens/s" else request_rate
+    if rate(best.value) == rate(found.estimate):
+        return ""
+    told = f"particle {best.particle} had shown {rate(best.value)}, measured {times(best.measurements)}"
+    return labelled(f"{told}: the best of many is mostly luck, so the finalists were measured again", document)
 
 
 def _slo(slo: SloProof) -> str:

@@ -11,6 +11,7 @@ from serviceopt_journal.documents.particles import Deploy, Recommendation
 from serviceoptctl.render.metrics import in_full, in_short
 from serviceoptctl.render.proof import gain, proof, shortfall
 from serviceoptctl.render.rejections import rejections
+from serviceoptctl.render.run import how_often
 from serviceoptctl.render.text import facts, safe, value_text
 
 MASKED = "***"
@@ -25,7 +26,8 @@ def recommendation(document: Recommendation) -> None:
     if not document.feasible:
         click.secho(shortfall(document), fg="red", bold=True)
     if not document.final:
-        click.secho("The run is not over: this is the best so far.", fg="yellow")
+        told = f"The run is not over: this is the best so far{how_often(document)}."
+        click.secho(told, fg="yellow")
     before = document.current_setting
     same = before is not None and before.particle == document.particle
     facts(

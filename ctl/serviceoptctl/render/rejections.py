@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from serviceopt_journal.documents.particles import RejectionRecord
-from serviceoptctl.render.units import duration, percent
+from serviceoptctl.render.units import between, duration, percent
 
 
 def rejections(record: RejectionRecord) -> str:
@@ -17,5 +17,6 @@ def rejections(record: RejectionRecord) -> str:
     if not record.audited or record.false_rate_interval is None:
         return text + "; none audited"
     low, high = record.false_rate_interval
-    wrong = f"{percent(record.false_rate)} wrong (95 %: {percent(low)} to {percent(high)})"
+    ends = between(percent(low), percent(high))
+    wrong = f"{percent(record.false_rate)} wrong" + (f" (95 %: {percent(low)} to {percent(high)})" if ends else "")
     return f"{text}; {record.audited} audited, {wrong}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import click
@@ -11,7 +12,9 @@ from serviceopt_journal.documents.runs import Daemon, EvaluationUnderWay, Run, R
 from serviceoptctl.render.metrics import in_full, in_short, labelled
 from serviceoptctl.render.rejections import rejections
 from serviceoptctl.render.text import assignments, facts, one_line, table, value_text
-from serviceoptctl.render.units import duration, moment, percent, speed
+from serviceoptctl.render.units import about, duration, moment, percent, speed, times, until
+
+INTERRUPTED = "interrupted"
 
 
 def status(document: Status) -> None:
@@ -26,35 +29,63 @@ def status(document: Status) -> None:
     lines.append(("queue", ", ".join(f"run {number}" for number in document.queued)))
     if last and not current:
         lines.append(("last run", f"{title(last)}, {_how(last)}"))
-        lines.append(("best", in_short(last.best) if last.best else "nothing measured"))
+        lines.append((best_label(last), best_line(last)))
     facts(lines)
+
+
+def standing_word(run: RunSummary, *, alive: bool) -> str:
+    """How a run stands, in one word: what is under way with nobody there who works on it is interrupted."""
+    return INTERRUPTED if not alive and run.status in ("running", "cancelling") else run.status
+
+
+def spent(run: Run, *, passed: float = 0.0, now: float | None = None) -> str:
+    """The time that was used and, of a run that is under way, what is left and when it will be over.
+
+    Args:
+        run: the run, `passed` seconds after its document was true.
+        now: seconds since the epoch; None: nobody works on it, so it has no end.
+    """
+    used = f"{duration(run.active_seconds + passed)} used"
+    if run.finished is not None or run.seconds_left is None:
+        return used
+    left = run.seconds_left - passed
+    return f"{used}, " + ("takes longer than estimated" if left <= 0 else time_left(left, now))
+
+
+def time_left(left: float, now: float | None) -> str:
+    """`about 12 min 30 s left, until about 14:02`."""
+    return f"about {about(left)} left" + (f", until about {until(now + left, now)}" if now is not None else "")
+
+
+def best_label(run: Run) -> str:
+    """What the best is called: before the end it is only the best so far."""
+    return "best" if run.finished is not None else "best so far"
 
 
 def progress(run: Run, *, alive: bool = True) -> list[tuple[str, str]]:
     """Where a run stands, as `facts`."""
-    word = run.status
-    if not alive and word in ("running", "cancelling"):
-        word = "interrupted, goes on when the daemon starts"
+    now = time.time()
+    word = standing_word(run, alive=alive)
+    if word == INTERRUPTED:
+        word += ", goes on when the daemon starts, or in the foreground with -lb (--load-breakpoint)"
     if run.paused:
         word += f" ({one_line(run.paused)})"
-    left = run.seconds_left
-    used = f"{duration(run.active_seconds)} used"
     lines = [
         ("run", f"{title(run)}, {word}"),
         ("engine", engine(run)),
         ("objective", run.objective),
         ("progress", counted(run)),
-        ("time", f"{used}, about {duration(left)} left" if left else used),
+        ("time", spent(run, now=now if alive else None)),
         ("left", _budget_left(run)),
-        ("best", best_line(run)),
+        (best_label(run), best_line(run)),
         ("rejections", rejections(run.rejections)),
     ]
-    if now := run.current:
+    if current := run.current:
         lines += [
-            ("now", phase(now, now.seconds if alive else None)),
-            ("trying", assignments(now.configuration)),
-            ("service log", now.service_log),
-            ("client log", now.client_log),
+            ("now", phase(current, current.seconds if alive else None)),
+            ("trying", assignments(current.configuration)),
+            ("service log", current.service_log),
+            ("client log", current.client_log),
         ]
     return lines
 
@@ -108,20 +139,28 @@ def counted(run: Run) -> str:
 
 
 def best_line(run: Run) -> str:
-    """The best so far, with its particle."""
+    """The best with its particle and, while it rests on the search alone, how often it was measured."""
     best = run.best
-    return f"{in_short(best)} (particle {best.particle})" if best else "nothing measured yet"
+    if best is None:
+        return "nothing measured" + ("" if run.finished else " yet")
+    return f"{in_short(best)} (particle {best.particle}{how_often(best)})"
 
 
-def standing(run: Run) -> str:
-    """How a run stands, on one line."""
+def how_often(best: Particle) -> str:
+    """`, measured once`: a value of the search alone, which the proof may well find to be lower."""
+    only_searched = best.repeats and not best.confirmations and not best.imported
+    return f", measured {times(best.repeats)}" if only_searched else ""
+
+
+def standing(run: Run, now: float) -> str:
+    """How a run stands at a moment (seconds since the epoch), on one line."""
     left = run.seconds_left
-    remaining = f"; about {duration(left)} left" if left else ""
-    return f"run {run.run}: {counted(run)}; best {best_line(run)}{remaining}"
+    remaining = f"; {time_left(left, now)}" if left and run.finished is None else ""
+    return f"run {run.run}: {counted(run)}; {best_label(run)} {best_line(run)}{remaining}"
 
 
-def listing(runs: Sequence[RunSummary]) -> None:
-    """What `serviceoptctl runs` shows."""
+def listing(runs: Sequence[RunSummary], *, alive: bool) -> None:
+    """What `serviceoptctl runs` shows. `alive`: whether a daemon, or a run in the foreground, answers."""
     if not runs:
         click.echo("no run yet; `serviceoptctl run` starts one")
         return
@@ -131,7 +170,7 @@ def listing(runs: Sequence[RunSummary]) -> None:
             (
                 str(run.run),
                 run.name or "-",
-                run.status,
+                standing_word(run, alive=alive),
                 run.engine,
                 f"{run.admitted}/{run.budget}",
                 labelled(speed(run.best_generate_speed), run) if run.best_generate_speed else "-",
@@ -143,14 +182,14 @@ def listing(runs: Sequence[RunSummary]) -> None:
     )
 
 
-def in_detail(run: Run) -> None:
-    """What `serviceoptctl show` shows of a run."""
+def in_detail(run: Run, *, alive: bool) -> None:
+    """What `serviceoptctl show` shows of a run. `alive`: whether a daemon, or a run in the foreground, answers."""
     over = run.finished is not None
     own = [("run", title(run)), ("status", _how(run))] if over else []
     facts(
         [
             *own,
-            *(line for line in progress(run) if not (over and line[0] == "run")),
+            *(line for line in progress(run, alive=alive) if not (over and line[0] == "run")),
             ("submitted", moment(run.submitted)),
             ("started", moment(run.started)),
             ("finished", moment(run.finished)),

@@ -44,6 +44,15 @@ def percent(fraction: float | None, *, signed: bool = False) -> str:
     return f"{text.removesuffix('.0')} %"
 
 
+def apart(one: float, other: float) -> tuple[str, str]:
+    """Two fractions as per cent, with so many digits that they are seen to differ where they do."""
+    for digits in range(1, 7):
+        texts = f"{one * 100:.{digits}f} %", f"{other * 100:.{digits}f} %"
+        if texts[0] != texts[1]:
+            break
+    return texts
+
+
 def duration(seconds: float | None) -> str:
     """How long something took or will take."""
     if seconds is None:
@@ -60,6 +69,29 @@ def duration(seconds: float | None) -> str:
         return f"{minutes // 60} h {minutes % 60:02d} min"
     hours = round(seconds / _HOUR)
     return f"{hours // 24} d {hours % 24:02d} h"
+
+
+def about(seconds: float) -> str:
+    """An estimate of a duration: no more digits than it deserves."""
+    return "less than 1 s" if seconds < 1 else f"{round(seconds)} s" if seconds < _MINUTE else duration(seconds)
+
+
+def until(end: float, now: float) -> str:
+    """A clock time that lies ahead: `14:02:11` within the hour, then `14:02`, and with the date on another day."""
+    there, here = time.localtime(end), time.localtime(now)
+    if there[:3] != here[:3]:
+        return time.strftime("%Y-%m-%d %H:%M", there)
+    return time.strftime("%H:%M:%S" if end - now < _HOUR else "%H:%M", there)
+
+
+def between(low: str, high: str) -> str:
+    """`between 1180 tok/s and 1240 tok/s`; empty where both are the same as they are shown."""
+    return f"between {low} and {high}" if low != high else ""
+
+
+def times(count: int) -> str:
+    """How often: `once`, `3 times`."""
+    return "once" if count == 1 else f"{count} times"
 
 
 def moment(seconds: float | None) -> str:

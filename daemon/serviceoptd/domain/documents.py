@@ -10,8 +10,8 @@ from statistics import fmean
 
 import msgspec
 
+from serviceopt_journal.documents.particles import BestOfSearch, Recommendation
 from serviceopt_journal.documents.particles import Particle as Shown
-from serviceopt_journal.documents.particles import Recommendation
 from serviceopt_journal.documents.runs import (
     Counts,
     Daemon,
@@ -156,9 +156,18 @@ def recommendation(run: RunState) -> Recommendation | None:
         gain=_gain(run, chosen, baseline, proof),
         unit="tokens/s" if run.settings.objective.maximise == "generate_speed" else "requests/s",
         proof=proof,
+        best_of_search=_best_of_search(run) if proof is not None else None,
         positions=positions(run, chosen),
         deploy=deployment(run, service) if service else None,
     )
+
+
+def _best_of_search(run: RunState) -> BestOfSearch | None:
+    best = next(iter(run.ranked()), None)
+    judged = run.judgement(best) if best is not None else None
+    if best is None or judged is None or judged.objective is None or not judged.feasible:
+        return None
+    return BestOfSearch(particle=best.number, value=judged.objective, measurements=max(1, len(best.measurements)))
 
 
 def _current(run: RunState, evaluation: Evaluation, now: float) -> EvaluationUnderWay:

@@ -78,6 +78,14 @@ class FinishedFiles(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[FinishedFile, ...]
 
 
+class BestOfSearch(msgspec.Struct, frozen=True, kw_only=True):
+    """What looked best while the search went on: of many measurements the luckiest, so too good on average."""
+
+    particle: int
+    value: float  # of what is maximised
+    measurements: int = 1  # of the search, behind `value`
+
+
 class Recommendation(Particle, frozen=True, kw_only=True):
     """The particle to deploy, why, and how. Of a run that is not over the best so far."""
 
@@ -93,6 +101,9 @@ class Recommendation(Particle, frozen=True, kw_only=True):
     gain: float | None = None
     unit: str = "tokens/s"  # of what is maximised: `tokens/s` or `requests/s`
     proof: Proof | None = None  # how sure it is; `null` where nothing was confirmed
+    best_of_search: BestOfSearch | None = (
+        None  # `null` where nothing was confirmed, or the search found none that is good
+    )
     deploy: Deploy | None = None  # `null` where the result is of an earlier run
 
 
