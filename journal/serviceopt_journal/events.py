@@ -271,11 +271,13 @@ class ServiceLaunched(Event, frozen=True, kw_only=True, tag="service_launched"):
 class ServiceReady(Event, frozen=True, kw_only=True, tag="service_ready"):
     """The engine answered its readiness check; measurements may begin."""
 
+    v: int = 2
     run: int
     evaluation: int
     attempt: int
     waited: float  # seconds from spawn to the first good answer
     kv_blocks: int | None = None  # as the engine reports it; the simulator needs it
+    kv_block_size: int | None = None  # tokens of one of them, where the engine reports that too
 
 
 class ServiceFailed(Event, frozen=True, kw_only=True, tag="service_failed"):

@@ -64,6 +64,8 @@ def trust(document: Document) -> None:
     click.echo(
         "\nerrors: predicted / measured - 1; rank: Spearman's correlation; spread: of repeats, around their median"
     )
+    if points and not document["errors"]:
+        click.secho(f"\nnone of the {len(points)} configurations could be predicted; why:", fg="red", bold=True)
     for line in scatter.lines(document):
         click.echo(line)
     _list("outside of the model's training data", points, "outside")

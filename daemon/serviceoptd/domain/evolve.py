@@ -155,7 +155,7 @@ def _(event: e.ServiceReady, run: RunState, time: float) -> RunState:
     seconds = max(0.0, time - evaluation.launching_at)
     run = _spend(run, evaluation.particle, seconds)
     return _evaluation(
-        run, event.evaluation, phase="ready", kv_blocks=event.kv_blocks,
+        run, event.evaluation, phase="ready", kv_blocks=event.kv_blocks, kv_block_size=event.kv_block_size,
         launch_seconds=(evaluation.launch_seconds or 0.0) + seconds,
     )  # fmt: skip
 

@@ -139,6 +139,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     failures: int = 0  # of launches and clients since a measurement finished: no endless retry
     failure: str = ""
     kv_blocks: int | None = None
+    kv_block_size: int | None = None
     backup: str = ""
 
     @property

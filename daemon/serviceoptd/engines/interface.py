@@ -44,6 +44,7 @@ __all__ = [
     "ServicePlan",
     "Survey",
     "Surveying",
+    "TellsBlockSize",
     "Workplace",
     "render",
 ]
@@ -112,6 +113,14 @@ class Engine(Protocol):
 
         `fields` tell which parameter goes to which flag.
         """
+
+
+@runtime_checkable
+class TellsBlockSize(Protocol):
+    """An engine whose report tells how many tokens a KV-cache block holds. Optional: the simulator needs it."""
+
+    def kv_block_size(self, report: str) -> int | None:
+        """Tokens, from the text from which `kv_blocks` reads; None where it does not tell."""
 
 
 @runtime_checkable

@@ -133,6 +133,11 @@ class SglangEngine(HttpEngine):
         """The options alone where one of them changes what is loaded. Long sequences need not fit as a whole."""
         return self.described(workplace, changing=CHANGES_THE_MODEL, quantising=QUANTISES, needs_a_whole_sequence=False)
 
+    def kv_block_size(self, report: str) -> int | None:
+        """Tokens of a page."""
+        page = _PAGE.search(report)
+        return int(page[1]) if page and int(page[1]) > 0 else None
+
     def kv_blocks(self, report: str) -> int | None:
         """Pages of the KV cache: its tokens / tokens of a page (1, where the server does not tell)."""
         tokens, page = _TOKENS.search(report), _PAGE.search(report)

@@ -46,6 +46,8 @@ QUANTISES = frozenset({"quantization"})
 
 _BLOCKS = re.compile(r'^vllm:cache_config_info\{.*\bnum_gpu_blocks="(\d+)"|GPU blocks: (\d+)', re.MULTILINE)
 
+_BLOCK_SIZE = re.compile(r'^vllm:cache_config_info\{.*\bblock_size="(\d+)"', re.MULTILINE)
+
 
 class VllmSection(HttpSection):
     """The table `[vllm]` of a configuration."""
@@ -134,6 +136,11 @@ class VllmEngine(HttpEngine):
     def model_facts(self, workplace: Workplace) -> ModelFacts:
         """The options alone where one of them changes what is loaded."""
         return self.described(workplace, changing=CHANGES_THE_MODEL, quantising=QUANTISES, needs_a_whole_sequence=True)
+
+    def kv_block_size(self, report: str) -> int | None:
+        """From /metrics; older releases do not tell it in their log."""
+        found = _BLOCK_SIZE.search(report)
+        return int(found[1]) if found else None
 
     def kv_blocks(self, report: str) -> int | None:
         """The blocks of the KV cache by /metrics, or by a log line; of several data-parallel engines the first one's."""

@@ -25,7 +25,7 @@ class Advisors:
     """The simulators of the runs that ask for one, kept for what they have simulated already."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, int | None], Simulator] = {}
+        self._known: dict[tuple[int, int | None, int | None], Simulator] = {}
 
     def of(self, run: RunState) -> Simulator | None:
         """The simulator that advises this run; None: none does.
@@ -35,12 +35,13 @@ class Advisors:
         """
         if not run.settings.search.simulation:
             return None
-        reported = (each.kv_blocks for each in run.evaluations.values() if each.kv_blocks is not None)
-        key = run.number, next(reported, None)
+        launches = run.evaluations.values()
+        reported = ((each.kv_blocks, each.kv_block_size) for each in launches if each.kv_blocks is not None)
+        key = run.number, *next(reported, (None, None))
         if key not in self._known:
             from serviceoptd.predicting.advisor import advisor_of
 
-            self._known[key] = advisor_of(run.settings, Path(run.working_directory or "/"), key[1])
+            self._known[key] = advisor_of(run.settings, Path(run.working_directory or "/"), *key[1:])
         return self._known[key]
 
 

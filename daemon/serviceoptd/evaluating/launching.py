@@ -13,7 +13,7 @@ from serviceopt_journal.events import Event, ServiceLaunched, ServiceLaunching, 
 from serviceoptd.domain.failures import REFUSED_ARGUMENT
 from serviceoptd.domain.policy import Launch
 from serviceoptd.domain.state import RunState
-from serviceoptd.engines.interface import ServicePlan
+from serviceoptd.engines.interface import ServicePlan, TellsBlockSize
 from serviceoptd.evaluating.context import Context
 from serviceoptd.evaluating.edited_files import edit, originals, refuse_unrestored
 from serviceoptd.evaluating.live_service import (
@@ -149,19 +149,26 @@ async def _spawned(context: Context, live: LiveService, command: Command) -> Chi
 async def _outcome(run: RunState, announced: ServiceLaunching, live: LiveService, readiness: Readiness) -> Event:
     if not readiness.ready:
         return not_ready(run, announced, readiness)
+    blocks, size = await _kv_cache(live, run.settings.limits.http)
     return ServiceReady(
         run=announced.run,
         evaluation=announced.evaluation,
         attempt=announced.attempt,
         waited=readiness.waited,
-        kv_blocks=await _kv_blocks(live, run.settings.limits.http),
+        kv_blocks=blocks,
+        kv_block_size=size,
     )
 
 
-async def _kv_blocks(live: LiveService, timeout: float) -> int | None:
+async def _kv_cache(live: LiveService, timeout: float) -> tuple[int | None, int | None]:
+    """The number of blocks and the tokens of one, as the service reports them."""
     if live.plan.simulated:
-        return live.plan.kv_blocks
+        return live.plan.kv_blocks, None
     if live.plan.report is None:
-        return None
+        return None, None
     answer = await probe(live.plan.report, timeout)
-    return live.engine.kv_blocks(answer.body) if answer.status == live.plan.report.status else None
+    if answer.status != live.plan.report.status:
+        return None, None
+    engine = live.engine
+    size = engine.kv_block_size(answer.body) if isinstance(engine, TellsBlockSize) else None
+    return engine.kv_blocks(answer.body), size

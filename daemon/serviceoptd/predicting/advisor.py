@@ -27,10 +27,12 @@ TO_BE_REPORTED = 2**40
 class Advisor:
     """Satisfies `serviceoptd.simulation.advice.simulator.Simulator`; remembers what it said."""
 
-    def __init__(self, predictor: Predictor, settings: RunSettings, kv_blocks: int | None) -> None:
-        """`kv_blocks`: as the run's first service reported; None: it has not, or does not."""
+    def __init__(
+        self, predictor: Predictor, settings: RunSettings, kv_blocks: int | None, block_size: int | None = None
+    ) -> None:
+        """`kv_blocks`, `block_size`: as the run's first service reported; None: it has not, or does not."""
         self._predictor, self._settings = predictor, settings
-        self._told = told_limits(settings.model_facts, kv_blocks, predictor)
+        self._told = told_limits(settings.model_facts, kv_blocks, block_size, predictor)
         self._answers: dict[bytes, Simulated] = {}
 
     def __call__(self, configuration: Configuration, slos: Sequence[Slo]) -> Simulated:
@@ -66,7 +68,9 @@ def files_of(settings: RunSettings, directory: Path, configuration: Configuratio
     options = SimulatedSection.model_validate(settings.search.simulation)
     predictor = Predictor.of(options, directory)
     try:
-        predictor.limits(configuration, settings.fields, told_limits(settings.model_facts, TO_BE_REPORTED, predictor))
+        predictor.limits(
+            configuration, settings.fields, told_limits(settings.model_facts, TO_BE_REPORTED, None, predictor)
+        )
     except MissingLimits:
         raise
     except InvalidConfiguration:  # this configuration would be refused; others need not be
@@ -74,7 +78,7 @@ def files_of(settings: RunSettings, directory: Path, configuration: Configuratio
     return fingerprint(options, directory)
 
 
-def advisor_of(settings: RunSettings, directory: Path, kv_blocks: int | None) -> Advisor:
+def advisor_of(settings: RunSettings, directory: Path, kv_blocks: int | None, block_size: int | None = None) -> Advisor:
     """The simulator of a run that was submitted from `directory`.
 
     Raises:
@@ -88,4 +92,4 @@ def advisor_of(settings: RunSettings, directory: Path, kv_blocks: int | None) ->
             f"[simulated] {', '.join(changed)} is not the file with which this run was submitted",
             hint="restore that file and resume; or submit a new run: it reuses what was measured",
         )
-    return Advisor(Predictor.of(options, directory), settings, kv_blocks)
+    return Advisor(Predictor.of(options, directory), settings, kv_blocks, block_size)

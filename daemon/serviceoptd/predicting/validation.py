@@ -200,7 +200,7 @@ def _point(
     predictor = replace(predictor, lengths=_lengths_of(median)) if lengths_from_metrics else predictor
     point = Point(particle.number, particle.configuration, particle.measurements, median, predicted=None)
     try:
-        told = told_limits(run.settings.model_facts, _kv_blocks(run, particle), predictor)
+        told = told_limits(run.settings.model_facts, *_kv_cache(run, particle), predictor)
         limits = predictor.limits(particle.configuration, run.settings.fields, told)
     except MissingLimits:
         raise
@@ -226,23 +226,30 @@ def _point(
     )
 
 
-def told_limits(facts: ModelFacts, kv_blocks: int | None, predictor: Predictor) -> Mapping[str, Any]:
-    """What a run knows of its service's limits: fixed options, and the KV blocks that it reported (None: it did not)."""
+def told_limits(
+    facts: ModelFacts, kv_blocks: int | None, block_size: int | None, predictor: Predictor
+) -> Mapping[str, Any]:
+    """What a run knows of its service's limits: fixed options, and the KV blocks that it reported (None: it did not).
+
+    Blocks and the tokens of one belong together: a number that was reported is of blocks of the reported size.
+    """
     options = predictor.options
     told: dict[str, Any] = {name: value for name, value in facts.arguments.items() if name not in options.limits}
     if kv_blocks is not None:
         told[KV_BLOCKS[options.scheduler]] = kv_blocks
+        if block_size is not None:
+            told["block_size"] = block_size
     if options.scheduler == "vllm" and not {"max_model_len"} & {*told, *options.limits}:
-        size = int({**told, **options.limits}.get("block_size", 16))
+        size = int({**options.limits, **told}.get("block_size", 16))
         # told nowhere: whatever the KV cache can hold, since the requests that were served did fit
         blocks = int({**options.limits, **told}.get("kv_blocks", 1))
         told["max_model_len"] = facts.longest or (blocks - 1) * size
     return told
 
 
-def _kv_blocks(run: RunState, particle: Particle) -> int | None:
+def _kv_cache(run: RunState, particle: Particle) -> tuple[int | None, int | None]:
     evaluation = run.evaluations.get(particle.evaluation) if particle.evaluation is not None else None
-    return evaluation.kv_blocks if evaluation is not None else None
+    return (evaluation.kv_blocks, evaluation.kv_block_size) if evaluation is not None else (None, None)
 
 
 def _lengths_of(metrics: Metrics) -> RandomLengths:

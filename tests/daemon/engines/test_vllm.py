@@ -238,3 +238,17 @@ def test_a_model_beside_the_configuration_reaches_the_command_line_as_an_absolut
     hub = an_engine(command={"model": "Qwen/Qwen3-8B"}).plan(a_service_order(place))
     assert hub.command is not None
     assert hub.command.argv[2] == "Qwen/Qwen3-8B"
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        ('vllm:cache_config_info{block_size="128",engine="0",num_gpu_blocks="256"} 1.0\n', 128),
+        ('vllm:cache_config_info{cache_dtype="auto",block_size="16",num_gpu_blocks="256"} 1.0\n', 16),
+        ('vllm:cache_config_info{hash_block_size="32",num_gpu_blocks="256"} 1.0\n', None),
+        ("GPU blocks: 4096", None),
+    ],
+)
+def test_the_size_of_a_block_is_read_with_their_number(report: str, expected: int | None) -> None:
+    assert an_engine().kv_block_size(report) == expected
+    assert an_engine().kv_blocks(report) in (256, 4096)
