@@ -134,7 +134,7 @@ def test_a_data_set_that_the_client_does_not_have_is_a_problem(
     tmp_path: Path, version: str, command: dict[str, Any], key: str
 ) -> None:
     found = with_version(version, **command).problems(a_workplace(tmp_path))
-    told = [problem.key for problem in found if "knows the data set" in problem.message]
+    told = [problem.key for problem in found if "supports only the data set" in problem.message]
     assert told == ([f"vllm_benchmark.command.{key}"] if key else [])
 
 

@@ -63,7 +63,7 @@ def test_it_records_each_load_of_each_configuration_and_train_learns_from_it(tmp
 
     other = profile(tmp_path, configuration, "--seed", "5")
     assert other.returncode == 3
-    assert "is of another configuration" in other.stderr
+    assert "belongs to another configuration" in other.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -102,7 +102,7 @@ def test_a_vllm_that_does_not_take_the_recorder_is_told_apart(tmp_path: Path, se
     ended = profile(tmp_path, a_configuration(tmp_path, service=service))
     assert ended.returncode == 4
     assert said in ended.stderr
-    assert "tried with vLLM 0.32" in ended.stderr
+    assert "tested with vLLM 0.32" in ended.stderr
     assert ended.stderr.count("starting the service") == 1
 
 

@@ -153,7 +153,7 @@ def test_a_model_that_was_exchanged_holds_the_run_and_says_what_to_do(tmp_path: 
     run, _ = a_run(tmp_path, "", journal)
     assert run.held
     assert "[simulated] model is not the file with which this run was submitted" in run.paused
-    assert "put that file back" in run.paused
+    assert "restore that file" in run.paused
     assert not run.evaluations
 
 
@@ -173,5 +173,5 @@ def test_without_a_readable_model_or_with_a_missing_limit_nothing_is_submitted(t
         asyncio.run(submitted(context, advised(tmp_path, "", budget=3)))
     a_model(tmp_path)
     text = advised(tmp_path, "", budget=3).replace("MAX_NUM_BATCHED_TOKENS", "TOKENS")
-    with pytest.raises(InvalidConfiguration, match="not told max_num_batched_tokens"):
+    with pytest.raises(InvalidConfiguration, match="does not know max_num_batched_tokens"):
         asyncio.run(submitted(context, text))

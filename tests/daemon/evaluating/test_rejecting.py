@@ -203,7 +203,7 @@ def test_a_small_space_that_is_rejected_to_the_last_configuration_ends_and_says_
 
 @pytest.mark.parametrize(
     ("verdict", "told"),
-    [(1.0, "judge gave 1.0, neither a Rejection nor None"), (None, "ZeroDivisionError: ")],
+    [(1.0, "judge returned 1.0, neither a Rejection nor None"), (None, "ZeroDivisionError: ")],
 )
 def test_a_rule_that_fails_holds_its_run_and_is_named(
     verdict: float | None, told: str, tmp_path: Path, install: Callable[..., str]

@@ -143,7 +143,7 @@ def test_the_environment_of_the_section_and_of_env_fields_reaches_the_scripts(
     [
         (a_field("x", "BackendConfig.ScheduleConfig.maxBatchsize"), 5, "maxBatchSize"),
         (a_field("x", "default_e_rate"), 5, "default_p_rate"),
-        (a_field("x", "argument:--workers"), 5, "pods have no command line"),
+        (a_field("x", "argument:--workers"), 5, "serviceopt does not start the pods"),
         (a_field("CONCURRENCY", "BackendConfig.ScheduleConfig.maxBatchSize"), 5, "tunes the load"),
         (a_field("x", "default_p_rate"), 0, "both are 0"),
         (a_field("x", "default_p_rate"), 14, "more than 16 together"),

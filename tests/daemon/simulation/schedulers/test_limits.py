@@ -46,7 +46,7 @@ def test_values_are_taken_as_configurations_hold_them() -> None:
 
 
 def test_what_has_no_default_and_is_told_nowhere_is_named() -> None:
-    with pytest.raises(MissingLimits, match="not told max_model_len, kv_blocks"):
+    with pytest.raises(MissingLimits, match="does not know max_model_len, kv_blocks"):
         limits("vllm", {"max_num_seqs": 8, "max_num_batched_tokens": 512})
 
 

@@ -112,6 +112,6 @@ def test_with_too_few_windows_it_says_how_many_there_are_and_what_is_needed() ->
     run = every_run()[0]
     short = replace(run, windows=run.windows[:3])
     with pytest.raises(
-        ProfileRejected, match=r"3 busy windows of 20 steps or more from 1 measurements.*20 windows are the least"
+        ProfileRejected, match=r"3 busy windows of 20 steps or more from 1 measurements.*20 windows are needed"
     ):
         train(Profile((), windowed=(short,)), seed=0)
