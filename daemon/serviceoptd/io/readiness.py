@@ -16,6 +16,8 @@ from .http_probe import CLOSED, TLS, Answer, speaks_tls, told
 from .http_probe import probe as ask
 from .log_follower import LogFollower, Match, scan
 
+OURS = "serviceopt: "
+"""What a program of ours puts before its own words among an engine's."""
 _EAGER = 2.0  # seconds during which a process that is done at once is looked at five times as often
 _LONGEST_INTERVAL = 0.05
 
@@ -196,7 +198,10 @@ def exit_reason(status: int) -> str:
 
 def _told(found: Cause | None, follower: LogFollower, length: int) -> str:
     """The beginning of the line that shows why; where none does, the end of the log; `length` characters of either."""
-    if found is not None and length > 0:
-        return f"; {found.kind or 'its log says'}: {found.line[:length].rstrip()}"
     said = follower.tail(length)
+    if found is not None and length > 0:
+        # what a supervisor of ours says at the end is the step that failed; the line that shows why stood before it
+        _, ours, step = said.rpartition(OURS)
+        told = f"; {found.kind or 'its log says'}: {found.line[:length].rstrip()}"
+        return f"; {step.strip()}{told}" if ours and step.strip() not in told else told
     return f"; its log ends: {said}" if said else "; its log is empty"
