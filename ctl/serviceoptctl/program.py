@@ -36,7 +36,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "Look": {
         "status": Entry("status", "Show the daemon, the run that is worked on and the queue."),
-        "runs": Entry("runs", "List every run."),
+        "runs": Entry("runs", "List every run in the journal."),
         "show": Entry("show", "Show one run, or one of its particles, in full."),
         "best": Entry("best", "Show the recommended parameters and how to deploy them."),
         "trust": Entry("trust", "Compare a latency model's predictions with what a run measured."),
