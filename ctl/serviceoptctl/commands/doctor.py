@@ -32,7 +32,7 @@ def doctor(configuration: str | None, engine: str | None, benchmark: str | None,
 
     Programs, models, ports, devices, room and permissions, for a run that you would start here and now. With --unit
     (as root) also for the service: what its user cannot use inside the unit's sandbox is tried again with the drop-in
-    that should mend it, and that drop-in is printed. Exit code 4 when something is missing.
+    that should fix it, and that drop-in is printed. Exit code 4 when something is missing.
     """
     from serviceoptctl.source import candidates
     from serviceoptd.config.load import discover, load

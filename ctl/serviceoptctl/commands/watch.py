@@ -18,7 +18,7 @@ from serviceoptctl.watching import watch as watch_run
 def watch(run: str, as_json: bool) -> ExitCode:
     """Follow a run until it is over.
 
-    Goes on across a restart of the daemon. Ctrl-C ends the watching and not the run. The exit code tells how the run
+    Goes on across a restart of the daemon. Ctrl-C ends the watching and not the run. The exit code says how the run
     ended: 0 with a feasible recommendation, 11 where no configuration meets every SLO, 12 where nothing could be
     measured, 130 where it was cancelled.
     """

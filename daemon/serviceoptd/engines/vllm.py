@@ -138,7 +138,7 @@ class VllmEngine(HttpEngine):
         return self.described(workplace, changing=CHANGES_THE_MODEL, quantising=QUANTISES, needs_a_whole_sequence=True)
 
     def kv_block_size(self, report: str) -> int | None:
-        """From /metrics; older releases do not tell it in their log."""
+        """The tokens of a KV block, by /metrics; older releases do not log it."""
         found = _BLOCK_SIZE.search(report)
         return int(found[1]) if found else None
 

@@ -24,7 +24,7 @@ class Finding(msgspec.Struct, frozen=True):
     level: Literal["ok", "warn", "fail"]
     message: str
     hint: str = ""  # what to do
-    drop_in: str = ""  # text of a drop-in of the unit that mends it
+    drop_in: str = ""  # text of a drop-in of the unit that fixes it
 
 
 class Examined(msgspec.Struct, frozen=True, kw_only=True):

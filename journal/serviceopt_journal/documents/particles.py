@@ -35,7 +35,7 @@ class Particle(msgspec.Struct, frozen=True, kw_only=True):
     # could not be looked at while it ran; mostly empty
     remark: str = ""
     # `FILE:LINE` that its values were read from; empty: not imported. A `throughput` or `success_rate` of -1 is one that
-    # the file does not tell
+    # the file does not have
     imported: str = ""
 
 
@@ -61,7 +61,7 @@ class Deploy(msgspec.Struct, frozen=True, kw_only=True):
     working_directory: str = ""
     managed: bool = True  # whether we started the service; else somebody did
     simulated: bool = False
-    internal: bool = False  # `argv` is a supervisor of ours: no command to deploy
+    internal: bool = False  # `argv` is serviceopt's own supervisor: no command to deploy
     files: tuple[str, ...] = ()  # paths of files that were edited for it; their content: `/best/files`
 
 
