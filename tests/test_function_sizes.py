@@ -59,3 +59,12 @@ def is_record(called: str) -> bool:
     """Whether a call makes an object of a class, or a changed copy of one."""
     name = called.rpartition(".")[2]
     return name[:1].isupper() or name == "replace"
+
+
+LONGEST_MODULE = 300  # lines; the catalogue of events is a list, and may be longer
+EVERY_MODULE = [*modules(), *sorted((ROOT / "ctl" / "serviceoptctl").rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", [path for path in EVERY_MODULE if path.name != "events.py"], ids=names)
+def test_a_module_has_one_idea(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= LONGEST_MODULE

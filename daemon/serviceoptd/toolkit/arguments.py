@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any
-
-from pydantic import AfterValidator
+from typing import Any
 
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration, Value
 from serviceoptd.domain.settings import Field
 from serviceoptd.toolkit.interface import render
 from serviceoptd.toolkit.spellings import Spellings
+from serviceoptd.toolkit.words import REFERENCE, Words, split
+
+__all__ = [
+    "ARGUMENT",
+    "Words",
+    "field_arguments",
+    "field_environment",
+    "filled",
+    "flag_of",
+    "hides_flags",
+    "options",
+    "references",
+    "referred",
+    "refuse_doubled",
+    "refuse_unknown",
+    "rendered_flag",
+    "replaced",
+    "runs_a_shell",
+    "split",
+    "value_of",
+    "with_capitals",
+    "without",
+]
 
 ARGUMENT = "argument:"
 _NOTHING = "\0"  # no argument can hold it, so it marks an empty value while it is being substituted
-_REFERENCE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
-_JSON_TOKEN = re.compile(r"\\.|[\"{}\[\]]", re.DOTALL)
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "fish", "ssh", "su"})
 _SYSTEMS = frozenset({"PATH", "HOME", "USER", "SHELL", "LANG", "PWD", "TMPDIR"})
 """Variables that no field in small letters may take the place of."""
@@ -28,81 +45,6 @@ _SWITCHES = ("--enable-", "--disable-", "--no-", "--enforce-", "--trust-", "--ig
 """How flags begin that take no value."""
 _KEY_ENDS = re.compile(r'"\s*:')
 _NUMBER = re.compile(r"-\d*\.?\d+([eE][-+]?\d+)?")
-
-
-def _splittable(text: str) -> str:
-    try:
-        split(text)
-    except ValueError as error:
-        raise ValueError(f"cannot be split into arguments: {error}") from error
-    return text
-
-
-Words = Annotated[str, AfterValidator(_splittable)]
-"""Extra arguments as a shell would split them. No shell ever sees them: no pipes, no globs, no `~`."""
-
-
-def split(words: str) -> list[str]:
-    """The arguments in a text, as a shell would split it; but JSON outside of quotes keeps its own quotes.
-
-    `--compilation-config {"level":3}` is what people write where no shell reads it, and a shell would leave `{level:3}`.
-
-    Raises:
-        ValueError: a quotation is not closed.
-    """
-    return shlex.split(_json_quoted(words))
-
-
-def _json_quoted(text: str) -> str:
-    """The text with each JSON document that stands outside of quotes, up to the end of its word, put into quotes."""
-    parts: list[str] = []
-    at, quote = 0, ""
-    while at < len(text):
-        character = text[at]
-        end = at + 1
-        if quote:
-            escaped = quote == '"' and character == "\\"
-            quote = "" if character == quote else quote
-            end += escaped
-        elif character in "\"'":
-            quote = character
-        elif character == "\\":
-            end += 1
-        elif character in "{[" and (length := _json_length(text[at:])):
-            parts.append(shlex.quote(text[at : at + length]))
-            at += length
-            continue
-        parts.append(text[at:end])
-        at = end
-    return "".join(parts)
-
-
-def _json_length(text: str) -> int:
-    """Characters of the JSON object or list that the text begins with and a blank or its end follows; 0: there is none.
-
-    A `$NAME` in it may stand for a value that has yet to be put in.
-    """
-    depth, within = 0, False
-    for token in _JSON_TOKEN.finditer(text):
-        character = token[0]
-        if character == '"':
-            within = not within
-        elif not within and character in "{[":
-            depth += 1
-        elif not within and character in "}]":
-            depth -= 1
-            if depth == 0:
-                document, rest = text[: token.end()], text[token.end() :]
-                return len(document) if (not rest or rest[0].isspace()) and _is_json(document) else 0
-    return 0
-
-
-def _is_json(document: str) -> bool:
-    try:
-        json.loads(_REFERENCE.sub("0", document))
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def with_capitals(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,7 +64,7 @@ def replaced(text: str, values: Mapping[str, object]) -> str:
         name = match[1] or match[2]
         return render(known[name]) if name in known else match[0]
 
-    return _REFERENCE.sub(value, text)
+    return REFERENCE.sub(value, text)
 
 
 def filled(words: Iterable[str], values: Mapping[str, object]) -> list[str]:
@@ -142,7 +84,7 @@ def filled(words: Iterable[str], values: Mapping[str, object]) -> list[str]:
         if text == _NOTHING:
             if kept and kept[-1].startswith("-") and "=" not in kept[-1]:
                 kept.pop()
-        elif _REFERENCE.fullmatch(word) and flag_of(text.strip()):
+        elif REFERENCE.fullmatch(word) and flag_of(text.strip()):
             kept += _flags_in(text, word)
         elif not re.fullmatch(rf"-[^=]*={_NOTHING}", text):
             kept.append(text.replace(_NOTHING, ""))
@@ -172,7 +114,7 @@ def refuse_unknown(words: Iterable[str], values: Iterable[str], place: str) -> N
     """
     known = with_capitals(dict.fromkeys(values))
     for word in words:
-        for match in _REFERENCE.finditer(word):
+        for match in REFERENCE.finditer(word):
             name = match[1] or match[2]
             is_key = word[: match.start()].endswith('"') and _KEY_ENDS.match(word, match.end())
             if name in known or is_key:
@@ -192,13 +134,13 @@ def runs_a_shell(argv: Iterable[str]) -> bool:
 
 def referred(text: str) -> list[str]:
     """The names in a text that `$NAME` and `${NAME}` refer to, in their order."""
-    return list(dict.fromkeys(match[1] or match[2] for match in _REFERENCE.finditer(text)))
+    return list(dict.fromkeys(match[1] or match[2] for match in REFERENCE.finditer(text)))
 
 
 def references(words: Iterable[str], names: Iterable[str]) -> list[str]:
     """Which of these names the arguments still refer to by `$NAME`, in the order of the arguments."""
     wanted = frozenset(names)
-    found = (match[1] or match[2] for word in words for match in _REFERENCE.finditer(word))
+    found = (match[1] or match[2] for word in words for match in REFERENCE.finditer(word))
     return [name for name in dict.fromkeys(found) if name in wanted]
 
 
@@ -206,7 +148,7 @@ def hides_flags(words: Sequence[str]) -> bool:
     """Whether a `$NAME` among them can stand for flags, so that the flags are not known before its value is."""
     before = ("", *words)
     return any(
-        _REFERENCE.fullmatch(word) is not None and ("=" in last or not flag_of(last) or last.startswith(_SWITCHES))
+        REFERENCE.fullmatch(word) is not None and ("=" in last or not flag_of(last) or last.startswith(_SWITCHES))
         for last, word in zip(before, words, strict=False)
     )
 

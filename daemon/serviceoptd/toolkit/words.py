@@ -1,0 +1,89 @@
+"""A text of extra arguments as words: split as a shell would, but JSON outside of quotes keeps its own quotes. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+REFERENCE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
+"""`$NAME` or `${NAME}`."""
+_JSON_TOKEN = re.compile(r"\\.|[\"{}\[\]]", re.DOTALL)
+
+
+def _splittable(text: str) -> str:
+    try:
+        split(text)
+    except ValueError as error:
+        raise ValueError(f"cannot be split into arguments: {error}") from error
+    return text
+
+
+Words = Annotated[str, AfterValidator(_splittable)]
+"""Extra arguments as a shell would split them. No shell ever sees them: no pipes, no globs, no `~`."""
+
+
+def split(words: str) -> list[str]:
+    """The arguments in a text, as a shell would split it; but JSON outside of quotes keeps its own quotes.
+
+    `--compilation-config {"level":3}` is what people write where no shell reads it, and a shell would leave `{level:3}`.
+
+    Raises:
+        ValueError: a quotation is not closed.
+    """
+    return shlex.split(_json_quoted(words))
+
+
+def _json_quoted(text: str) -> str:
+    """The text with each JSON document that stands outside of quotes, up to the end of its word, put into quotes."""
+    parts: list[str] = []
+    at, quote = 0, ""
+    while at < len(text):
+        character = text[at]
+        end = at + 1
+        if quote:
+            escaped = quote == '"' and character == "\\"
+            quote = "" if character == quote else quote
+            end += escaped
+        elif character in "\"'":
+            quote = character
+        elif character == "\\":
+            end += 1
+        elif character in "{[" and (length := _json_length(text[at:])):
+            parts.append(shlex.quote(text[at : at + length]))
+            at += length
+            continue
+        parts.append(text[at:end])
+        at = end
+    return "".join(parts)
+
+
+def _json_length(text: str) -> int:
+    """Characters of the JSON object or list that the text begins with and a blank or its end follows; 0: there is none.
+
+    A `$NAME` in it may stand for a value that has yet to be put in.
+    """
+    depth, within = 0, False
+    for token in _JSON_TOKEN.finditer(text):
+        character = token[0]
+        if character == '"':
+            within = not within
+        elif not within and character in "{[":
+            depth += 1
+        elif not within and character in "}]":
+            depth -= 1
+            if depth == 0:
+                document, rest = text[: token.end()], text[token.end() :]
+                return len(document) if (not rest or rest[0].isspace()) and _is_json(document) else 0
+    return 0
+
+
+def _is_json(document: str) -> bool:
+    try:
+        json.loads(REFERENCE.sub("0", document))
+    except (ValueError, RecursionError):
+        return False
+    return True
