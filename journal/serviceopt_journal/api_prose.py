@@ -19,6 +19,10 @@ curl --unix-socket /run/serviceoptd/serviceoptd.sock http://localhost/v1/status
 Times are seconds, points in time seconds since the epoch, rates per second. A value that is not known is `null`; the
 type `value` is an integer, a number, a boolean or a string. Keys may be added; none is renamed or removed, and readers
 should ignore those that they do not know. `{run}` is a run's number, or `latest`.
+
+Limits, each told with status 400: a body of 8 MiB (an import: 40 MiB), a configuration of 1 Mi characters and 32 keys in
+each other, a name of 200 characters, a reason of 2000. A request must have arrived whole within 20 seconds, a connection
+that waits as long for its next one is closed, and so is the 129th at a time.
 """
 ROWS = """The columns, in this order: `generate_speed` (output tokens/s), `time_to_first_token` (s), `time_per_output_token`
 (s), `success_rate` (0..1), `throughput` (requests/s), every target field, `error`, `backup`, `duration` (s),

@@ -20,6 +20,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from serviceopt_journal.errors import EnvironmentLacks
 
 GROUP = "serviceopt"
+MOST_CONNECTIONS = 128
+LONGEST_REQUEST = 20.0  # seconds until a request has arrived whole
 LONGEST_PATH = 107  # bytes that sun_path holds (unix(7))
 
 
@@ -29,9 +31,35 @@ class PeerProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Notes the user id at the other end."""
         super().connection_made(transport)
+        self._deadline: asyncio.TimerHandle | None = None
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.close()
+        else:
+            self._expect_a_request()
         connection = transport.get_extra_info("socket")
         _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         self.client = ("uid", uid)
+
+    def on_response_complete(self) -> None:
+        """The next request has as long as the first one had."""
+        super().on_response_complete()
+        self._expect_a_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forgets the deadline as well."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def _expect_a_request(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = self.loop.call_later(LONGEST_REQUEST, self._end_without_one, self.cycle)
+
+    def _end_without_one(self, before: object) -> None:
+        """Ends a connection whose next request is not whole by now; a stream that is being answered goes on."""
+        if self.cycle is before or self.cycle.more_body:
+            self.transport.close()
 
 
 def peer_uid(request: Request) -> int:
@@ -107,4 +135,5 @@ def _give_to_group(path: Path) -> None:
 def server(app: ASGIApp) -> Server:
     """A server for `app`, to be awaited as `serve(sockets=[listen(path)])`; `should_exit = True` ends it."""
     settings: dict[str, Any] = {"http": PeerProtocol, "ws": "none", "lifespan": "off", "access_log": False}
+    settings["proxy_headers"] = False  # no proxy stands before the socket, and the peer's user id must be the kernel's
     return Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=2, **settings))

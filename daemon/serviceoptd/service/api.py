@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
@@ -21,13 +21,12 @@ from serviceopt_journal.documents.requests import (
     Import,
     LogLevel,
     NewConfiguration,
-    Reason,
     Refusal,
     Refused,
     Submission,
 )
 from serviceopt_journal.documents.runs import Runs
-from serviceopt_journal.errors import ExitCode, InvalidConfiguration, NotFound, ServiceoptError
+from serviceopt_journal.errors import ExitCode, NotFound, ServiceoptError
 from serviceopt_journal.events import LogLevelChanged
 from serviceopt_journal.finished_files import finished_files
 from serviceoptd.domain import documents, table
@@ -35,6 +34,15 @@ from serviceoptd.domain.deployment import edited_files
 from serviceoptd.domain.state import RunState, State
 from serviceoptd.io.unix_http import peer_uid
 from serviceoptd.service import control
+from serviceoptd.service.requests import (
+    LARGEST_IMPORT,
+    body,
+    known_types,
+    number,
+    reason,
+    refuse_beyond_limits,
+    seconds,
+)
 from serviceoptd.submitting.importing.importing import import_results, prepare_import
 from serviceoptd.submitting.machine_checks import must_answer
 from serviceoptd.submitting.preparing import prepare
@@ -48,8 +56,6 @@ STATUS_BY_CODE = {
     ExitCode.ENVIRONMENT: 400,
     ExitCode.USAGE: 400,
 }
-
-Body = TypeVar("Body")
 
 
 def make_app(daemon: Any) -> Starlette:
@@ -71,7 +77,9 @@ def make_app(daemon: Any) -> Starlette:
         Route("/v1/events", api.events),
         Route("/v1/events/stream", api.stream),
     ]
-    return Starlette(routes=routes, exception_handlers={ServiceoptError: _refusal, 404: _unknown, 405: _unknown})
+    app = Starlette(routes=routes, exception_handlers={ServiceoptError: _refusal, 404: _unknown, 405: _unknown})
+    app.router.redirect_slashes = False
+    return app
 
 
 class Api:
@@ -118,7 +126,8 @@ class Api:
         return _json(Particles(particles=tuple(documents.particle_document(run, p) for p in run.particles.values())))
 
     async def submit(self, request: Request) -> Response:
-        submission = await _body(request, Submission)
+        submission = await body(request, Submission)
+        refuse_beyond_limits(submission)
         prepared = await asyncio.to_thread(
             prepare,
             submission,
@@ -132,7 +141,9 @@ class Api:
         return _json(accepted, status=201)
 
     async def import_results(self, request: Request) -> Response:
-        prepared = await asyncio.to_thread(prepare_import, await _body(request, Import))
+        wanted = await body(request, Import, largest=LARGEST_IMPORT)
+        refuse_beyond_limits(wanted)
+        prepared = await asyncio.to_thread(prepare_import, wanted)
         return _json(await import_results(self._daemon.context, prepared, uid=peer_uid(request)), status=201)
 
     async def command(self, request: Request) -> Response:
@@ -141,13 +152,14 @@ class Api:
         ledger = self._daemon.ledger
         match request.path_params["command"]:
             case "pause":
-                await control.pause(ledger, run, (await _body(request, Reason)).reason)
+                await control.pause(ledger, run, await reason(request))
             case "resume":
-                await control.resume(ledger, run, (await _body(request, Reason)).reason)
+                await control.resume(ledger, run, await reason(request))
             case "cancel":
-                await control.cancel(ledger, run, (await _body(request, Reason)).reason)
+                await control.cancel(ledger, run, await reason(request))
             case "reconfigure":
-                new = await _body(request, NewConfiguration)
+                new = await body(request, NewConfiguration)
+                refuse_beyond_limits(new)
                 source = new.configuration_path or "the new configuration"
                 changed = await control.reconfigure(ledger, run, new.configuration_text, source, environment={})
                 return _json(Changes(changes=changed))
@@ -161,7 +173,9 @@ class Api:
 
     async def log_level(self, request: Request) -> Response:
         """Changes the daemon's log level."""
-        level = (await _body(request, LogLevel)).level.upper()
+        wanted = await body(request, LogLevel)
+        refuse_beyond_limits(wanted)
+        level = wanted.level.upper()
         self._daemon.set_log_level(level)
         await self._daemon.ledger.commit(LogLevelChanged(level=level))
         return _json(LogLevel(level=level))
@@ -169,25 +183,25 @@ class Api:
     async def events(self, request: Request) -> Response:
         query = request.query_params
         found = self._daemon.records(
-            after=_number(query.get("after"), 0) or 0,
-            until=_number(query.get("until"), None),
-            run=_number(query.get("run"), None),
-            types=query.getlist("type") or None,
-            limit=_number(query.get("limit"), None),
-            newest=_number(query.get("newest"), None),
-            since=float(query["since"]) if "since" in query else None,
+            after=number(query.get("after"), 0) or 0,
+            until=number(query.get("until"), None),
+            run=number(query.get("run"), None),
+            types=known_types(query.getlist("type")) or None,
+            limit=number(query.get("limit"), None),
+            newest=number(query.get("newest"), None),
+            since=seconds(query.get("since")),
         )
         return _json(Records(events=tuple(found)))
 
     async def stream(self, request: Request) -> Response:
         query = request.query_params
-        run, types = _number(query.get("run"), None), set(query.getlist("type"))
+        run, types = number(query.get("run"), None), set(known_types(query.getlist("type")))
 
         def wanted(record: Recorded) -> bool:
             of_run = run is None or getattr(record.event, "run", None) == run
             return of_run and (not types or record.event.__struct_config__.tag in types)
 
-        after = _number(request.headers.get("last-event-id") or query.get("after"), self._state.seq)
+        after = number(request.headers.get("last-event-id") or query.get("after"), self._state.seq)
         lines = self._follow(after if after is not None else 0, wanted)
         return StreamingResponse(lines, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
@@ -236,19 +250,3 @@ async def _unknown(request: Request, error: Exception) -> Response:
     message = f"{request.method} {request.url.path} is not part of the API"
     refusal = Refusal(message=message, hint="`serviceoptctl docs api` lists it", exit_code=int(ExitCode.NOT_FOUND))
     return _json(Refused(error=refusal), status=getattr(error, "status_code", 404))
-
-
-async def _body(request: Request, kind: type[Body]) -> Body:
-    try:
-        return msgspec.json.decode(await request.body() or b"{}", type=kind)
-    except msgspec.DecodeError as error:
-        raise InvalidConfiguration(f"the request does not match `serviceoptctl docs api`: {error}") from error
-
-
-def _number(text: str | None, default: int | None) -> int | None:
-    if text is None or text == "":
-        return default
-    try:
-        return int(text)
-    except ValueError:
-        raise InvalidConfiguration(f"{text!r} is not a number") from None

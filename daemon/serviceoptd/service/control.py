@@ -13,6 +13,8 @@ from serviceoptd.config.reload import changes
 from serviceoptd.domain.state import RunState, State
 from serviceoptd.evaluating.ledger import Ledger
 
+MOST_DIGITS = 18  # of a run's number
+
 
 def find_run(state: State, name: str) -> RunState:
     """The run of this number; `latest`, or `current`: the one that is worked on, else the latest.
@@ -27,9 +29,9 @@ def find_run(state: State, name: str) -> RunState:
         if state.runs:
             return state.runs[max(state.runs)]
         raise NotFound("there is no run yet", hint="`serviceoptctl run -c FILE` submits one")
-    if name.isdecimal() and int(name) in state.runs:
+    if name.isdecimal() and len(name) <= MOST_DIGITS and int(name) in state.runs:
         return state.runs[int(name)]
-    raise NotFound(f"there is no run {name}", hint="`serviceoptctl runs` lists them")
+    raise NotFound(f"there is no run {name[:MOST_DIGITS]}", hint="`serviceoptctl runs` lists them")
 
 
 async def pause(ledger: Ledger, run: RunState, reason: str) -> None:
