@@ -13,9 +13,10 @@ import click
 from serviceopt_journal.documents.runs import Run
 from serviceopt_journal.errors import DaemonUnreachable
 from serviceoptctl.documents import Document
+from serviceoptctl.render.configuration_lines import ConfigurationLines, Remarks
 from serviceoptctl.render.event_lines import NOTEWORTHY, short_line
 from serviceoptctl.render.run import standing
-from serviceoptctl.render.text import to_json
+from serviceoptctl.render.text import say, to_json
 from serviceoptctl.render.units import clock
 
 Ask = Callable[[], Run]
@@ -33,6 +34,9 @@ class Display(Protocol):
 
     def begin(self, ask: Ask) -> None:
         """The run is known from here on."""
+
+    def announce(self, message: str) -> None:
+        """What is to come, said before it begins."""
 
     def show(self, record: Document) -> None:
         """Takes one more record into the display."""
@@ -53,27 +57,52 @@ class _Plain:
     def begin(self, ask: Ask) -> None:
         return
 
+    def announce(self, message: str) -> None:
+        return
+
     def say(self, message: str) -> None:
         click.echo(message, err=True)
 
 
 class LineDisplay(_Plain):
-    """One line for each event that somebody who waits wants to read, and one on how the run stands for each evaluation."""
+    """One line for each configuration, and one for what is of the whole run."""
 
     def __init__(self) -> None:
         self._ask: Ask | None = None
+        self._lines, self._remarks = ConfigurationLines(), Remarks()
 
     def begin(self, ask: Ask) -> None:
         self._ask = ask
+        if (run := self._run()) is not None:
+            self._lines.begin(run)
+
+    def announce(self, message: str) -> None:
+        click.echo(message, err=True)
 
     def show(self, record: Document) -> None:
+        if self._lines.due(record):
+            say(self._lines.line(record["time"], self._run()))
+        for line in self._lines.take(self._remarks.once(record)):
+            say(line)
+        sys.stdout.flush()
+
+    def _run(self) -> Run | None:
+        # A lost daemon is met, and waited for, by whoever follows the events.
+        with suppress(DaemonUnreachable):
+            return self._ask() if self._ask is not None else None
+        return None
+
+
+class EventDisplay(LineDisplay):
+    """One line for each event that somebody who waits wants to read, and one on how the run stands for each evaluation."""
+
+    def show(self, given: Document) -> None:
+        record = self._remarks.once(given)
         kind = record["event"]["type"]
         if kind in NOTEWORTHY:
             click.echo(short_line(record, with_run=True))
-        if kind == "evaluation_finished" and self._ask is not None:
-            # A lost daemon is met, and waited for, by whoever follows the events.
-            with suppress(DaemonUnreachable):
-                click.echo(f"{clock(record['time'])} {standing(self._ask(), record['time'])}")
+        if kind == "evaluation_finished" and (run := self._run()) is not None:
+            click.echo(f"{clock(record['time'])} {standing(run, record['time'])}")
         sys.stdout.flush()
 
 
@@ -92,12 +121,21 @@ class QuietDisplay(_Plain):
         return
 
 
-def display(*, as_json: bool = False, quiet: bool = False, plain: bool = False) -> Display:
-    """The one that fits where standard output goes. `plain`: never the live one, since a log is written beside it."""
+def display(*, as_json: bool = False, quiet: bool = False, plain: bool = False, verbose: bool = False) -> Display:
+    """The one that fits where standard output goes.
+
+    Args:
+        as_json: for a program.
+        quiet: nothing but the end.
+        plain: never the live one, since a log is written beside it.
+        verbose: a line for each event.
+    """
     if as_json:
         return JsonDisplay()
     if quiet:
         return QuietDisplay()
+    if verbose:
+        return EventDisplay()
     if sys.stdout.isatty() and not plain:
         from serviceoptctl.render.live import LiveDisplay
 

@@ -50,6 +50,8 @@ run_argument = click.argument("run", callback=run_number, default=LATEST, requir
 current_run_argument = click.argument("run", callback=run_number, required=False)
 """RUN; the one under way where it is not given."""
 
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show a line for every event of the run.")
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/api.md).")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +12,7 @@ import click
 import msgspec
 
 from serviceopt_journal.documents.particles import Recommendation
-from serviceopt_journal.documents.requests import Submission
+from serviceopt_journal.documents.requests import Accepted, Submission
 from serviceopt_journal.documents.runs import Run, Table
 from serviceopt_journal.errors import ExitCode, NotFound
 from serviceoptctl.displays import Display
@@ -17,6 +20,7 @@ from serviceoptctl.documents import Answer, Document
 from serviceoptctl.errors import note, warn
 from serviceoptctl.following import follow
 from serviceoptctl.live import Live
+from serviceoptctl.render.outlook import outlook
 from serviceoptctl.render.recommendation import recommendation as render_recommendation
 from serviceoptctl.render.text import to_json
 
@@ -97,26 +101,21 @@ def standalone(submission: Submission, display: Display) -> Ended:
     from serviceoptd.foreground import standalone as work
 
     latest: list[tuple[float, RunState]] = []
-    failures: list[Exception] = []
+    shown = _Shown(display)
 
     def on_record(recorded: Recorded, state: State) -> None:
         number = getattr(recorded.event, "run", None)
         if number is not None:
-            if not latest:
-                display.begin(lambda: run_document(latest[-1][1], now=latest[-1][0]))
+            known = bool(latest)
             latest[:] = [(recorded.time, state.runs[number])]
-        if not failures:
-            try:
-                display.show(_plain(recorded))
-            except Exception as error:  # noqa: BLE001 - a closed pipe or a defect of the display must not harm the run
-                failures.append(error)
+            if not known:
+                shown.do(lambda: display.begin(lambda: run_document(latest[-1][1], now=latest[-1][0])))
+        shown.do(lambda: display.show(_plain(recorded)))
 
-    with display:
-        run, answer = work(submission, places=places(), on_record=on_record)
-    for failure in failures:
+    with shown:
+        run, _ = work(submission, places=places(), on_record=on_record, on_accepted=shown.accepted)
+    for failure in shown.failures:
         warn(f"the run was not shown to its end: {type(failure).__name__}: {failure}")
-    for warning in answer.warnings:
-        warn(warning)
     now = latest[-1][0] if latest else run.finished or run.submitted
     best = recommendation(run)
     return Ended(
@@ -126,6 +125,42 @@ def standalone(submission: Submission, display: Display) -> Ended:
         store_directory=run.settings.store_dir,
         interrupted=not run.over,
     )
+
+
+class _Shown(ExitStack):
+    """A run in this process on its display: what there is to know of it is said before the first of its records."""
+
+    def __init__(self, display: Display) -> None:
+        super().__init__()
+        self.failures: list[Exception] = []
+        self._display = display
+        self._waiting: list[Callable[[], None]] | None = []  # until the run is accepted; None: it is
+
+    def accepted(self, answer: Accepted) -> None:
+        """Warnings and the outlook, and then the display with what has happened so far."""
+        for warning in answer.warnings:
+            warn(warning)
+        waiting, self._waiting = self._waiting or [], None
+        self.do(lambda: announce(self._display, answer))
+        self.enter_context(self._display)
+        for each in waiting:
+            self.do(each)
+
+    def do(self, what: Callable[[], None]) -> None:
+        """Shows something; after a failure nothing more: a closed pipe or a defect must not harm the run."""
+        if self._waiting is not None:
+            self._waiting.append(what)
+        elif not self.failures:
+            try:
+                what()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the run goes on
+                self.failures.append(error)
+
+
+def announce(display: Display, answer: Accepted) -> None:
+    """Says what is to come, where something is due."""
+    if answer.expected is not None:
+        display.announce(outlook(answer.expected, time.time()))
 
 
 def report(end: Ended, *, as_json: bool) -> None:

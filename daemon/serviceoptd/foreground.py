@@ -28,10 +28,15 @@ from serviceoptd.submitting.preparing import prepare
 from serviceoptd.submitting.submission import leave_others_alone, submit
 
 OnRecord = Callable[[Recorded, State], None]
+OnAccepted = Callable[[Accepted], None]
 
 
 def standalone(
-    submission: Submission, *, places: Places, on_record: OnRecord | None = None
+    submission: Submission,
+    *,
+    places: Places,
+    on_record: OnRecord | None = None,
+    on_accepted: OnAccepted | None = None,
 ) -> tuple[RunState, Accepted]:
     """One run in the foreground, on the same code as the service; ends when the run is over, held or interrupted.
 
@@ -39,6 +44,7 @@ def standalone(
         submission: the body of POST /v1/runs (docs/api.md).
         places: where the journal lies; the socket is served too, if it can be.
         on_record: called with each committed record and the state after it.
+        on_accepted: called once before the work begins, with what POST /v1/runs answers.
 
     Returns:
         The run's state, and what POST /v1/runs answers. A run that is not `over` can be continued.
@@ -47,10 +53,12 @@ def standalone(
         ServiceoptError: it cannot be started; then nothing was changed on disk.
     """
     log.configure("ERROR")
-    return asyncio.run(_in_foreground(submission, places, on_record))
+    return asyncio.run(_in_foreground(submission, places, on_record, on_accepted))
 
 
-async def _in_foreground(wanted: Submission, places: Places, on_record: OnRecord | None) -> tuple[RunState, Accepted]:
+async def _in_foreground(
+    wanted: Submission, places: Places, on_record: OnRecord | None, on_accepted: OnAccepted | None
+) -> tuple[RunState, Accepted]:
     left = _launch_without_end(places.state)
     prepared = prepare(
         wanted,
@@ -65,6 +73,8 @@ async def _in_foreground(wanted: Submission, places: Places, on_record: OnRecord
             daemon.ledger.listen(on_record)
         await daemon.loop.recover()
         accepted = await submit(daemon.context, prepared, uid=_uid(), through="standalone")
+        if on_accepted is not None:
+            on_accepted(accepted)
         await leave_others_alone(daemon.context, accepted.run)
         if not accepted.complete:
             daemon.ledger.listen(lambda _record, state: _stop_at_the_end(daemon, state.runs[accepted.run]))

@@ -39,6 +39,7 @@ TITLES: dict[type[msgspec.Struct], str] = {
     Records: "Records",
     requests.Submission: "Submission",
     requests.Accepted: "Accepted",
+    requests.Expected: "Expected",
     requests.Import: "Import",
     requests.ImportedResults: "Imported",
     requests.Reason: "Reason",

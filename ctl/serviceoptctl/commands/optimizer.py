@@ -15,7 +15,7 @@ from serviceoptctl.options import PluginName, config_option, json_option
 from serviceoptctl.program import version_option
 from serviceoptctl.source import daemon, reachable
 from serviceoptctl.submission import log_is_wanted, submission
-from serviceoptctl.watching import Ended, report, standalone, watch
+from serviceoptctl.watching import Ended, announce, report, standalone, watch
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -53,7 +53,7 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
     type=click.Choice(LEVELS, case_sensitive=False),
     help="Log level of the tuning, as MODELEVALSTATE_LEVEL sets it.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="The same as --log-level DEBUG.")
+@click.option("-v", "--verbose", is_flag=True, help="The same as --log-level DEBUG, and a line for every event.")
 @click.option("-q", "--quiet", is_flag=True, help="Show the recommendation and nothing before it.")
 @json_option
 @version_option
@@ -91,7 +91,7 @@ def optimizer(
         log_level="DEBUG" if verbose else log_level and log_level.upper(),
     )
     live = None if alone else daemon() if through_daemon else _daemon_if_any()
-    shown = display(as_json=as_json, quiet=quiet, plain=live is None and log_is_wanted(body))
+    shown = display(as_json=as_json, quiet=quiet, plain=live is None and log_is_wanted(body), verbose=verbose)
     end = _through(live, body, shown) if live else standalone(body, shown)
     report(end, as_json=as_json)
     path = exporting.store(end.table, end.store_directory)
@@ -102,6 +102,7 @@ def optimizer(
 def _through(live: Live, body: Submission, shown: Display) -> Ended:
     answer = live.submit(body)
     accepted(answer.document, quietly=True)
+    announce(shown, answer.document)
     return watch(live, str(answer.document.run), shown)
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
+
 import click
 
 from serviceopt_journal.documents.requests import Accepted
 from serviceopt_journal.errors import ExitCode
 from serviceoptctl.displays import display
 from serviceoptctl.errors import note, warn
-from serviceoptctl.options import PluginName, config_option, json_option
+from serviceoptctl.options import PluginName, config_option, json_option, verbose_option
+from serviceoptctl.render.outlook import outlook
 from serviceoptctl.render.text import echo_json
 from serviceoptctl.source import daemon
 from serviceoptctl.submission import log_is_wanted, submission
-from serviceoptctl.watching import report, standalone, watch
+from serviceoptctl.watching import announce, report, standalone, watch
 
 
 @click.command()
@@ -25,6 +28,7 @@ from serviceoptctl.watching import report, standalone, watch
 @click.option("--backup", is_flag=True, help="Keep logs, configuration and raw output of every evaluation.")
 @click.option("--watch", "watched", is_flag=True, help="Follow the run until it is over.")
 @click.option("--standalone", "alone", is_flag=True, help="Do the run here, in the foreground, without a daemon.")
+@verbose_option
 @json_option
 def run(
     configuration: str | None,
@@ -36,6 +40,7 @@ def run(
     backup: bool,
     watched: bool,
     alone: bool,
+    verbose: bool,
     as_json: bool,
 ) -> ExitCode:
     """Submit a run to the daemon, or do it here with --standalone.
@@ -53,7 +58,7 @@ def run(
         backup=backup,
     )
     if alone:
-        end = standalone(body, display(as_json=as_json, plain=log_is_wanted(body)))
+        end = standalone(body, display(as_json=as_json, plain=log_is_wanted(body), verbose=verbose))
         report(end, as_json=as_json)
         return end.exit_code
     live = daemon()
@@ -64,7 +69,9 @@ def run(
     accepted(answer.document, quietly=watched)
     if not watched:
         return ExitCode.OK
-    end = watch(live, str(answer.document.run), display(as_json=as_json))
+    shown = display(as_json=as_json, verbose=verbose)
+    announce(shown, answer.document)
+    end = watch(live, str(answer.document.run), shown)
     report(end, as_json=as_json)
     return end.exit_code
 
@@ -81,5 +88,7 @@ def accepted(answer: Accepted, *, quietly: bool) -> None:
         note(what)
         return
     click.echo(what)
+    if answer.expected is not None:
+        note(outlook(answer.expected, time.time()))
     follow_up = "best" if answer.complete else "watch"
     note(f"`serviceoptctl {follow_up} {number}` " + ("shows its result" if answer.complete else "follows it"))

@@ -54,7 +54,7 @@ PHRASES: dict[str, Callable[[Event], str]] = {
         f"{_measurement(e)} started, concurrency {_limit(e['concurrency'])}, "
         f"rate {_limit(e['request_rate'])}, {e['num_prompts']} prompts{_log(e)}"
     ),
-    "measurement_finished": lambda e: f"{_measurement(e)} finished: {_result(e)}",
+    "measurement_finished": lambda e: f"{_measurement(e)} finished: {result(e)}",
     "measurement_failed": lambda e: f"{_measurement(e)} failed ({e['kind']}): {e['reason']}{_again(e)}",
     "measurement_rejected": lambda e: f"{_measurement(e)} given up by {e['rule']}: {e['reason']}",
     "service_stopping": lambda e: f"{_evaluation(e)} stopping" + (f": {e['reason']}" if e["reason"] else ""),
@@ -104,7 +104,8 @@ def _measurement(event: Event) -> str:
     return f"{_evaluation(event)} measurement {event['measurement']} (particle {event['particle']})"
 
 
-def _result(event: Event) -> str:
+def result(event: Event) -> str:
+    """What a measurement found, of an event `measurement_finished`."""
     metrics = event["metrics"]
     parts = [speed(metrics["generate_speed"])]
     parts += [f"{name} {latency(metrics[key]['mean'])}" for key, name in _MEANS if "mean" in metrics[key]]

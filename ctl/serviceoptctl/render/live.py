@@ -17,6 +17,8 @@ from rich.text import Text
 from serviceopt_journal.documents.runs import Run
 from serviceopt_journal.errors import ServiceoptError
 from serviceoptctl.documents import Document
+from serviceoptctl.errors import note
+from serviceoptctl.render.configuration_lines import Remarks
 from serviceoptctl.render.event_lines import FAILURES, NOTEWORTHY, short_line
 from serviceoptctl.render.layout import GAP, folded
 from serviceoptctl.render.run import best_label, best_line, counted, engine, phase, spent, title
@@ -39,6 +41,7 @@ class LiveDisplay:
         self._recent: deque[str] = deque(maxlen=RECENT)
         self._failures: deque[str] = deque(maxlen=RECENT_FAILURES)
         self._notice = ""
+        self._remarks = Remarks()
         # Last: it draws at once.
         self._live = Live(
             console=console or Console(), get_renderable=self._draw, refresh_per_second=REFRESHES, transient=False
@@ -57,8 +60,13 @@ class LiveDisplay:
         """The run is known from here on."""
         self._ask = ask
 
-    def show(self, record: Document) -> None:
+    def announce(self, message: str) -> None:
+        """Says what is to come, above the picture."""
+        note(message)
+
+    def show(self, given: Document) -> None:
         """Takes one more record into the display."""
+        record = self._remarks.once(given)
         kind = record["event"]["type"]
         if kind in NOTEWORTHY:
             self._recent.append(short_line(record))

@@ -83,14 +83,23 @@ def run_document(run: RunState, *, now: float) -> Run:
         target=run.settings.budget.target,
         expected_gain=_expected_gain(settled),
         evaluations_left=0 if run.over else max(0, run.settings.budget.evaluations - run.admitted),
-        confirmations_left=_confirmations_left(run),
+        confirmations_left=confirmations_left(run),
         active_seconds=run.active_seconds,
         counts=_counts(run, settled),
         rejections=rejection_record(run),
         best=particle_document(run, best) if best else None,
+        latest=_latest(run),
         current=_current(run, run.evaluation, now) if run.evaluation and not run.over else None,
         seconds_left=seconds_left(run),
     )
+
+
+def _latest(run: RunState) -> Shown | None:
+    """The last that was measured on the last launch; where none was, the one it was launched for."""
+    if not run.evaluations:
+        return None
+    last = run.evaluations[max(run.evaluations)]
+    return particle_document(run, run.particles[last.particles[-1] if last.particles else last.particle])
 
 
 def _counts(run: RunState, settled: list[Particle]) -> Counts:
@@ -195,7 +204,7 @@ def seconds_left(run: RunState) -> float | None:
     spent = [p.seconds for p in run.particles.values() if p.admitted and p.settled(run.settings.measuring.repeats)]
     if not spent:
         return None
-    left = (max(0, run.settings.budget.evaluations - len(spent)) + _confirmations_left(run)) * fmean(spent)
+    left = (max(0, run.settings.budget.evaluations - len(spent)) + confirmations_left(run)) * fmean(spent)
     hours = run.settings.budget.max_hours
     return min(left, max(0.0, hours * 3600.0 - run.active_seconds)) if hours is not None else left
 
@@ -241,6 +250,6 @@ def _expected_gain(settled: list[Particle]) -> float | None:
     return next((p.expected_gain for p in reversed(settled) if p.admitted), None)
 
 
-def _confirmations_left(run: RunState) -> int:
+def confirmations_left(run: RunState) -> int:
     """How many the budget of the proof allows at most."""
     return 0 if run.over else max(0, run.settings.proof.measurements - run.confirmations_requested)

@@ -13,6 +13,7 @@ from serviceopt_journal.documents.requests import Accepted
 from serviceopt_journal.events import Event, RunPaused, RunReconfigured, RunResumed, RunSubmitted
 from serviceoptd.config.masking import masked_text
 from serviceoptd.config.reload import changes
+from serviceoptd.domain.expectation import expected
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.state import RunState
 from serviceoptd.evaluating.context import PRIVATE_OPTIONS, Context
@@ -35,7 +36,11 @@ async def submit(
 ) -> Accepted:
     """Puts a checked submission into the journal, or finds the run that it continues. One at a time."""
     async with context.numbering:
-        return await _submit(context, prepared, uid=uid, through=through)
+        accepted = await _submit(context, prepared, uid=uid, through=through)
+    if accepted.complete:
+        return accepted
+    state = context.ledger.state
+    return msgspec.structs.replace(accepted, expected=expected(state.runs[accepted.run], state))
 
 
 async def _submit(context: Context, prepared: Prepared, *, uid: int, through: Through) -> Accepted:

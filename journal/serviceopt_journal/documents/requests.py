@@ -29,6 +29,17 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     working_directory: str = "/"  # absolute; relative paths of the configuration start there
 
 
+class Expected(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rest of a run takes at most, by its budgets."""
+
+    launches: int  # of the service, confirmations included
+    seconds: float  # for all of them
+    # what `seconds` comes from: the mean of earlier measurements, the time limits, or the budget where it is less
+    source: Literal["history", "limits", "max_hours"]
+    runs: tuple[int, ...] = ()  # of the same measurement identity, whose mean it is
+    managed: bool = True  # false: nothing is launched, it is only measured
+
+
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a submission."""
 
@@ -36,6 +47,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     continued: bool = False  # an earlier run goes on
     complete: bool = False  # that run is over already, and nothing is due
     warnings: tuple[str, ...] = ()
+    expected: Expected | None = None  # `null` where nothing is due
 
 
 class Import(msgspec.Struct, frozen=True, kw_only=True):

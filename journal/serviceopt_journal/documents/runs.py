@@ -109,6 +109,7 @@ class Run(RunSummary, frozen=True, kw_only=True):
     counts: Counts = Counts()
     rejections: RejectionRecord = RejectionRecord()
     best: Particle | None = None  # so far
+    latest: Particle | None = None  # the one that was measured last, or is being measured
     current: EvaluationUnderWay | None = None
     # an estimate to the end of both budgets, from the mean of what is finished; `null` while nothing is known
     seconds_left: float | None = None
