@@ -18,8 +18,8 @@ from serviceoptctl.documents import Selection
 from serviceoptctl.from_journal import FromJournal
 from serviceoptctl.render.configuration_lines import ConfigurationLines, Remarks
 from serviceoptctl.render.outlook import outlook
-from serviceoptd.domain.expectation import expected
 from serviceoptd.domain.settings import Budget, Proving
+from serviceoptd.submitting.expectation import expected
 
 Invoke = Callable[..., Result]
 REMARK = "early stopping could not look at it: the metrics are missing ({} of 7)"

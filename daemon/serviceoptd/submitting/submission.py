@@ -13,7 +13,6 @@ from serviceopt_journal.documents.requests import Accepted
 from serviceopt_journal.events import Event, RunPaused, RunReconfigured, RunResumed, RunSubmitted
 from serviceoptd.config.masking import masked_text
 from serviceoptd.config.reload import changes
-from serviceoptd.domain.expectation import expected
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.state import RunState
 from serviceoptd.evaluating.context import PRIVATE_OPTIONS, Context
@@ -21,6 +20,7 @@ from serviceoptd.io import environment_file
 from serviceoptd.io.children_environment import isolated
 from serviceoptd.submitting.describing import with_device_facts
 from serviceoptd.submitting.draft import Prepared
+from serviceoptd.submitting.expectation import expected
 from serviceoptd.toolkit.secrets import mask
 
 Through = Literal["socket", "standalone", "drop-in"]
