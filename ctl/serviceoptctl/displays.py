@@ -13,6 +13,7 @@ import click
 from serviceopt_journal.documents.runs import Run
 from serviceopt_journal.errors import DaemonUnreachable
 from serviceoptctl.documents import Document
+from serviceoptctl.errors import note
 from serviceoptctl.render.configuration_lines import ConfigurationLines, Remarks
 from serviceoptctl.render.event_lines import NOTEWORTHY, short_line
 from serviceoptctl.render.run import standing
@@ -77,7 +78,7 @@ class LineDisplay(_Plain):
             self._lines.begin(run)
 
     def announce(self, message: str) -> None:
-        click.echo(message, err=True)
+        note(message)
 
     def show(self, record: Document) -> None:
         if self._lines.due(record):

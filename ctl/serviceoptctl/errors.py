@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from serviceopt_journal.errors import ExitCode, ServiceoptError
-from serviceoptctl.render.text import safe, to_json
+from serviceoptctl.render.text import safe, to_json, width, wrapped
 
 
 def present(error: Exception, arguments: Sequence[str]) -> ExitCode:
@@ -42,7 +42,7 @@ def warn(message: str) -> None:
 
 def note(message: str) -> None:
     """Something to know, on standard error, so that standard output holds the answer and nothing else."""
-    click.echo(safe(message), err=True)
+    click.echo(wrapped(safe(message), width(of_errors=True)), err=True)
 
 
 def _explain(error: Exception) -> tuple[str, str, ExitCode]:
@@ -69,7 +69,8 @@ def _explain(error: Exception) -> tuple[str, str, ExitCode]:
 
 def _say(label: str, message: str, colour: str) -> None:
     if message:
-        click.echo(click.style(f"{label}:", fg=colour, bold=True) + " " + safe(message), err=True)
+        told = wrapped(f"{label}: {safe(message)}", width(of_errors=True))
+        click.echo(click.style(f"{label}:", fg=colour, bold=True) + told.removeprefix(f"{label}:"), err=True)
 
 
 def _verbose(arguments: Sequence[str]) -> bool:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serviceoptctl.render.layout import columns, folded, labelled_lines, laid_out
+from serviceoptctl.render.text import wrapped
 
 NUMBERS = [
     "1205 tok/s",
@@ -100,3 +101,12 @@ def test_on_a_narrow_terminal_labels_stand_above_their_text() -> None:
     assert list(labelled_lines([("current setting", "1239 tok/s, TTFT 338 ms, every SLO met")], 38)) == [
         ("current setting:", ""), ("  ", "1239 tok/s, TTFT 338 ms, every SLO"), ("  ", "met"),
     ]  # fmt: skip
+
+
+def test_errors_and_notes_are_folded_too_and_continued_lines_are_indented() -> None:
+    text = wrapped(f"error: cannot read {PATH}: 57.4 ms\nsecond", 40)
+    assert all(columns(line) <= 40 for line in text.split("\n"))
+    assert text.split("\n")[0].startswith("error: cannot read")
+    assert text.split("\n")[1].startswith("  /srv/serviceopt/")
+    assert text.endswith("57.4 ms\nsecond")
+    assert wrapped(PATH * 9, None) == PATH * 9

@@ -108,7 +108,7 @@ def phase(now: EvaluationUnderWay, seconds: float | None) -> str:
     """What the evaluation under way is doing, and for how long, where that is going on."""
     text = f"evaluation {now.evaluation}, {now.phase}"
     resting = now.phase in ("stopped", "interrupted")
-    return text if seconds is None or resting else f"{text} for {duration(seconds)}"
+    return text if seconds is None or resting else f"{text} for {about(seconds)}"
 
 
 def title(run: RunSummary) -> str:

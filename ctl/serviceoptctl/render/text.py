@@ -54,17 +54,25 @@ def facts(pairs: Iterable[tuple[str, str]]) -> None:
         click.echo((click.style(label, bold=True) if label.strip() else label) + text)
 
 
-def width() -> int | None:
-    """Columns of the terminal; None in a pipe, where nothing is folded."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+def width(*, of_errors: bool = False) -> int | None:
+    """Columns of the terminal; None in a pipe, where nothing is folded. `of_errors`: where standard error goes."""
+    stream = sys.stderr if of_errors else sys.stdout
+    return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
 def say(line: str) -> None:
-    """A line, folded on a terminal: continued lines are indented."""
-    room = width()
+    """Prints a line, folded on a terminal: continued lines are indented."""
+    click.echo(wrapped(line, width()))
+
+
+def wrapped(text: str, room: int | None) -> str:
+    """The lines of a text, folded to `room` columns, with what continues them indented; None: as they are."""
+    return "\n".join("\n  ".join(_continued(line, room)) for line in text.split("\n"))
+
+
+def _continued(line: str, room: int | None) -> list[str]:
     first, *more = folded(line, room)
-    rest = folded(" ".join(more), room - 2) if room is not None and more else []
-    click.echo("\n  ".join([first, *rest]))
+    return [first, *(folded(" ".join(more), room - 2) if room is not None and more else [])]
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
