@@ -43,7 +43,7 @@ class Display(Protocol):
         """Takes one more record into the display."""
 
     def say(self, message: str) -> None:
-        """Something about the watching itself."""
+        """Shows a remark about the watching itself, such as a daemon that went away."""
 
 
 class _Plain:

@@ -27,7 +27,7 @@ class Answer(msgspec.Struct, Generic[Shown], frozen=True):
 
     @classmethod
     def of(cls, told: Mapping[str, Any], kind: type[Shown]) -> Answer[Shown]:
-        """Reads what was told.
+        """Reads an answer as a document of this kind.
 
         Raises:
             msgspec.ValidationError: it is not a document of this kind.
@@ -48,7 +48,7 @@ class Selection:
 
 
 class Source(Protocol):
-    """What can be asked. The documents are those of docs/api.md, wherever they come from.
+    """Where documents come from: a daemon, or its journal. The documents are those of docs/api.md, wherever they come from.
 
     Every method that names a run takes its number, or `latest`, and raises NotFound where there is no such run.
     """

@@ -95,7 +95,7 @@ class Anchor:
         self._next_slot = 1 - self._next_slot
 
     def close(self) -> None:
-        """Gives the file back."""
+        """Closes the anchor's file."""
         os.close(self._descriptor)
 
 

@@ -41,7 +41,7 @@ class ServiceoptError(Exception):
 
 
 class JournalError(ServiceoptError):
-    """Something about the journal."""
+    """An error of the journal: it is damaged, busy, full or of a newer release."""
 
 
 class JournalDamaged(JournalError):
@@ -73,7 +73,10 @@ class JournalFromTheFuture(JournalError):
 
 
 class JournalFull(JournalError):
-    """No room on the disk. The transaction was rolled back; appending may be tried again on a reopened connection."""
+    """The disk has no room for the journal; the transaction was rolled back.
+
+    Appending may be tried again on a reopened connection.
+    """
 
     exit_code = ExitCode.ENVIRONMENT
 

@@ -1,4 +1,4 @@
-"""What one measurement told. Lives here because events carry it; every other room imports it from here."""
+"""The result of one measurement. Lives here because events carry it; every other room imports it from here."""
 
 from __future__ import annotations
 

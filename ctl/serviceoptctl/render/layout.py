@@ -22,7 +22,7 @@ _BREAKS = (re.compile(r"(?<=/)(?=.)"), re.compile(r"(?<=[_=;:&?-])(?=.)|(?<=[,.]
 
 
 class Layout(NamedTuple):
-    """A table as lines."""
+    """Lays out the rows of a table as lines."""
 
     headers: list[str]  # empty where every row is shown by itself, with its headers
     rows: list[str]

@@ -76,7 +76,7 @@ class LiveDisplay:
         self._stale = True
 
     def say(self, message: str) -> None:
-        """Something about the watching itself."""
+        """Shows a remark about the watching itself."""
         self._notice = message
         self._stale = True
 

@@ -40,7 +40,10 @@ def _range(pairs: Pairs) -> tuple[float, float]:
 
 
 def lines(document: Document) -> Iterator[str]:
-    """Two panels beside each other. A number is that of points in one place; dots are where both values are equal."""
+    """Draws the two panels of a metric beside each other.
+
+    A number is that of points in one place; dots are where both values are equal.
+    """
     panels = [_text_panel(reading, pairs) for reading, pairs in _panels(document) if reading in SHOWN]
     for pair in (panels[number : number + 2] for number in range(0, len(panels), 2)):
         yield ""

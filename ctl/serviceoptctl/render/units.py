@@ -18,7 +18,7 @@ def number(value: float) -> str:
 
 
 def speed(value: float | None) -> str:
-    """Output tokens per second."""
+    """A rate of output tokens per second, with its unit."""
     return "-" if value is None else f"{number(value)} tok/s"
 
 
@@ -35,7 +35,7 @@ def latency(seconds: float | None) -> str:
 
 
 def percent(fraction: float | None, *, signed: bool = False) -> str:
-    """A fraction as per cent. 0.999 is not rounded up to all."""
+    """A fraction of 1 as a text in per cent. 0.999 is not rounded up to all."""
     if fraction is None:
         return "-"
     text = f"{fraction * 100:+.1f}" if signed else f"{fraction * 100:.1f}"

@@ -91,7 +91,7 @@ class HttpClient:
         return {"data_content": self.data_content(workplace)}
 
     def count(self, order: MeasurementOrder) -> int:
-        """How many requests are measured."""
+        """The number of requests that are measured."""
         return min(order.sample or self.options.command.num_prompts, self.options.command.num_prompts)
 
     def plan(self, order: MeasurementOrder) -> MeasurementPlan:

@@ -129,7 +129,10 @@ class Plugins:
         return cast(type[Rule], self._get("rule", name))
 
     def look_at(self, kind: str, name: str) -> None:
-        """Raises as `engine` does. Imports no strategy and no rule of ours for that."""
+        """Loads a plugin only to see whether it can be used; raises as `engine` does.
+
+        Imports no strategy and no rule of ours for that.
+        """
         if not isinstance(self._loaders[kind][name], BuiltIn):
             self._get(kind, name)
 

@@ -64,12 +64,12 @@ class Namesakes:
     client: type[Any] | None = None
 
     def of(self, role: Role) -> type[Any] | None:
-        """The one in that role."""
+        """The section in that role."""
         return self.engine if role == "engine" else self.client
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        """Roles that this name has."""
+        """The roles that this section has."""
         roles: tuple[Role, ...] = ("engine", "client")
         return tuple(role for role in roles if self.of(role))
 

@@ -75,7 +75,7 @@ def play(
 
 
 class StrategyContract:
-    """`strategy` is the class. Where it needs more than the problem, override `make`."""
+    """The suite of a search strategy, whose class is `strategy`. Where it needs more than the problem, override `make`."""
 
     strategy: ClassVar[type[Strategy]]
 

@@ -107,7 +107,7 @@ def _reason(error: OSError, path: Path) -> str:
 
 
 def main() -> None:
-    """Standard input to standard output."""
+    """Reads questions on the standard input, and answers on the standard output."""
     json.dump(tried(json.load(sys.stdin)), sys.stdout)
 
 

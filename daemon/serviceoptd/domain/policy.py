@@ -1,4 +1,4 @@
-"""What is due now. Called after every event and after every restart: it must not remember anything."""
+"""Decides what is due now. Called after every event and after every restart: it must not remember anything."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class SglangEngine(HttpEngine):
         return self.described(workplace, changing=CHANGES_THE_MODEL, quantising=QUANTISES, needs_a_whole_sequence=False)
 
     def kv_block_size(self, report: str) -> int | None:
-        """Tokens of a page."""
+        """The number of tokens in a page of the KV cache."""
         page = _PAGE.search(report)
         return int(page[1]) if page and int(page[1]) > 0 else None
 

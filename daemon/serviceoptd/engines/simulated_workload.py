@@ -43,7 +43,7 @@ class Chosen(Protocol):
 
     @property
     def name(self) -> str:
-        """As it is registered."""
+        """The name under which the plugin is registered."""
 
     @property
     def options(self) -> Mapping[str, Any]:

@@ -42,7 +42,9 @@ def stakes_of(run: RunState, started: MeasurementStarted) -> Stakes | None:
 def ended_early(
     measurement: MeasurementUnderWay, verdict: Verdict, spent: Spent, *, looks: int, drained: float | None
 ) -> list[Event]:
-    """A result, or a rejection. `drained` None: requests of the ended client still run, so the service is not fit for
+    """The event of a measurement that was ended early: a result, or a rejection.
+
+    `drained` None: requests of the ended client still run, so the service is not fit for
     another measurement and is launched anew if one is due."""
     run, started = measurement.run, measurement.started
     waited = run.settings.limits.stop if drained is None else drained

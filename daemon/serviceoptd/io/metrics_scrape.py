@@ -72,7 +72,9 @@ def samples(text: str) -> list[Sample]:
 
 
 def counters(found: Sequence[Sample], series: Mapping[str, Sequence[str]], now: float) -> Counters:
-    """What these samples tell. `series`: what is looked for -> its names, of which the first that is there counts.
+    """The service's counters, read from these samples.
+
+    `series`: what is looked for -> its names, of which the first that is there counts.
 
     Raises:
         UnusableMetrics: a number that early stopping cannot do without is not there.

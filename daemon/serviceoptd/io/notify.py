@@ -41,7 +41,7 @@ class ServiceNotifier:
         return self._send("WATCHDOG=1")
 
     def stopping(self, status: str = "") -> bool:
-        """An orderly end has begun."""
+        """Reports that the daemon has begun to end."""
         return self._send("STOPPING=1", *_status(status))
 
     def extend_timeout(self, seconds: float) -> bool:

@@ -115,7 +115,7 @@ def listen(path: Path) -> socket.socket:
 
 
 def is_answered(path: Path) -> bool:
-    """Whether somebody accepts connections there."""
+    """Whether a process accepts connections at this path."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(1.0)
         try:

@@ -99,7 +99,7 @@ class Watcher:
         return _observe(PollingObserver(timeout=_POLLING_INTERVAL), directories, _Bridge(self))
 
     def touched(self, path: Path, event: str) -> None:
-        """Called by the observer's thread."""
+        """Notes a change; called by the observer's thread."""
         self._loop.call_soon_threadsafe(self._note, path, event)
 
     def _note(self, path: Path, event: str) -> None:

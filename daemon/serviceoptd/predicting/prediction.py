@@ -64,7 +64,9 @@ class Predictor:
     def limits(
         self, configuration: Configuration, fields: Sequence[Field], reported: Mapping[str, Any] | None = None
     ) -> Limits:
-        """What the scheduler is told. `reported`: limits that the service itself told; they win over `[simulated.limits]`.
+        """The limits that the scheduler is given.
+
+        `reported`: limits that the service itself told; they win over `[simulated.limits]`.
 
         Raises:
             MissingLimits: one that has no default is told nowhere.

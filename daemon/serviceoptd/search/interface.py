@@ -89,7 +89,7 @@ class Strategy(Protocol):
     def __init__(self, problem: Problem) -> None: ...
 
     def tell(self, trial: Trial) -> None:
-        """What became of a particle. Called for every particle proposed so far, in the order of their numbers."""
+        """Takes in what became of a particle. Called for every particle proposed so far, in the order of their numbers."""
 
     def ask(self, particle: int) -> Proposal | None:
         """The particle with this number; changes nothing. None: the space holds nothing that was not proposed yet."""

@@ -180,5 +180,5 @@ class ParticleSwarm:
 
 
 def limited(velocity: float) -> float:
-    """A velocity within its limits."""
+    """The velocity that is nearest to this one within the limits."""
     return min(max(velocity, -VELOCITY_LIMIT), VELOCITY_LIMIT)

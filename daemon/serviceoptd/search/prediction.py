@@ -28,7 +28,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Forecast:
-    """At each of m positions. Logarithms; standard deviations of the truth, not of a measurement of it."""
+    """What to expect at each of m positions. Logarithms; standard deviations of the truth, not of a measurement of it."""
 
     objective: Array
     objective_deviation: Array

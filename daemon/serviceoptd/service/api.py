@@ -83,7 +83,7 @@ def make_app(daemon: Any) -> Starlette:
 
 
 class Api:
-    """One method a route."""
+    """The answers of the API: one method for each route."""
 
     def __init__(self, daemon: Any) -> None:
         self._daemon = daemon

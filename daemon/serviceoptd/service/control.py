@@ -42,7 +42,7 @@ async def pause(ledger: Ledger, run: RunState, reason: str) -> None:
 
 
 async def resume(ledger: Ledger, run: RunState, reason: str) -> None:
-    """Evaluations may start again. Of a run that is not paused nothing changes."""
+    """Lets evaluations start again. Of a run that is not paused nothing changes."""
     _must_not_be_over(run, "resumed")
     if run.paused:
         await ledger.commit(RunResumed(run=run.number, reason=reason))

@@ -52,7 +52,10 @@ def run_benchmark(
     seed: int = 0,
     composer: Composer = scheduler_of,
 ) -> Metrics:
-    """What the client would report. `seed` draws arrivals and lengths; equal arguments give equal results."""
+    """Runs the benchmark on the virtual clock: what the client would report.
+
+    `seed` draws arrivals and lengths; equal arguments give equal results.
+    """
     times = arrivals(traffic.num_prompts, request_rate=traffic.request_rate, burstiness=traffic.burstiness, seed=seed)
     if isinstance(traffic.lengths, RandomLengths):
         requests = random_requests(times, traffic.lengths, seed)

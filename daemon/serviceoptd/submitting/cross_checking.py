@@ -36,7 +36,7 @@ def _placed(source: Source, found: Disagreement) -> ConfigProblem:
 
 
 def refuse_contradictions(draft: Draft) -> None:
-    """Stops what cannot mean anything.
+    """Refuses combinations that cannot mean anything.
 
     Raises:
         ConfigurationErrors: placeholders are still to be replaced, or values contradict each other.

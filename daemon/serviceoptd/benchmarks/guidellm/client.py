@@ -74,7 +74,10 @@ class GuidellmBenchmark(HttpClient):
     options: GuidellmSection
 
     def words(self, order: MeasurementOrder, tuned: Sequence[str], others: Sequence[str]) -> list[str]:
-        """One document a flag. Warm-up requests are the first ones of the same client, left out of the result."""
+        """The arguments of the client: one JSON document for each flag.
+
+        Warm-up requests are the first ones of the same client, left out of the result.
+        """
         return ["run", *self._fixed(order, self.count(order)), *tuned, *others]
 
     def read(self, outcome: ClientOutcome) -> Metrics:

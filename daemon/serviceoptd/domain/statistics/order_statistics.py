@@ -29,7 +29,7 @@ def share_of(statistic: str) -> float:
 
 
 def tail_name(slo: Slo) -> str:
-    """Under which `Metrics.tails` has it."""
+    """The name under which `Metrics.tails` has the tail."""
     return f"{slo.metric} {slo.statistic}"
 
 

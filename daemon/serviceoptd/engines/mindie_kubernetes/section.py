@@ -18,7 +18,7 @@ REQUEST = '{"inputs": "Hello", "parameters": {"max_new_tokens": 1}}'
 
 
 class KubectlSection(ProcessOptions):
-    """`[kubectl]`; `program` is kubectl itself. `environment` reaches the scripts and kubectl, not the pods."""
+    """The table `[kubectl]`; `program` is kubectl itself. `environment` reaches the scripts and kubectl, not the pods."""
 
     kubectl_default_path: str = ""  # the directory of deploy.sh and delete.sh
     namespace: Name = "mindie"

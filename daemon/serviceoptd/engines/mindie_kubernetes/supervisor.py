@@ -158,7 +158,7 @@ class Supervisor:
 
 
 class Hopeless(Failed):
-    """No waiting would help."""
+    """The deployment has failed in a way that no waiting would help."""
 
 
 def _lives(pod: Pod, pods: list[Pod]) -> bool:
@@ -256,7 +256,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(given: Sequence[str]) -> int:
-    """The program; its exit status."""
+    """Runs the supervisor and gives its exit status."""
     orders = parser().parse_args(given)
     return asyncio.run(delete(orders) if orders.delete else supervise(orders))
 

@@ -37,7 +37,7 @@ REQUESTS_PER_PLACE = 8  # of the client: enough steps at a low load, which would
 
 @dataclass
 class Profiled:
-    """What there is now. `left_out`: what did not work, and why."""
+    """The recordings that there are after profiling. `left_out`: what did not work, and why."""
 
     steps: dict[str, int] = field(default_factory=dict)  # of each load that was measured now
     kept: list[str] = field(default_factory=list)  # loads that were there already

@@ -26,13 +26,13 @@ class InStep:
         return self._crossing[self._clock % self._size]
 
     def advance(self) -> list[int]:
-        """A token for each. Returns those that have computed all; the caller makes them leave."""
+        """Computes one more token for each of them. Returns those that have computed all; the caller makes them leave."""
         self._clock += 1
         finishing = self._finishing.pop(self._clock, {})
         return [request for request, offset in finishing.items() if self.offset.get(request) == offset]
 
     def context(self) -> int:
-        """Computed tokens of all."""
+        """The number of computed tokens of all of them."""
         return self._offsets + len(self.offset) * self._clock
 
     def join(self, request: int, computed: int, last: int) -> None:

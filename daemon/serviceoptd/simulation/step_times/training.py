@@ -34,7 +34,7 @@ CANDIDATES = (PHYSICS, TREES, BOTH)  # of equal ones the first, which is the sim
 
 
 def train(profile: Profile, *, seed: int, progress: Progress = lambda _what, _share: None) -> TrainedModel:
-    """The model of this profile. Equal profiles and seeds give equal models, to the bit.
+    """Trains the model of this profile. Equal profiles and seeds give equal models, to the bit.
 
     Raises:
         ProfileRejected: there are too few batches, and too few windows.

@@ -23,7 +23,7 @@ FEWEST_STEPS = 20
 
 @dataclass(frozen=True)
 class Windows:
-    """One row a window."""
+    """The windows of time of an engine, one row for each."""
 
     batches: Column  # [with a prompt, without][window][COMPOSITION]: the mean batch of such steps
     steps: Column  # [with a prompt, without][window]: how many there were

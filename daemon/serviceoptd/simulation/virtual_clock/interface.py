@@ -121,7 +121,7 @@ class Scheduler(Protocol):
         """
 
     def complete(self, batch: Batch) -> None:
-        """The batch has ended. Batches end in the order in which they were composed."""
+        """Takes in that the batch has ended. Batches end in the order in which they were composed."""
 
     def wakes(self, now: float) -> float | None:
         """When, after `now`, it would decide otherwise without having been told anything; None: never."""
