@@ -121,8 +121,7 @@ def load_text(
     """Checks a configuration that was read already; nothing is read from disk.
 
     Args:
-        text: the TOML.
-        path: where it came from, for messages.
+        text, path: the TOML, and where it came from, for messages.
         engine, benchmark: the command line's choice; they win over the file's.
         environment: the submitter's; its MODELEVALSTATE_LEVEL sets the log level, and two others simulation mode.
         overrides: further top-level keys that win over the file's, tables merged.
@@ -144,10 +143,7 @@ def load_text(
     if read.problems:
         raise ConfigurationErrors(read.problems)
     settings = _settings(read, source, in_simulation=in_simulation)
-    told = [simulation_mode.told(settings.engine_options["model"])] if in_simulation else []
-    if in_simulation or settings.search.simulation:
-        told += simulation_mode.assumed(source.document.get(simulation_mode.SIMULATED, {}), *real)
-        told += simulation_mode.without_effect(settings)
+    told = _of_simulation(settings, source, real, in_simulation=in_simulation)
     secrets = written_secrets(written, (read.tables.section, read.pair[1]))
     # nothing that a placeholder stands for is needed where nothing is started
     to_replace = [] if in_simulation else placeholders(source, None if read.assumed else set(read.pair))
@@ -162,6 +158,17 @@ def load_text(
         assumed=read.assumed,
         sections=tuple(name for name in source.document if name in known),
     )
+
+
+def _of_simulation(
+    settings: RunSettings, source: Source, real: tuple[Section, Section], *, in_simulation: bool
+) -> list[ConfigProblem]:
+    """What is to be known of a search that a simulator answers or advises. `real`: the engine and client in its place."""
+    told = [simulation_mode.told(settings.engine_options["model"])] if in_simulation else []
+    if in_simulation or settings.search.simulation:
+        told += simulation_mode.assumed(source.document.get(simulation_mode.SIMULATED, {}), *real)
+        told += simulation_mode.without_effect(settings)
+    return told
 
 
 @dataclass(frozen=True)

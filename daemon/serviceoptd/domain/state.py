@@ -18,8 +18,7 @@ from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space.space import Space
 from serviceoptd.domain.stopping.censoring import judged
 
-FINE_TUNING, FULL_DATA_SET = "fine-tuning", "full-data-set"
-BEYOND_THE_SEARCH = frozenset({FINE_TUNING, FULL_DATA_SET})
+BEYOND_THE_SEARCH = frozenset({"fine-tuning", "full-data-set"})
 """Origins of finalists in journals from before confirmations: measured after the search, beyond its budget."""
 Phase = Literal["launching", "launched", "ready", "failed", "stopping", "stopped", "interrupted", "finished"]
 

@@ -156,7 +156,7 @@ def test_devices_are_those_that_the_driver_tells(tmp_path: Path, program: Path) 
 
 def test_a_file_that_launches_change_and_the_model_that_it_names_are_needed(tmp_path: Path) -> None:
     configuration = a_mindie(tmp_path / "mindie-service")
-    client = '[vllm_benchmark.command]\nport = 1\nmodel = "m"\nserved_model_name = "m"\ndataset_name = "random"'
+    client = '[vllm_benchmark.command]\nport = 1025\nmodel = "m"\nserved_model_name = "m"\ndataset_name = "random"'
     loaded = load_text(f'engine = "mindie"\nbenchmark = "vllm_benchmark"\n{client}', environment={})
     places = Places(state=tmp_path / "state", socket=tmp_path / "s")
     environment = {"PATH": "/usr/bin:/bin", "MIES_INSTALL_PATH": str(tmp_path / "mindie-service")}
