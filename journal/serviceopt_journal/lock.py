@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -30,8 +31,8 @@ class WriterLock:
         """
         path = directory / FILE_NAME
         while True:
-            created = not path.exists()
             try:
+                created = not path.exists()
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
             except OSError as error:
                 raise EnvironmentLacks(
@@ -47,30 +48,42 @@ class WriterLock:
                     f"the journal in {directory} is being written by {holder}",
                     hint="stop it first, or choose another state directory with SERVICEOPT_STATE_DIR",
                 ) from error
+            except OSError as error:
+                os.close(descriptor)
+                raise EnvironmentLacks(
+                    f"{path} cannot be locked: {error.strerror}",
+                    hint="choose a state directory on a local disk with SERVICEOPT_STATE_DIR",
+                ) from error
             # A refused opening may have removed the file that it had created, between our open and our flock.
             if _is_the_file(path, descriptor):
                 return cls(path, descriptor, created)
             os.close(descriptor)
 
     def sign(self) -> None:
-        """Names this process in the file, for the next one that wants the lock."""
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()} {_command(os.getpid())}\n".encode(), 0)
+        """Names this process in the file, for the next one that wants the lock; where it cannot, the lock holds as well."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()} {_command(os.getpid())}\n".encode(), 0)
 
     def release(self) -> None:
         """Gives the lock back after orderly work; the file no longer names anybody."""
-        os.ftruncate(self._descriptor, 0)
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
 
     def withdraw(self) -> None:
         """Gives the lock back as if it had never been taken: the directory is as it was before."""
         if self._created:
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
 
 
 def _holder(descriptor: int) -> str:
-    pid, _, command = os.pread(descriptor, 4096, 0).decode(errors="replace").strip().partition(" ")
+    try:
+        pid, _, command = os.pread(descriptor, 4096, 0).decode(errors="replace").strip().partition(" ")
+    except OSError:
+        return "another process"
     # What a killed writer left there must not be taken for the present holder, who may not have signed yet.
     if pid.isdigit() and _command(int(pid)) == command:
         return f"process {pid} ({command})"
@@ -90,3 +103,8 @@ def _is_the_file(path: Path, descriptor: int) -> bool:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False
+    except OSError as error:
+        os.close(descriptor)
+        raise EnvironmentLacks(
+            f"{path} cannot be looked at: {error.strerror}", hint="check the permissions of the state directory"
+        ) from error

@@ -143,5 +143,5 @@ def explained() -> Iterator[None]:
         if error.errno == errno.ENOSPC:
             raise JournalFull("there is no room on the disk for the journal", hint="make room") from error
         raise EnvironmentLacks(
-            f"the journal's files cannot be written: {error}", hint="check the permissions"
+            f"the journal's files cannot be read or written: {error}", hint="check the permissions"
         ) from error

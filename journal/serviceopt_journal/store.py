@@ -71,7 +71,8 @@ class Journal:
         directory = made(state_directory)
         lock = WriterLock.acquire(directory)
         try:
-            slots = read_anchor(directory) if anchor else None
+            with explained():
+                slots = read_anchor(directory) if anchor else None
             report = verified(directory, slots, on_event=on_event, anchored=anchor)
             with explained():
                 connection, writer_anchor = connected(directory, slots, report.head, anchored=anchor)

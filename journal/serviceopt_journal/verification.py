@@ -139,6 +139,8 @@ def examine(
         report.future = error
         return report
     except UNREADABLE as error:
+        if not isinstance(meant := explain(error), JournalDamaged):
+            raise meant from error  # the disk or the memory, and not what lies in the file
         report.add(f"SQLite cannot read on: {error}", report.head_seq + 1)
     if anchored:
         _compare_anchor(report, slots, walk)

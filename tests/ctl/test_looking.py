@@ -315,3 +315,12 @@ def test_an_answer_of_another_shape_is_an_error_that_names_the_request_and_the_k
         in result.stderr
     )
     assert "--version" in result.stderr
+
+
+@pytest.mark.parametrize("code", [0x9B, 0x202E, 0x2066, 0x200F, 0x61C])
+def test_a_name_that_would_turn_a_terminal_is_shown_by_its_code(invoke: Invoke, state: Path, code: int) -> None:
+    a_journal(state, a_finished_story(Story(name=f"over{chr(code)}night")))
+    for command in ("status", "runs", "show"):
+        shown = invoke(command).stdout
+        assert chr(code) not in shown
+    assert f"x{code:02x}" in shown or f"u{code:04x}" in shown

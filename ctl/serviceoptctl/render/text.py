@@ -13,6 +13,9 @@ import msgspec
 from serviceoptctl.render.layout import folded, labelled_lines, laid_out
 
 _ESCAPED = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+_TURNING = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+"""Characters that turn the direction of reading, or begin a line: a text with them shows what it does not say."""
+_ESCAPED |= {code: f"\\u{code:04x}" for code in _TURNING}
 
 
 def safe(text: object) -> str:

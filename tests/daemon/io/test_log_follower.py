@@ -3,6 +3,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,3 +98,20 @@ def test_a_reason_names_the_kind_and_shows_the_line_around_the_pattern(before: s
     assert len(snippet) <= length
     assert snippet in match.line
     assert len(snippet) == min(length, len(match.line))
+
+
+@pytest.mark.parametrize(
+    "code", [0x85, 0x90, 0x9B, 0x9D, 0x61C, 0x200E, 0x200F, 0x2028, 0x202A, 0x202E, 0x2066, 0x2069]
+)
+def test_what_a_terminal_obeys_or_reads_backwards_is_left_out_of_a_log(tmp_path: Path, code: int) -> None:
+    log = tmp_path / "service.log"
+    log.write_text(f"error: {chr(code)}daol ton dluoc ledom\n", encoding="utf-8")
+    (line,) = LogFollower(log).lines()
+    assert chr(code) not in line
+    assert line.startswith("error: ")
+
+
+def test_a_colour_of_eight_bits_is_left_out_and_letters_of_other_scripts_stay(tmp_path: Path) -> None:
+    log = tmp_path / "service.log"
+    log.write_text("\x9b1;31mfehler\x9b0m: \u05e9\u05d2\u05d9\u05d0\u05d4 \u8c03\u4f18 \u00fc\n", encoding="utf-8")
+    assert LogFollower(log).lines() == ["fehler: \u05e9\u05d2\u05d9\u05d0\u05d4 \u8c03\u4f18 \u00fc"]
