@@ -23,6 +23,7 @@ from builders import (
     some_settings,
 )
 from serviceopt_journal.documents.particles import Deploy, Recommendation
+from serviceopt_journal.events import RunSubmitted
 from serviceoptctl.connection import Connection
 from serviceoptctl.documents import Selection
 from serviceoptctl.from_journal import FromJournal
@@ -324,3 +325,24 @@ def test_a_name_that_would_turn_a_terminal_is_shown_by_its_code(invoke: Invoke, 
         shown = invoke(command).stdout
         assert chr(code) not in shown
     assert f"x{code:02x}" in shown or f"u{code:04x}" in shown
+
+
+def test_no_json_is_shown_to_people(invoke: Invoke, state: Path) -> None:
+    story = Story()
+
+    def told() -> Any:
+        for event in story.submitted():
+            if isinstance(event, RunSubmitted):
+                yield msgspec.structs.replace(
+                    event, identity_parts={"fixed": '{"RATE":0}', "numbers": "{'a': {'b': 1}}"}
+                )
+            else:
+                yield event
+        yield from story.measured(some_metrics(), MAX_NUM_SEQS=65, CONCURRENCY=1)
+        yield from story.finished(recommended=1, feasible=True)
+
+    a_journal(state, told())
+    for command in LOOKING:
+        if command[0] != "export":
+            assert "{" not in invoke(*command).output, command
+    assert "fixed: RATE=0" in invoke("show").stdout

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serviceoptctl.render import units
+from serviceoptctl.render.text import in_words
 
 AMOUNTS = st.floats(min_value=1e-6, max_value=1e9)
 
@@ -65,3 +66,12 @@ def test_a_longer_time_never_looks_shorter(value: float) -> None:
 @settings(deadline=None)
 def test_only_all_of_it_is_shown_as_100_percent(fraction: float) -> None:
     assert (units.percent(fraction) == "100 %") == (fraction == 1)
+
+
+def test_a_table_is_told_in_words_and_other_text_stays() -> None:
+    assert in_words('{"REQUESTRATE":0,"a":{"b":[1,2.5]}}') == "REQUESTRATE=0, a.b=1 2.5"
+    assert in_words("{'noise': True, 'machine': {'device_gb': 48.0, 'name': None}}") == (
+        "noise=true, machine.device_gb=48, machine.name=none"
+    )
+    for text in ("vllm 0.9.1", "x86_64 AMD EPYC x2", "true", "", "1024", "{broken"):
+        assert in_words(text) == text

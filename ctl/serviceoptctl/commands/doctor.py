@@ -12,13 +12,16 @@ import click
 from serviceopt_journal.documents.local import Examined, Finding
 from serviceopt_journal.errors import ExitCode
 from serviceoptctl.options import PluginName, config_option, json_option
-from serviceoptctl.render.text import echo_json, safe
+from serviceoptctl.render.layout import folded
+from serviceoptctl.render.text import echo_json, safe, width
 
 if TYPE_CHECKING:
     from serviceoptd.config.load import Loaded
     from serviceoptd.doctor.doctor import Surroundings
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+INDENT = 6  # columns: of a level and the gap behind it
 
 
 @click.command()
@@ -80,6 +83,7 @@ def _drop_ins(found: list[Finding]) -> str:
 
 def _show(finding: Finding) -> None:
     level = click.style(finding.level.ljust(4), fg=_COLOURS[finding.level], bold=finding.level != "ok")
-    click.echo(f"{level}  {safe(finding.name)}: {safe(finding.message)}")
-    if finding.hint:
-        click.echo(f"      {safe(finding.hint)}")
+    room = None if (columns := width()) is None else columns - INDENT
+    told = folded(f"{safe(finding.name)}: {safe(finding.message)}", room)
+    hint = folded(safe(finding.hint), room) if finding.hint else []
+    click.echo(("\n" + " " * INDENT).join([f"{level}  {told[0]}", *told[1:], *hint]))

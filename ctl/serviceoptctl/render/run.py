@@ -11,7 +11,7 @@ from serviceopt_journal.documents.particles import Particle
 from serviceopt_journal.documents.runs import Daemon, EvaluationUnderWay, Run, RunSummary, Status, TargetField
 from serviceoptctl.render.metrics import in_full, in_short, labelled
 from serviceoptctl.render.rejections import rejections
-from serviceoptctl.render.text import assignments, facts, one_line, table, value_text
+from serviceoptctl.render.text import assignments, facts, in_words, one_line, table, value_text
 from serviceoptctl.render.units import about, duration, moment, percent, speed, times, until
 
 INTERRUPTED = "interrupted"
@@ -197,7 +197,7 @@ def in_detail(run: Run, *, alive: bool) -> None:
             ("directory", run.working_directory),
             ("seed", str(run.seed)),
             ("identity", f"run {run.identity.run[:16]}, measurement {run.identity.measurement[:16]}"),
-            ("depends on", "\n".join(f"{key}: {one_line(text)}" for key, text in run.identity.parts.items())),
+            ("depends on", "\n".join(f"{key}: {in_words(text)}" for key, text in run.identity.parts.items())),
         ]
     )
     click.echo()

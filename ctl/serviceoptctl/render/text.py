@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -41,6 +44,27 @@ def echo_json(document: object) -> None:
 def assignments(configuration: Mapping[str, Any]) -> str:
     """A configuration on one line: `MAX_NUM_SEQS=128 CONCURRENCY=64`."""
     return " ".join(f"{safe(name)}={value_text(value)}" for name, value in configuration.items())
+
+
+def in_words(text: str) -> str:
+    """A table that came as JSON or as Python shows it, as `name=value, table.name=value`; any other text as it is."""
+    for read in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+            found = read(text)
+            return ", ".join(_flat(found)) if isinstance(found, dict | list) else one_line(text)
+    return one_line(text)
+
+
+def _flat(value: Any, name: str = "") -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list | tuple):
+        told = " ".join(", ".join(_flat(inner)) for inner in value)
+        yield f"{name}={told}" if name else told
+    else:
+        told = "none" if value is None else value_text(value)
+        yield f"{safe(name)}={told}" if name else told
 
 
 def value_text(value: object) -> str:
