@@ -7,6 +7,7 @@ Inequality Constraints*, ICML 2014). Below `threshold` it is given up. For strat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import ClassVar
 
@@ -17,7 +18,7 @@ from scipy.special import log_ndtr
 from serviceopt_journal.events import Configuration
 from serviceoptd.domain.settings import Field, Objective
 from serviceoptd.domain.space.space import Space
-from serviceoptd.rules.interface import Facts, Kind, Rejection
+from serviceoptd.rules.interface import Facts, Kind, Rejection, Result
 from serviceoptd.rules.threshold import improbable, threshold
 from serviceoptd.search.acquisition import incumbent
 from serviceoptd.search.encoding import Encoding
@@ -28,6 +29,9 @@ from serviceoptd.search.surrogate import Surrogate
 LEAST = 10
 EACH_DIMENSION = 3
 """Results that must be there before it judges: ten, and three for each dimension of the space."""
+
+MOST_POINTS = 400
+"""Results that the models are fitted to at most; the time grows with the cube of their number."""
 
 
 class SurrogateRule:
@@ -50,7 +54,7 @@ class SurrogateRule:
             return None
         points = [
             Point(space.encode(result.configuration), result.metrics, result.objective, result.error, result.cause)
-            for result in facts.results
+            for result in most_telling(facts.results)
         ]
         encoding, surrogate = _fitted(msgspec.msgpack.encode((space.fields, objective, points)))
         position = encoding.canonical(np.array([space.encode(configuration)]))
@@ -63,9 +67,24 @@ class SurrogateRule:
         return None if reason is None else Rejection(reason, surrogate.expectation(position[0], best).metrics)
 
 
+def most_telling(results: Sequence[Result]) -> list[Result]:
+    """All results; of many, the latest and the best of those before. So the models take no longer and longer to fit."""
+    if len(results) <= MOST_POINTS:
+        return list(results)
+    before = range(len(results) - MOST_POINTS // 2)
+    best = sorted(before, key=lambda index: results[index].fitness)[: MOST_POINTS // 2]
+    return [*(results[index] for index in sorted(best)), *results[len(before) :]]
+
+
 @lru_cache(maxsize=1)
 def _fitted(told: bytes) -> tuple[Encoding, Surrogate]:
     """The models of these fields, objective and points: kept, since many proposals are judged by the same results."""
     fields, objective, points = msgspec.msgpack.decode(told, type=tuple[tuple[Field, ...], Objective, list[Point]])
-    encoding = Encoding(Space.of(fields))
+    encoding = _encoding(msgspec.msgpack.encode(fields))
     return encoding, Surrogate(encoding, objective, points)
+
+
+@lru_cache(maxsize=4)
+def _encoding(fields: bytes) -> Encoding:
+    """How the models see a space: probing it takes as long as fitting them, and it is the same in the whole run."""
+    return Encoding(Space.of(msgspec.msgpack.decode(fields, type=tuple[Field, ...])))

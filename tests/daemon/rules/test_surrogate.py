@@ -11,7 +11,7 @@ from serviceoptd.domain.settings import Budget, Objective, RunSettings, Search, 
 from serviceoptd.domain.space.space import Space
 from serviceoptd.domain.statistics.draws import uniforms
 from serviceoptd.rules.interface import Facts, Result
-from serviceoptd.rules.surrogate import SurrogateRule
+from serviceoptd.rules.surrogate import MOST_POINTS, SurrogateRule, most_telling
 
 
 class TestSurrogate(RuleContract):
@@ -97,3 +97,13 @@ def test_a_lower_threshold_rejects_no_more() -> None:
 def test_a_threshold_is_a_probability(threshold: object) -> None:
     with pytest.raises(InvalidConfiguration, match="not a probability"):
         SurrogateRule().judge(dict(GOOD), facts(*results(30), threshold=threshold))
+
+
+def test_of_many_results_the_models_see_the_best_and_the_latest_and_never_more_of_them() -> None:
+    many = results(3 * MOST_POINTS)
+    seen = most_telling(many)
+    assert len(seen) == MOST_POINTS
+    assert seen[-MOST_POINTS // 2 :] == list(many[-MOST_POINTS // 2 :])
+    assert min(many, key=lambda result: result.fitness) in seen
+    assert [result.particle for result in seen] == sorted(result.particle for result in seen)
+    assert most_telling(many[:MOST_POINTS]) == list(many[:MOST_POINTS])
