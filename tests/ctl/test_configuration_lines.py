@@ -91,6 +91,8 @@ def test_a_failed_run_says_of_each_configuration_that_it_failed(state: Path) -> 
         ({}, "; about 12 min 34 s, by what run 4 took, until about 12:12:34"),
         ({"source": "max_hours", "seconds": 7200.0},
          "; 2 h 00 min at most (max_hours), until 14:00"),
+        ({"source": "simulated", "seconds": 123000.0},
+         "; they are simulated, and take no longer than the simulator computes"),
         ({"source": "limits", "seconds": 123000.0, "managed": False},
          "; nobody knows yet how long one takes: 1 d 10 h at most by the time limits, until 2026-03-02 22:10"),
     ],

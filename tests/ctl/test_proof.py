@@ -51,7 +51,7 @@ def test_best_says_how_sure_it_is(invoke: Invoke, state: Path) -> None:
     assert "1210 tok/s, between 1180 tok/s and 1240 tok/s at 95 % confidence" in shown
     assert "measured again once, noise of one measurement 2.1 %" in shown
     assert "mean TTFT <= 1 s holds with probability 99.7 %: 820 ms" in shown
-    assert "1 other measured again: this one is the best of those that meet every SLO" in shown
+    assert "1 other was measured again: this one is the best of those that meet every SLO" in shown
     assert "+34 % over the current setting (+29 % to +40 % at 95 % confidence)" in shown
     # what the search measured is too good to be true: said once, with the reason
     assert shown.count("1300 tok/s") == 1

@@ -14,6 +14,8 @@ def outlook(expected: Expected, now: float) -> str:
     if expected.source == "history":
         runs = ", ".join(map(str, expected.runs[-3:]))
         return f"{how_many}; about {long}, by what run {runs} took, until about {end}"
+    if expected.source == "simulated":
+        return f"{how_many}; they are simulated, and take no longer than the simulator computes"
     if expected.source == "max_hours":
         return f"{how_many}; {long} at most (max_hours), until {end}"
     return f"{how_many}; nobody knows yet how long one takes: {long} at most by the time limits, until {end}"

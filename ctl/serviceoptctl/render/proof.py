@@ -102,11 +102,11 @@ def _rivals(found: Proof) -> str:
     others = len(found.finalists) - 1
     if others == 0:
         return ""
-    text = f"{others} other{'s' if others > 1 else ''} measured again: "
+    text = f"{others} others were measured again" if others > 1 else "1 other was measured again"
     if found.told_apart:
-        text += f"this one is the best of those that meet every SLO, at {percent(found.confidence)} confidence"
+        text += f": this one is the best of those that meet every SLO, at {percent(found.confidence)} confidence"
     else:
-        text += "cannot be distinguished: one of them may be as good"
+        text += " and cannot be distinguished: one of them may be as good" if others > 1 else " and may be as good"
     if found.unsure and not found.binding:
         text += f"; faster, but not certain to meet every SLO: particle {', '.join(map(str, found.unsure))}"
     return text

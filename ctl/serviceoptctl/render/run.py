@@ -54,7 +54,8 @@ def spent(run: Run, *, passed: float = 0.0, now: float | None = None) -> str:
 
 def time_left(left: float, now: float | None) -> str:
     """`about 12 min 30 s left, until about 14:02`."""
-    return f"about {about(left)} left" + (f", until about {until(now + left, now)}" if now is not None else "")
+    how_long = "less than 1 s left" if left < 1 else f"about {about(left)} left"
+    return how_long + (f", until about {until(now + left, now)}" if now is not None else "")
 
 
 def best_label(run: Run) -> str:

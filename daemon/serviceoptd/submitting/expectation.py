@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from statistics import fmean
+from typing import Literal
 
 from serviceopt_journal.documents.requests import Expected
 from serviceoptd.domain.documents import confirmations_left
+from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.state import RunState, State
+
+SIMULATED: Literal["simulated"] = "simulated"
+"""The name of the engine that starts nothing."""
 
 
 def expected(run: RunState, state: State) -> Expected:
@@ -31,7 +36,13 @@ def expected(run: RunState, state: State) -> Expected:
     return Expected(
         launches=launches,
         seconds=within if within is not None and limited else seconds,
-        source="max_hours" if limited else "history" if known else "limits",
+        source="history" if known and not limited else _without_history(settings, limited=limited),
         runs=tuple(number for number, each in spent.items() if each),
         managed=settings.manage_lifecycle,
     )
+
+
+def _without_history(settings: RunSettings, *, limited: bool) -> Literal["limits", "max_hours", "simulated"]:
+    if settings.engine == SIMULATED:
+        return SIMULATED
+    return "max_hours" if limited else "limits"

@@ -34,8 +34,9 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
 
     launches: int  # of the service, confirmations included
     seconds: float  # for all of them
-    # what `seconds` comes from: the mean of earlier measurements, the time limits, or the budget where it is less
-    source: Literal["history", "limits", "max_hours"]
+    # what `seconds` comes from: the mean of earlier measurements, the time limits, or the budget where it is less; of
+    # simulated services without history nothing is known but that no limit is near
+    source: Literal["history", "limits", "max_hours", "simulated"]
     runs: tuple[int, ...] = ()  # of the same measurement identity, whose mean it is
     managed: bool = True  # false: nothing is launched, it is only measured
 
