@@ -64,9 +64,10 @@ def test_a_name_that_nothing_replaces_in_the_clients_arguments_is_told_too(tmp_p
         seen(a_vllm_case(tmp_path, client_others=others, fields=CONCURRENCY))
 
 
-def test_the_nearest_field_is_proposed() -> None:
+@pytest.mark.parametrize("word", ["$MAX_NUM_SEQ", "$max_num_seqs", "${Max_Num_Seq}"])
+def test_the_nearest_field_is_proposed(word: str) -> None:
     with pytest.raises(InvalidConfiguration) as refused:
-        refuse_unknown(["$MAX_NUM_SEQ"], ["MAX_NUM_SEQS"], "others")
+        refuse_unknown([word], ["MAX_NUM_SEQS"], "others")
     assert refused.value.hint.startswith("$MAX_NUM_SEQS is the nearest")
 
 

@@ -24,6 +24,7 @@ from serviceoptd.config import plugins
 from serviceoptd.config.load import text_of
 from serviceoptd.engines.interface import ServicePlan
 from serviceoptd.io.children_environment import own_prefix
+from serviceoptd.submitting.choices import refuse_choices_of_another_server, with_refused_choices
 from serviceoptd.submitting.cross_checking import cross_checked
 from serviceoptd.submitting.draft import Draft
 from serviceoptd.submitting.planning import Plans, first_configuration, first_plans
@@ -65,16 +66,19 @@ def check(
     )
     draft = read(submission, plugins, tool_prefix=own_prefix())
     draft = surveyed(draft)
-    return cross_checked(draft)
+    draft = cross_checked(draft)
+    return draft if draft.unusable else with_refused_choices(draft)
 
 
 def dry_run(draft: Draft, state: Path) -> tuple[Planned, ...]:
     """The commands of the first particle, if the daemon's directory were `state`.
 
     Raises:
-        InvalidConfiguration: the engine or the client refuses these values.
+        InvalidConfiguration: the engine or the client refuses these values, or a choice leads to another server.
     """
-    return first_commands(first_plans(draft, state))
+    plans = first_plans(draft, state)
+    refuse_choices_of_another_server(draft)
+    return first_commands(plans)
 
 
 def summary(draft: Draft) -> CheckedSummary:

@@ -48,9 +48,10 @@ def planned(draft: Draft) -> Draft:
         InvalidConfiguration: the engine or the client refuses the first particle, or the client would ask another server.
         BrokenPlugin: one of them fails.
     """
-    service = _service(draft, draft.workplace)
+    first = first_configuration(draft)
+    service = service_plan(draft, draft.workplace, first)
     if not service.simulated:
-        refuse_another_server(service, _client(draft, draft.workplace), draft)
+        refuse_another_server(service, client_plan(draft, draft.workplace, first), draft)
     return replace(draft, plan=service)
 
 
@@ -63,16 +64,23 @@ def first_plans(draft: Draft, state: Path) -> Plans:
     """
     evaluation = state / "runs" / "N" / "evaluation-1"
     launch = replace(draft.workplace, directory=evaluation / "launch-1")
-    service = _service(draft, launch)
-    client = _client(draft, replace(launch, directory=evaluation / "measurement-1-1"))
+    first = first_configuration(draft)
+    service = service_plan(draft, launch, first)
+    client = client_plan(draft, replace(launch, directory=evaluation / "measurement-1-1"), first)
     refuse_another_server(service, client, draft)
     return Plans(service, client, launch)
 
 
-def _service(draft: Draft, workplace: Workplace) -> ServicePlan:
+def service_plan(draft: Draft, workplace: Workplace, configuration: Configuration) -> ServicePlan:
+    """What the engine would start for a configuration.
+
+    Raises:
+        InvalidConfiguration: the engine refuses these values.
+        BrokenPlugin: it fails.
+    """
     settings = draft.settings
     order = ServiceOrder(
-        configuration=first_configuration(draft),
+        configuration=configuration,
         fields=settings.fields,
         workplace=workplace,
         managed=settings.manage_lifecycle,
@@ -81,8 +89,14 @@ def _service(draft: Draft, workplace: Workplace) -> ServicePlan:
         return draft.engine.plan(order)
 
 
-def _client(draft: Draft, workplace: Workplace) -> MeasurementPlan:
-    settings, configuration = draft.settings, first_configuration(draft)
+def client_plan(draft: Draft, workplace: Workplace, configuration: Configuration) -> MeasurementPlan:
+    """What the client would start for a configuration.
+
+    Raises:
+        InvalidConfiguration: the client refuses these values.
+        BrokenPlugin: it fails.
+    """
+    settings = draft.settings
     concurrency, rate = load_of(configuration)
     order = MeasurementOrder(
         configuration=configuration,

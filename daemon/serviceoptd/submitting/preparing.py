@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from serviceopt_journal.documents.requests import Submission
+from serviceoptd.submitting.choices import refuse_choices_of_another_server
 from serviceoptd.submitting.cross_checking import cross_checked, refuse_contradictions
 from serviceoptd.submitting.describing import described
 from serviceoptd.submitting.draft import Installed, Prepared
@@ -45,6 +46,7 @@ def prepare(
     refuse_what_is_missing(draft)
     draft = described(draft)
     draft = planned(draft)
+    refuse_choices_of_another_server(draft)
     if not port_is_ours:
         refuse_a_taken_port(draft)
     return identified(draft, submission)

@@ -119,8 +119,9 @@ def refuse_unknown(words: Iterable[str], values: Iterable[str], place: str) -> N
             is_key = word[: match.start()].endswith('"') and _KEY_ENDS.match(word, match.end())
             if name in known or is_key:
                 continue
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
-            meant = f"${near[0]} is the nearest; " if near else ""
+            folded = {each.lower(): each for each in known}  # $max_num_seqs is near MAX_NUM_SEQS
+            near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.7)
+            meant = f"${folded[near[0]]} is the nearest; " if near else ""
             raise InvalidConfiguration(
                 f"{match[0]} in {place}: nothing replaces it",
                 hint=f"{meant}`$NAME` stands for the target field of that name; no shell and no environment is consulted",
