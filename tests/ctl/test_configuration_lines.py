@@ -85,6 +85,30 @@ def test_a_failed_run_says_of_each_configuration_that_it_failed(state: Path) -> 
     assert "best" not in "".join(told[:-1])
 
 
+def a_service_that_dies_under_load() -> Iterator[e.Event]:
+    story = Story()
+    yield from story.submitted()
+    yield from story.proposed(MAX_NUM_SEQS=128, CONCURRENCY=1)
+    yield from story.ready()
+    yield from story.measuring()
+    dead = "the engine of the service is dead (GET /health: status 503)"
+    of_it: dict[str, Any] = {"run": 1, "evaluation": 1, "attempt": 1, "reason": dead}
+    yield e.MeasurementFailed(particle=1, measurement=1, kind="service", **of_it)
+    yield e.ServiceFailed(kind="retryable", **of_it)
+    yield from story.stopped(error=dead)
+    yield from story.failed("CUDA out of memory", MAX_NUM_SEQS=512, CONCURRENCY=1)
+    yield from story.finished(recommended=None, feasible=False)
+
+
+def test_a_service_that_dies_while_it_is_measured_is_one_failure_and_not_two(state: Path) -> None:
+    a_journal(state, a_service_that_dies_under_load())
+    failures = [line.split(";")[0] for line in log(state) if ": failed" in line and line[0].isdigit()]
+    assert failures == [
+        "1/8 #1 MAX_NUM_SEQS=128 CONCURRENCY=1: failed: the engine of the service is dead (GET /health: status 503)",
+        "2/8 #2 MAX_NUM_SEQS=512: failed (fatal): CUDA out of memory",
+    ]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -51,7 +51,7 @@ class ConfigurationLines:
         self._confirming: set[int] = set()
         self._unmeasured: set[int] = set()
         self._outcome: tuple[int, str] | None = None  # of the particle that is worked on
-        self._launched = 0  # the particle for which the service was launched last
+        self._launched = 0  # the particle for which the service was launched last; 0 when its outcome is known
         self._done = 0  # configurations that were measured or failed
 
     def begin(self, run: Run) -> None:
@@ -59,6 +59,7 @@ class ConfigurationLines:
         self._done = run.counts.measured + run.counts.failed
         if run.current is not None:
             self._configurations[run.current.particle] = run.current.configuration
+            self._launched = run.current.particle
 
     def due(self, record: Record) -> bool:
         """Whether this record ends what there is to say of a configuration, so that its line is due before it."""
@@ -94,13 +95,13 @@ class ConfigurationLines:
         elif kind == "confirmation_requested":
             self._confirming.add(number)
         elif kind == "measurement_finished":
-            self._outcome = number, result({**event, "remark": ""})
+            self._outcome, self._launched = (number, result({**event, "remark": ""})), 0
             return [f"{clock(record['time'])} note: {one_line(event['remark'])}"] if event.get("remark") else []
         elif kind in ("measurement_failed", "measurement_rejected") and not event.get("will_retry"):
-            self._outcome = number, f"failed: {event['reason']}"
+            self._outcome, self._launched = (number, f"failed: {event['reason']}"), 0
         elif kind == "service_launching":
             self._launched = number
-        elif kind == "service_failed" and not event["will_retry"]:
+        elif kind == "service_failed" and not event["will_retry"] and self._launched:
             self._outcome = self._launched, f"failed ({event['kind']}): {event['reason']}"
         elif kind == "particle_matched":
             twin = f"particle {event['same_as_particle']} of run {event['same_as_run']}"
