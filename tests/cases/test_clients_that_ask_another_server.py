@@ -160,3 +160,22 @@ max = 9
     checked = check(path, environment={}, working_directory=tmp_path)
     with pytest.raises(InvalidConfiguration, match=r"--base-url http://127.0.0.1:9999 is not the service's"):
         dry_run(checked, tmp_path / "state")
+
+
+@pytest.mark.parametrize(
+    ("others", "client_others", "told"),
+    [
+        ("--headless", "--num-prompts 9", ["--headless: ", "--num-prompts is given twice"]),
+        ("--port 9", "--backend vllm-rerank", ["--port is given twice", "--backend vllm-rerank: "]),
+    ],
+)
+def test_what_the_service_and_what_the_client_refuses_is_told_in_one_pass(
+    tmp_path: Path, others: str, client_others: str, told: list[str]
+) -> None:
+    with pytest.raises(InvalidConfiguration) as refused:
+        seen(a_vllm_case(tmp_path, others=others, client_others=client_others))
+    assert [line.startswith(begin) for line, begin in zip(str(refused.value).splitlines(), told, strict=True)] == [
+        True,
+        True,
+    ]
+    assert len(refused.value.hint.split("; ")) > 1

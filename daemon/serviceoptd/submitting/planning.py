@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from serviceopt_journal.errors import InvalidConfiguration, ServiceoptError
 from serviceopt_journal.events import Configuration
 from serviceoptd.benchmarks.interface import MeasurementOrder, MeasurementPlan
 from serviceoptd.config.plugins import blaming
@@ -65,10 +66,26 @@ def first_plans(draft: Draft, state: Path) -> Plans:
     evaluation = state / "runs" / "N" / "evaluation-1"
     launch = replace(draft.workplace, directory=evaluation / "launch-1")
     first = first_configuration(draft)
-    service = service_plan(draft, launch, first)
-    client = client_plan(draft, replace(launch, directory=evaluation / "measurement-1-1"), first)
+    measurement = replace(launch, directory=evaluation / "measurement-1-1")
+    try:
+        service = service_plan(draft, launch, first)
+    except InvalidConfiguration as refused:
+        raise _with_the_clients(refused, draft, measurement) from refused
+    client = client_plan(draft, measurement, first)
     refuse_another_server(service, client, draft)
     return Plans(service, client, launch)
+
+
+def _with_the_clients(refused: InvalidConfiguration, draft: Draft, workplace: Workplace) -> InvalidConfiguration:
+    """What the client refuses as well is told in the same pass."""
+    try:
+        client_plan(draft, workplace, first_configuration(draft))
+    except InvalidConfiguration as also:
+        hints = dict.fromkeys(each.hint for each in (refused, also) if each.hint)
+        return InvalidConfiguration(f"{refused}\n{also}", hint="; ".join(hints))
+    except ServiceoptError:
+        pass  # what this machine lacks is told once the values are right
+    return refused
 
 
 def service_plan(draft: Draft, workplace: Workplace, configuration: Configuration) -> ServicePlan:
