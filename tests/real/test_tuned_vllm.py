@@ -104,7 +104,9 @@ def unit(real_engines: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     if os.geteuid() != 0:
         pytest.skip("the unit's test needs root")
     wheels = make_wheels(tmp_path_factory.mktemp("wheels"))
-    shown = [real_engines, interpreter_of(real_engines / "vllm")]
+    interpreter = interpreter_of(real_engines / "vllm")
+    # the system's own interpreter is there already, and /usr is where serviceopt is about to be installed
+    shown = [real_engines, *([] if interpreter == Path("/usr") else [interpreter])]
     sandbox = Sandbox(f"serviceopt-real-{os.getpid()}")
     binds = {ROOT: "/mnt/source", wheels: "/mnt/wheels", **{path: str(path) for path in shown}}
     options = [word for source, target in binds.items() for word in ("--bind-ro", f"{source}:{target}")]
