@@ -197,3 +197,17 @@ def test_flags_of_older_sglangs_are_whole_though_newer_ones_begin_like_them(tmp_
     command = an_sglang(others).plan(a_service_order(a_workplace(tmp_path), {}, ())).command
     assert command is not None
     assert list(command.argv[-len(others.split()) :]) == others.split()
+
+
+def test_every_flag_that_is_given_twice_is_told_in_one_pass(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfiguration) as refused:
+        seen(a_vllm_case(tmp_path, others="--port 9 --served-model-name z --max-num-seq 5"))
+    assert [line.split(" is given twice")[0] for line in str(refused.value).splitlines()] == [
+        "--port",
+        "--served-model-name",
+        "--max-num-seqs",
+    ]
+    assert (
+        refused.value.hint
+        == "keep one of the two --port and of the two --served-model-name and of the two --max-num-seqs"
+    )

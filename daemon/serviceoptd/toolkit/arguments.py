@@ -244,10 +244,11 @@ def refuse_doubled(parts: Mapping[str, Sequence[str]], aliases: Mapping[str, str
     `--config.level` sets a part of `--config`, so it may not be given beside it, but beside `--config.mode`.
 
     Raises:
-        InvalidConfiguration: a flag comes from two of them; which value counts would depend on the program. Or it is
-            abbreviated so that it could stand for several, where `aliases` are `Spellings`.
+        InvalidConfiguration: flags come from two of them, each with its line; which value counts would depend on the
+            program. Or one is abbreviated so that it could stand for several, where `aliases` are `Spellings`.
     """
     sources: dict[str, str] = {}
+    doubled: dict[str, str] = {}
     for source, words in parts.items():
         given = {flag: word.partition("=")[0] for word in words if (flag := flag_of(word, aliases))}
         for flag, word in given.items():
@@ -255,11 +256,11 @@ def refuse_doubled(parts: Mapping[str, Sequence[str]], aliases: Mapping[str, str
                 aliases.refuse_ambiguous(word)
             if other := next((known for known in sources if _overlap(flag, known)), None):
                 written = "" if word == flag else f" (as {word})"
-                raise InvalidConfiguration(
-                    f"{other} is given twice: by {sources[other]} and by {source}{written}",
-                    hint=f"keep one of the two {other}",
-                )
+                doubled[other] = f"{other} is given twice: by {sources[other]} and by {source}{written}"
         sources |= dict.fromkeys(given, source)
+    if doubled:
+        hint = f"keep one of the two {' and of the two '.join(doubled)}"
+        raise InvalidConfiguration("\n".join(doubled.values()), hint=hint)
 
 
 def _overlap(flag: str, other: str) -> bool:
