@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -169,9 +170,14 @@ def test_a_runs_log_level_is_the_daemons_while_it_is_worked_on(daemon: dict[str,
 def test_the_logs_of_service_and_client_are_named_while_they_run_and_are_there(tmp_path: Path) -> None:
     configuration = stub_run(tmp_path, n_particles=1, iters=1)
     ended = client("optimizer", *PAIR, "-c", str(configuration), environment=places(tmp_path), cwd=tmp_path)
-    named = [line.rsplit("log ", 1)[1] for line in ended.stdout.splitlines() if ", log /" in line]
-    assert {Path(path).name for path in named} == {"service.log", "client.log"}
-    assert all(Path(path).read_text() for path in named)
+    named = re.findall(r"the (service|client)'s log: (/\S+)", ended.stdout)
+    assert [whose for whose, _ in named] == ["service", "client"]
+    assert all(Path(path).name == f"{whose}.log" and Path(path).read_text() for whose, path in named)
+
+    (tmp_path / "b").mkdir()
+    again = client("optimizer", *PAIR, "-v", "-c", str(configuration), environment=places(tmp_path / "b"), cwd=tmp_path)
+    every = [line.rsplit("log ", 1)[1] for line in again.stdout.splitlines() if ", log /" in line]
+    assert {Path(path).name for path in every} == {"service.log", "client.log"}
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,9 @@ TOLD = frozenset({
 })  # fmt: skip
 """What is said beside the configurations: it is of the whole run."""
 
+_LOGS = {"service_launching": "service", "measurement_started": "client"}
+"""Events that name a log while it is written: the first of each is said, so that one knows where they are."""
+
 _OF_A_MEASUREMENT = frozenset({"measurement_started", "measurement_finished", "measurement_failed"})
 
 
@@ -53,6 +56,7 @@ class ConfigurationLines:
         self._outcome: tuple[int, str] | None = None  # of the particle that is worked on
         self._launched = 0  # the particle for which the service was launched last; 0 when its outcome is known
         self._done = 0  # configurations that were measured or failed
+        self._named: set[str] = set()  # whose log has been named
 
     def begin(self, run: Run) -> None:
         """How the run stands when its records begin to be shown."""
@@ -110,6 +114,11 @@ class ConfigurationLines:
         elif kind == "particle_rejected" and not event["audited"]:
             self._outcome = number, f"not measured, by the rule {event['rule']}: {event['reason']}"
             self._unmeasured.add(number)
+        if (whose := _LOGS.get(kind)) and event.get("log") and whose not in self._named:
+            self._named.add(whose)
+            return [
+                f"{clock(record['time'])} the {whose}'s log: {event['log']} (with -v, those of every configuration)"
+            ]
         return [f"{clock(record['time'])} {phrase(event)}"] if kind in TOLD else []
 
 
