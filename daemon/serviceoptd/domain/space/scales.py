@@ -86,10 +86,11 @@ class Grid:
     @classmethod
     def between(cls, low: float, high: float, step: float) -> Grid:
         """The grid from `low` in steps of `step` up to at most `high`; ints when low and step are whole numbers."""
+        if low == int(low) and step == int(step):
+            count = (math.floor(high) - int(low)) // int(step) + 1
+            return cls(int(low), _exact(high), int(step), count, True, spans_a_decade(low, high))
         # The tolerance keeps 0.1, 0.2, 0.3 complete although (0.3 - 0.1) / 0.1 is 1.9999999999999998.
         count = math.floor((high - low) / step + 1e-9) + 1
-        if low == int(low) and step == int(step):
-            return cls(int(low), _exact(high), int(step), count, True, spans_a_decade(low, high))
         return cls(low, high, step, count, False, spans_a_decade(low, high))
 
     def _value(self, index: int) -> Value:

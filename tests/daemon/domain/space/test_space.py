@@ -356,3 +356,8 @@ def test_a_quotient_too_large_for_a_float_is_cut_at_the_bounds() -> None:
     tiny = Field(name="tiny", dtype="float", min=5e-324, max=1.0)
     space = Space.of([tiny, Field(name="x", dtype="factories", min=-400, max=5, dtype_param=param)])
     assert space.decode([0.0])["x"] == -400
+
+
+def test_a_range_of_whole_numbers_ends_below_a_bound_that_it_nearly_reaches() -> None:
+    space = Space.of([Field(name="a", dtype="range", min=0, max=1.9999999998840394, dtype_param=1)])
+    assert [configuration["a"] for configuration in space.configurations()] == [0, 1]
