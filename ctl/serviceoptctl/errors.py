@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import click
 
 from serviceopt_journal.errors import ExitCode, ServiceoptError
-from serviceoptctl.render.text import safe, to_json, width, wrapped
 
 
 def present(error: Exception, arguments: Sequence[str]) -> ExitCode:
@@ -26,6 +25,8 @@ def present(error: Exception, arguments: Sequence[str]) -> ExitCode:
     if code is ExitCode.INTERRUPTED and not message:
         return code
     if "--json" in arguments:
+        from serviceoptctl.render.text import to_json
+
         click.echo(to_json({"error": {"message": message, "hint": hint, "exit_code": int(code)}}))
     else:
         _say("error", message, "red")
@@ -42,6 +43,8 @@ def warn(message: str) -> None:
 
 def note(message: str) -> None:
     """Something to know, on standard error, so that standard output holds the answer and nothing else."""
+    from serviceoptctl.render.text import safe, width, wrapped
+
     click.echo(wrapped(safe(message), width(of_errors=True)), err=True)
 
 
@@ -69,6 +72,8 @@ def _explain(error: Exception) -> tuple[str, str, ExitCode]:
 
 def _say(label: str, message: str, colour: str) -> None:
     if message:
+        from serviceoptctl.render.text import safe, width, wrapped
+
         told = wrapped(f"{label}: {safe(message)}", width(of_errors=True))
         click.echo(click.style(f"{label}:", fg=colour, bold=True) + told.removeprefix(f"{label}:"), err=True)
 

@@ -21,18 +21,12 @@ class Numbered(Mapping[int, Value]):
     __hash__ = None  # type: ignore[assignment]  # as that of a dict
 
     def __init__(self, entries: Mapping[int, Value] | None = None) -> None:
-        self._branches: dict[int, Leaves[Value]] = {}
-        self._size = 0
-        for number, value in (entries or {}).items():
-            self._branches, self._size = self._with(number, value)
+        self._branches, self._size = _with({}, 0, entries or {})
 
     def __or__(self, changed: Mapping[int, Value]) -> Numbered[Value]:
         """The table with these entries new or replaced; this one stays as it is."""
-        table = self
-        for number, value in changed.items():
-            branches, size = table._with(number, value)
-            table = Numbered()
-            table._branches, table._size = branches, size
+        table: Numbered[Value] = object.__new__(Numbered)
+        table._branches, table._size = _with(self._branches, self._size, changed)
         return table
 
     def __getitem__(self, number: int) -> Value:
@@ -56,12 +50,21 @@ class Numbered(Mapping[int, Value]):
         """The entries themselves, without looking each of them up."""
         return Entries(self)
 
-    def _with(self, number: int, value: Value) -> tuple[dict[int, Leaves[Value]], int]:
-        branch = self._branches.get(number >> 2 * _BITS, {})
-        leaf = branch.get(number >> _BITS, {})
-        size = self._size + (number not in leaf)
-        leaves = branch | {number >> _BITS: leaf | {number: value}}
-        return self._branches | {number >> 2 * _BITS: leaves}, size
+
+def _with(
+    branches: dict[int, Leaves[Value]], size: int, changed: Mapping[int, Value]
+) -> tuple[dict[int, Leaves[Value]], int]:
+    """The branches with these entries, and their number; what other tables share is copied before it changes."""
+    for number, value in changed.items():
+        high, middle = number >> 2 * _BITS, number >> _BITS
+        branch = branches.get(high, {})
+        leaf = branch.get(middle, {})
+        size += number not in leaf
+        leaf, branch, branches = leaf.copy(), branch.copy(), branches.copy()
+        leaf[number] = value
+        branch[middle] = leaf
+        branches[high] = branch
+    return branches, size
 
 
 class Entries(ValuesView[Value]):
