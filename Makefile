@@ -3,6 +3,7 @@
 #                     COVERAGE=1: the suite with the branch coverage of the three packages, which may not fall (pyproject.toml)
 # make test-versions  the unit tests on the other versions of Python that are here, and with the oldest dependencies that pyproject.toml allows
 # make test-real      the suites against a real vLLM on the CPU (installs it: 3.4 GB)
+# make chaos          every durable call of the journal, killed, torn or failed; prints how often it was tried and what was left
 # make lint           ruff and mypy --strict
 # make messages       every text that a user can see, with its place: for reading them all once
 # make lock           newer versions for development, into .constraints.txt
@@ -16,7 +17,7 @@ COVERAGE ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo help lint lock messages test test-real test-versions
+.PHONY: chaos demo help lint lock messages test test-real test-versions
 .DEFAULT_GOAL := demo
 
 $(VENV)/.run: pyproject.toml daemon/serviceoptd/__init__.py
@@ -61,6 +62,9 @@ test-versions: $(VENV)/.develop
 
 test-real: $(VENV)/.develop
 	PYTEST=$(BIN)/pytest bash tests/real/run
+
+chaos: $(VENV)/.develop
+	$(BIN)/python tests/crash/failing_disk.py
 
 lint: $(VENV)/.develop
 	$(BIN)/ruff check .
