@@ -6,6 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from serviceopt_journal import events as e
+from serviceopt_journal.codec import Recorded
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space.space import Space
 from serviceoptd.domain.state import Evaluation, Imported, Particle, RunState
@@ -53,8 +54,8 @@ def proposed(event: e.ParticleProposed) -> Particle:
     )
 
 
-def launching(event: e.ServiceLaunching, run: RunState, time: float) -> Evaluation:
-    """The launch that was announced at `time` (seconds since the epoch); a repeated one keeps what was measured."""
+def launching(event: e.ServiceLaunching, run: RunState, at: Recorded) -> Evaluation:
+    """The launch that was announced by this record; a repeated one keeps what was measured."""
     known = run.evaluations.get(event.evaluation)
     return Evaluation(
         number=event.evaluation,
@@ -73,7 +74,9 @@ def launching(event: e.ServiceLaunching, run: RunState, time: float) -> Evaluati
         edited_files=event.edited_files,
         managed=event.managed,
         simulated=event.simulated,
-        launching_at=time,
+        launching_at=at.time,
+        launching_monotonic=at.monotonic,
+        launching_boot_id=at.boot_id,
         launch_seconds=known.launch_seconds if known else None,
         particles=known.particles if known else (),
         measurements=known.measurements if known else 0,
@@ -96,3 +99,18 @@ def result_of_a_file(particle: Particle, event: e.ResultImported) -> Particle:
     if not event.measured:
         return replace(particle, predicted=event.metrics, rejected=event.error or NOT_MEASURED)
     return replace(particle, measurements=(event.metrics,) if event.metrics else (), error=event.error)
+
+
+def matched(run: RunState, event: e.ParticleMatched) -> Particle:
+    """The particle that took another's result. What was simulated stays so: it is never taken for measured."""
+    particle = replace(run.particles[event.particle], matched=(event.same_as_run, event.same_as_particle))
+    twin = run.twin(particle)
+    if twin is None or not twin.simulated:
+        return particle
+    return replace(particle, simulated=True, remark=twin.remark)
+
+
+def waited(evaluation: Evaluation, at: Recorded) -> float:
+    """Seconds since the launch was announced; 0 where the machine was started anew since, and nobody knows."""
+    same = evaluation.launching_boot_id == at.boot_id
+    return max(0.0, at.monotonic - evaluation.launching_monotonic) if same else 0.0

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
-from serviceoptd.domain.creation import born, launching, proposed, result_of_a_file
+from serviceoptd.domain.creation import born, launching, matched, proposed, result_of_a_file, waited
 from serviceoptd.domain.failures import Failed
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.state import Evaluation, Measurement, Particle, RunState, State
@@ -30,12 +30,12 @@ def fold(state: State, recorded: Recorded) -> State:
         run = replace(run, active_seconds=run.active_seconds + _worked(state, run, recorded))
         if isinstance(event, e.ParticleMatched) and event.same_as_run != run.number:
             run = _import_twin(runs[event.same_as_run], run, event)
-        runs = runs | {run_number: evolve(event, run, recorded.time)}
+        runs = runs | {run_number: evolve(event, run, recorded)}
     state = replace(
         state, runs=runs, seq=recorded.seq, time=recorded.time, monotonic=recorded.monotonic, boot_id=recorded.boot_id
     )
     if isinstance(event, e.DaemonStarted):
-        return replace(state, daemon_started=recorded.time)
+        return replace(state, daemon_started=recorded.time, daemon_started_seq=recorded.seq)
     if isinstance(event, e.DaemonStopped):
         return replace(state, daemon_started=None)
     return state
@@ -45,7 +45,7 @@ def _worked(state: State, run: RunState, recorded: Recorded) -> float:
     """Seconds since the record before, where the run was worked on meanwhile (one run at a time is)."""
     if run.status != "running" or run.paused or recorded.boot_id != state.boot_id:
         return 0.0
-    if state.daemon_started is not None and state.daemon_started >= state.time:
+    if state.daemon_started_seq == state.seq:
         return 0.0  # the record before is the daemon's start: what lies between the two may be another daemon's
     return max(0.0, recorded.monotonic - state.monotonic)
 
@@ -56,23 +56,23 @@ def _import_twin(source: RunState, run: RunState, event: e.ParticleMatched) -> R
 
 
 @singledispatch
-def evolve(event: e.Event, run: RunState, time: float) -> RunState:
-    """The run after `event`, recorded at `time` (seconds since the epoch)."""
+def evolve(event: e.Event, run: RunState, at: Recorded) -> RunState:
+    """The run after `event`, as it was recorded. Durations are of its monotonic clock; wall times are only shown."""
     return run  # an event that this state does not care about
 
 
 @evolve.register
-def _(event: e.RunStarted, run: RunState, time: float) -> RunState:
-    return replace(run, status="running", started=time if run.started is None else run.started)
+def _(event: e.RunStarted, run: RunState, at: Recorded) -> RunState:
+    return replace(run, status="running", started=at.time if run.started is None else run.started)
 
 
 @evolve.register
-def _(event: e.RunPaused, run: RunState, time: float) -> RunState:
+def _(event: e.RunPaused, run: RunState, at: Recorded) -> RunState:
     return replace(run, paused=event.reason or "paused", held=event.held)
 
 
 @evolve.register
-def _(event: e.RunResumed, run: RunState, time: float) -> RunState:
+def _(event: e.RunResumed, run: RunState, at: Recorded) -> RunState:
     if run.over:  # continued with a larger budget
         run = replace(
             run, status="running", finished=None, outcome="", reason="", recommended=None, declared_feasible=False,
@@ -82,12 +82,12 @@ def _(event: e.RunResumed, run: RunState, time: float) -> RunState:
 
 
 @evolve.register
-def _(event: e.RunCancelRequested, run: RunState, time: float) -> RunState:
+def _(event: e.RunCancelRequested, run: RunState, at: Recorded) -> RunState:
     return replace(run, cancel_requested=True, reason=event.reason)
 
 
 @evolve.register
-def _(event: e.RunReconfigured, run: RunState, time: float) -> RunState:
+def _(event: e.RunReconfigured, run: RunState, at: Recorded) -> RunState:
     changed = msgspec.to_builtins(run.settings)
     for key, value in event.changes.items():
         changed[key] = value
@@ -95,25 +95,25 @@ def _(event: e.RunReconfigured, run: RunState, time: float) -> RunState:
 
 
 @evolve.register
-def _(event: e.RunFinished, run: RunState, time: float) -> RunState:
+def _(event: e.RunFinished, run: RunState, at: Recorded) -> RunState:
     return replace(
-        run, status="finished", finished=time, outcome=event.outcome, reason=event.reason,
+        run, status="finished", finished=at.time, outcome=event.outcome, reason=event.reason,
         recommended=event.recommended, declared_feasible=event.feasible, proof=event.proof, paused="", held=False,
     )  # fmt: skip
 
 
 @evolve.register
-def _(event: e.ParticleProposed, run: RunState, time: float) -> RunState:
+def _(event: e.ParticleProposed, run: RunState, at: Recorded) -> RunState:
     return _with_particle(run, proposed(event))
 
 
 @evolve.register
-def _(event: e.ParticleMatched, run: RunState, time: float) -> RunState:
-    return _particle(run, event.particle, matched=(event.same_as_run, event.same_as_particle))
+def _(event: e.ParticleMatched, run: RunState, at: Recorded) -> RunState:
+    return _with_particle(run, matched(run, event))
 
 
 @evolve.register
-def _(event: e.ParticleRejected, run: RunState, time: float) -> RunState:
+def _(event: e.ParticleRejected, run: RunState, at: Recorded) -> RunState:
     told = f"{event.rule}: {event.reason}"
     predicted = event.predicted or run.particles[event.particle].predicted  # else by the models that proposed it
     if event.audited:
@@ -122,50 +122,51 @@ def _(event: e.ParticleRejected, run: RunState, time: float) -> RunState:
 
 
 @evolve.register
-def _(event: e.RuleRefuted, run: RunState, time: float) -> RunState:
+def _(event: e.RuleRefuted, run: RunState, at: Recorded) -> RunState:
     return replace(run, refuted=(*run.refuted, event.rule))
 
 
 @evolve.register
-def _(event: e.ResultImported, run: RunState, time: float) -> RunState:
+def _(event: e.ResultImported, run: RunState, at: Recorded) -> RunState:
     return _with_particle(run, result_of_a_file(run.particles[event.particle], event))
 
 
 @evolve.register
-def _(event: e.ConfirmationRequested, run: RunState, time: float) -> RunState:
+def _(event: e.ConfirmationRequested, run: RunState, at: Recorded) -> RunState:
     run = replace(run, confirmations_requested=run.confirmations_requested + 1)
     return _particle(run, event.particle, confirmations_requested=event.round)
 
 
 @evolve.register
-def _(event: e.ServiceLaunching, run: RunState, time: float) -> RunState:
-    evaluation = launching(event, run, time)
+def _(event: e.ServiceLaunching, run: RunState, at: Recorded) -> RunState:
+    evaluation = launching(event, run, at)
     run = _particle(run, event.particle, evaluation=event.evaluation, devices=event.devices, simulated=event.simulated)
     return _with_evaluation(replace(run, open_evaluation=event.evaluation), evaluation)
 
 
 @evolve.register
-def _(event: e.ServiceLaunched, run: RunState, time: float) -> RunState:
+def _(event: e.ServiceLaunched, run: RunState, at: Recorded) -> RunState:
     return _evaluation(run, event.evaluation, phase="launched", pid=event.pid, process_started=event.process_started)
 
 
 @evolve.register
-def _(event: e.ServiceReady, run: RunState, time: float) -> RunState:
+def _(event: e.ServiceReady, run: RunState, at: Recorded) -> RunState:
     evaluation = run.evaluations[event.evaluation]
-    seconds = max(0.0, time - evaluation.launching_at)
+    seconds = waited(evaluation, at)
     run = _spend(run, evaluation.particle, seconds)
     return _evaluation(
         run, event.evaluation, phase="ready", kv_blocks=event.kv_blocks, kv_block_size=event.kv_block_size,
-        launch_seconds=(evaluation.launch_seconds or 0.0) + seconds,
+        # That of the first launch alone: one that an interruption repeats teaches the search no other cost.
+        launch_seconds=seconds if evaluation.launch_seconds is None else evaluation.launch_seconds,
     )  # fmt: skip
 
 
 @evolve.register
-def _(event: e.ServiceFailed, run: RunState, time: float) -> RunState:
+def _(event: e.ServiceFailed, run: RunState, at: Recorded) -> RunState:
     evaluation = run.evaluations[event.evaluation]
     failed = evaluation.measuring.particle if evaluation.measuring else evaluation.particle
     if evaluation.phase in ("launching", "launched"):
-        run = _spend(run, failed, time - evaluation.launching_at)
+        run = _spend(run, failed, waited(evaluation, at))
     if not event.will_retry and not run.particles[failed].settled(run.settings.measuring.repeats):
         run = _failed(_particle(run, failed, evaluation=event.evaluation), failed, event.reason, event.cause)
     return _evaluation(
@@ -175,7 +176,7 @@ def _(event: e.ServiceFailed, run: RunState, time: float) -> RunState:
 
 
 @evolve.register
-def _(event: e.MeasurementStarted, run: RunState, time: float) -> RunState:
+def _(event: e.MeasurementStarted, run: RunState, at: Recorded) -> RunState:
     evaluation = run.evaluations[event.evaluation]
     measured = evaluation.particles
     launched_for = run.particles[evaluation.particle]
@@ -197,7 +198,7 @@ def _(event: e.MeasurementStarted, run: RunState, time: float) -> RunState:
             launch_id=event.launch_id,
             cgroup=event.cgroup,
             log=event.log,
-            started=time,
+            started=at.time,
         ),
         particles=measured if event.particle in measured else (*measured, event.particle),
         measured_since_launch=evaluation.measured_since_launch + 1,
@@ -206,7 +207,7 @@ def _(event: e.MeasurementStarted, run: RunState, time: float) -> RunState:
 
 
 @evolve.register
-def _(event: e.MeasurementFinished, run: RunState, time: float) -> RunState:
+def _(event: e.MeasurementFinished, run: RunState, at: Recorded) -> RunState:
     particle = run.particles[event.particle]
     if particle.confirmation_due:
         run = _particle(run, event.particle, confirmations=(*particle.confirmations, event.metrics))
@@ -215,6 +216,8 @@ def _(event: e.MeasurementFinished, run: RunState, time: float) -> RunState:
     if event.remark:
         run = _particle(run, event.particle, remark=event.remark)
     run = replace(_spend(run, event.particle, event.seconds), failed_in_a_row=())
+    measuring = run.particles[event.particle].measuring_seconds + max(0.0, event.seconds)
+    run = _particle(run, event.particle, measuring_seconds=measuring)
     if event.served is not None and event.observed_by == "client":
         run = replace(run, served=(*run.served, (event.metrics, event.served)))
     return _evaluation(
@@ -223,7 +226,7 @@ def _(event: e.MeasurementFinished, run: RunState, time: float) -> RunState:
 
 
 @evolve.register
-def _(event: e.MeasurementFailed, run: RunState, time: float) -> RunState:
+def _(event: e.MeasurementFailed, run: RunState, at: Recorded) -> RunState:
     evaluation = run.evaluations[event.evaluation]
     run = _spend(run, event.particle, event.seconds)
     if event.will_retry:
@@ -237,7 +240,7 @@ def _(event: e.MeasurementFailed, run: RunState, time: float) -> RunState:
 
 
 @evolve.register
-def _(event: e.MeasurementRejected, run: RunState, time: float) -> RunState:
+def _(event: e.MeasurementRejected, run: RunState, at: Recorded) -> RunState:
     run = replace(_failed(run, event.particle, f"{event.rule}: {event.reason}"), failed_in_a_row=())
     run = _particle(run, event.particle, censored=censored(event), censored_by=event.statistic)
     run = _spend(run, event.particle, event.seconds)
@@ -247,22 +250,22 @@ def _(event: e.MeasurementRejected, run: RunState, time: float) -> RunState:
 
 
 @evolve.register
-def _(event: e.ServiceStopping, run: RunState, time: float) -> RunState:
+def _(event: e.ServiceStopping, run: RunState, at: Recorded) -> RunState:
     return _evaluation(run, event.evaluation, phase="stopping")
 
 
 @evolve.register
-def _(event: e.ServiceStopped, run: RunState, time: float) -> RunState:
+def _(event: e.ServiceStopped, run: RunState, at: Recorded) -> RunState:
     return _evaluation(run, event.evaluation, phase="stopped", measuring=None)
 
 
 @evolve.register
-def _(event: e.EvaluationInterrupted, run: RunState, time: float) -> RunState:
+def _(event: e.EvaluationInterrupted, run: RunState, at: Recorded) -> RunState:
     return _evaluation(run, event.evaluation, phase="interrupted", measuring=None)
 
 
 @evolve.register
-def _(event: e.EvaluationFinished, run: RunState, time: float) -> RunState:
+def _(event: e.EvaluationFinished, run: RunState, at: Recorded) -> RunState:
     run = _evaluation(run, event.evaluation, phase="finished", backup=event.backup)
     return replace(run, open_evaluation=None)
 

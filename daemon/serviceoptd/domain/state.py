@@ -57,6 +57,7 @@ class Particle(msgspec.Struct, frozen=True, kw_only=True):
     probability_feasible: float | None = None  # by the models of the search, when it was proposed
     expected_gain: float | None = None
     seconds: float = 0.0  # spent on it: waiting for its service, and measuring
+    measuring_seconds: float = 0.0  # of its finished measurements alone: what the search learns costs from
     devices: int = 1  # accelerators of its service
     num_prompts: int | None = None  # requests of its (last) measurement
     simulated: bool = False
@@ -128,8 +129,10 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     simulated: bool = False
     pid: int | None = None
     process_started: float | None = None
-    launching_at: float = 0.0  # seconds since the epoch, of the present attempt
-    launch_seconds: float | None = None  # until it was ready, all attempts together; None: it never was
+    launching_at: float = 0.0  # seconds since the epoch, of the present attempt: shown only
+    launching_monotonic: float = 0.0  # seconds, to be compared under the same boot alone
+    launching_boot_id: str = ""
+    launch_seconds: float | None = None  # until the first attempt that became ready; None: it never was
     particles: tuple[int, ...] = ()  # those measured on it so far
     measurements: int = 0  # the highest measurement number so far
     measured_since_launch: int = 0  # on the present attempt: decides about warm-up and cache reset
@@ -230,9 +233,8 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
         if particle.matched is None:
             return None
         run, number = particle.matched
-        if run == self.number:
-            return self.particles.get(number)
-        return next((p for p in self.imported.get(run, ()) if p.number == number), None)
+        others = (p for p in self.imported.get(run, ()) if p.number == number)
+        return self.particles.get(number) if run == self.number else next(others, None)
 
     def judgement(self, particle: Particle) -> Judgement:
         """The judgement of a particle by the present objective. Failed and unmeasured ones are judged as failed."""
@@ -242,14 +244,13 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
         return judge(result, self.settings.objective, measured.devices)
 
     def known_of(self, particle: Particle) -> Metrics | None:
-        """The best that is known of it: what its confirmations tell; without any, what the search measured."""
+        """What its confirmations tell; without any, what the search measured."""
         return particle.confirmed or self.result_of(particle)
 
     def standing(self, particle: Particle) -> Judgement:
         """The judgement of a particle by the best that is known of it. The search goes by `judgement`, and never by this."""
-        if particle.confirmed is None:
-            return self.judgement(particle)
-        return judge(particle.confirmed, self.settings.objective, particle.devices)
+        known = particle.confirmed
+        return judge(known, self.settings.objective, particle.devices) if known else self.judgement(particle)
 
     def feasible(self, particle: Particle) -> bool:
         """Whether a particle counts as feasible: the recommended one as declared at the end, any other as measured."""
@@ -268,9 +269,8 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
         who keeps the objectives wins.
         """
         foreign = (p for p in self.particles.values() if p.matched is None or p.matched[0] != self.number)
-        measured = sorted(
-            (p for p in foreign if not p.unconfirmed and self.result_of(p) is not None), key=lambda p: p.number
-        )
+        counted = (p for p in foreign if not p.unconfirmed and self.result_of(p) is not None)
+        measured = sorted(counted, key=lambda p: p.number)
         return [measured[index] for index in rank([self.judgement(p) for p in measured])]
 
     def race(self) -> Race | None:
@@ -291,10 +291,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     time: float = 0.0
     monotonic: float = 0.0
     boot_id: str = ""
+    daemon_started_seq: int = 0  # number of the last daemon's start: a clock may be set back
     daemon_started: float | None = None  # of the last daemon that started and did not say that it stopped
 
     def queue(self) -> list[RunState]:
         """Runs that are not over, in the order in which they are worked on."""
-        return sorted(
-            (run for run in self.runs.values() if not run.over), key=lambda run: (run.status == "queued", run.number)
-        )
+        left = (run for run in self.runs.values() if not run.over)
+        return sorted(left, key=lambda run: (run.status == "queued", run.number))

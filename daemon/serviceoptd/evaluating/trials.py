@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from statistics import mean, median
 
@@ -82,12 +81,14 @@ def trial(run: RunState, particle: Particle) -> Trial:
 def costs(run: RunState) -> Costs:
     """What a launch and a measurement take, by the means of this run; the usual ones until it knows both.
 
+    A service that was launched again teaches nothing new, and neither does what was interrupted or failed: a killed run
+    learns the costs of the uninterrupted one.
     Clients send a number of requests, so a measurement takes as long as these are served, and something beyond.
     """
-    launches = [(e.particle, e.launch_seconds) for e in run.evaluations.values() if e.launch_seconds is not None]
-    waited: dict[int, float] = defaultdict(float)
-    for number, seconds in launches:
-        waited[number] += seconds
+    launches: dict[object, float] = {}
+    for evaluation in run.evaluations.values():
+        if evaluation.launch_seconds is not None:
+            launches.setdefault(run.space.service_key(evaluation.configuration), evaluation.launch_seconds)
     beyond: list[float] = []
     tokens: list[float] = []
     for particle in run.particles.values():
@@ -95,11 +96,11 @@ def costs(run: RunState) -> Costs:
         if metrics is None or particle.simulated or particle.imported is not None or particle.matched is not None:
             continue
         measurements = len(particle.measurements) + len(particle.confirmations)
-        beyond.append(max((particle.seconds - waited[particle.number]) / measurements - metrics.duration, 0.0))
+        beyond.append(max(particle.measuring_seconds / measurements - metrics.duration, 0.0))
         tokens.append(metrics.duration * metrics.generate_speed)
     if not launches or not tokens:
         return Costs()
-    return Costs(mean(seconds for _, seconds in launches), mean(beyond), median(tokens))
+    return Costs(mean(launches.values()), mean(beyond), median(tokens))
 
 
 def _running(run: RunState) -> Configuration | None:
