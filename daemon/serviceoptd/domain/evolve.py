@@ -27,13 +27,17 @@ def fold(state: State, recorded: Recorded) -> State:
     runs = state.runs
     if run_number is not None:
         run = born(event, recorded.time) if isinstance(event, e.RunSubmitted) else runs[run_number]
-        run = replace(run, active_seconds=run.active_seconds + _worked(state, run, recorded))
-        if isinstance(event, e.ParticleMatched) and event.same_as_run != run.number:
+        if worked := _worked(state, run, recorded):
+            run = replace(run, active_seconds=run.active_seconds + worked)
+        if isinstance(event, e.ParticleMatched) and event.same_as_run != run_number:
             run = _import_twin(runs[event.same_as_run], run, event)
-        runs = runs | {run_number: evolve(event, run, recorded)}
+        # By the type itself: `evolve` would look for the types above it, too, with each event.
+        runs = runs.with_entry(run_number, _EFFECTS.get(type(event), evolve)(event, run, recorded))
     state = replace(
         state, runs=runs, seq=recorded.seq, time=recorded.time, monotonic=recorded.monotonic, boot_id=recorded.boot_id
     )
+    if run_number is not None:
+        return state
     if isinstance(event, e.DaemonStarted):
         return replace(state, daemon_started=recorded.time, daemon_started_seq=recorded.seq)
     if isinstance(event, e.DaemonStopped):
@@ -141,7 +145,7 @@ def _(event: e.ConfirmationRequested, run: RunState, at: Recorded) -> RunState:
 def _(event: e.ServiceLaunching, run: RunState, at: Recorded) -> RunState:
     evaluation = launching(event, run, at)
     run = _particle(run, event.particle, evaluation=event.evaluation, devices=event.devices, simulated=event.simulated)
-    return _with_evaluation(replace(run, open_evaluation=event.evaluation), evaluation)
+    return _with_evaluation(run, evaluation, open_evaluation=event.evaluation)
 
 
 @evolve.register
@@ -181,13 +185,9 @@ def _(event: e.MeasurementStarted, run: RunState, at: Recorded) -> RunState:
     measured = evaluation.particles
     launched_for = run.particles[evaluation.particle]
     run = _particle(
-        run,
-        event.particle,
-        evaluation=event.evaluation,
-        devices=launched_for.devices,
-        simulated=event.simulated,
+        run, event.particle, evaluation=event.evaluation, devices=launched_for.devices, simulated=event.simulated,
         num_prompts=event.num_prompts,
-    )
+    )  # fmt: skip
     return _evaluation(
         run,
         event.evaluation,
@@ -209,15 +209,14 @@ def _(event: e.MeasurementStarted, run: RunState, at: Recorded) -> RunState:
 @evolve.register
 def _(event: e.MeasurementFinished, run: RunState, at: Recorded) -> RunState:
     particle = run.particles[event.particle]
-    if particle.confirmation_due:
-        run = _particle(run, event.particle, confirmations=(*particle.confirmations, event.metrics))
-    else:
-        run = _particle(run, event.particle, measurements=(*particle.measurements, event.metrics))
-    if event.remark:
-        run = _particle(run, event.particle, remark=event.remark)
-    run = replace(_spend(run, event.particle, event.seconds), failed_in_a_row=())
-    measuring = run.particles[event.particle].measuring_seconds + max(0.0, event.seconds)
-    run = _particle(run, event.particle, measuring_seconds=measuring)
+    kept, spent = "confirmations" if particle.confirmation_due else "measurements", max(0.0, event.seconds)
+    run = _particle(
+        run, event.particle, **{kept: (*getattr(particle, kept), event.metrics)},
+        remark=event.remark or particle.remark, seconds=particle.seconds + spent,
+        measuring_seconds=particle.measuring_seconds + spent,
+    )  # fmt: skip
+    if run.failed_in_a_row:
+        run = replace(run, failed_in_a_row=())
     if event.served is not None and event.observed_by == "client":
         run = replace(run, served=(*run.served, (event.metrics, event.served)))
     return _evaluation(
@@ -266,16 +265,16 @@ def _(event: e.EvaluationInterrupted, run: RunState, at: Recorded) -> RunState:
 
 @evolve.register
 def _(event: e.EvaluationFinished, run: RunState, at: Recorded) -> RunState:
-    run = _evaluation(run, event.evaluation, phase="finished", backup=event.backup)
-    return replace(run, open_evaluation=None)
+    finished = replace(run.evaluations[event.evaluation], phase="finished", backup=event.backup)
+    return _with_evaluation(run, finished, open_evaluation=None)
 
 
 def _with_particle(run: RunState, particle: Particle) -> RunState:
-    return replace(run, particles=run.particles | {particle.number: particle})
+    return replace(run, particles=run.particles.with_entry(particle.number, particle))
 
 
-def _with_evaluation(run: RunState, evaluation: Evaluation) -> RunState:
-    return replace(run, evaluations=run.evaluations | {evaluation.number: evaluation})
+def _with_evaluation(run: RunState, evaluation: Evaluation, **changes: Any) -> RunState:
+    return replace(run, evaluations=run.evaluations.with_entry(evaluation.number, evaluation), **changes)
 
 
 def _particle(run: RunState, number: int, **changes: Any) -> RunState:
@@ -297,3 +296,6 @@ def _spend(run: RunState, number: int, seconds: float) -> RunState:
 
 def _evaluation(run: RunState, number: int, **changes: Any) -> RunState:
     return _with_evaluation(run, replace(run.evaluations[number], **changes))
+
+
+_EFFECTS = evolve.registry

@@ -1,6 +1,7 @@
 """A table by number that is never changed: a new one with one more entry shares nearly all of the old one.
 
-A copy of a whole table for each event would make a history of n runs cost n squared.
+A copy of a whole table for each event would make a history of n runs cost n squared. What an event changes is mostly what
+the event before it changed, or its neighbour: the leaf of those lies beside the tree, and it alone is copied for them.
 """
 
 from __future__ import annotations
@@ -9,36 +10,59 @@ from collections.abc import Iterator, Mapping, ValuesView
 from typing import TypeVar
 
 Value = TypeVar("Value")
-Leaves = dict[int, dict[int, Value]]
+Leaf = dict[int, Value]
+Branches = dict[int, dict[int, Leaf[Value]]]
 
-_BITS = 5  # 32 entries in a leaf, 32 leaves in a branch: what is copied for one change
+_BITS = 5  # 32 entries in a leaf, 32 leaves in a branch
 
 
 class Numbered(Mapping[int, Value]):
     """Entries by their number, in the order of their numbers where these were given out one after the other."""
 
-    __slots__ = ("_branches", "_size")
+    __slots__ = ("_branches", "_latest", "_latest_at", "_size")
     __hash__ = None  # type: ignore[assignment]  # as that of a dict
 
     def __init__(self, entries: Mapping[int, Value] | None = None) -> None:
-        self._branches, self._size = _with({}, 0, entries or {})
+        self._branches: Branches[Value] = {}
+        self._latest: Leaf[Value] = {}  # it holds what its leaf in the tree holds, and what was changed since
+        self._latest_at: int | None = None
+        self._size = 0
+        if entries:
+            table = self | entries
+            self._branches, self._size = table._branches, table._size
+            self._latest, self._latest_at = table._latest, table._latest_at
+
+    def with_entry(self, number: int, value: Value) -> Numbered[Value]:
+        """The table with this entry new or replaced; this one stays as it is."""
+        table: Numbered[Value] = object.__new__(Numbered)
+        at = number >> _BITS
+        if at == self._latest_at:
+            table._branches, latest = self._branches, self._latest.copy()
+        else:
+            table._branches, latest = self._turned_to(at)
+        table._size = self._size if number in latest else self._size + 1
+        latest[number] = value
+        table._latest, table._latest_at = latest, at
+        return table
 
     def __or__(self, changed: Mapping[int, Value]) -> Numbered[Value]:
         """The table with these entries new or replaced; this one stays as it is."""
-        table: Numbered[Value] = object.__new__(Numbered)
-        table._branches, table._size = _with(self._branches, self._size, changed)
+        table = self
+        for number, value in changed.items():
+            table = table.with_entry(number, value)
         return table
 
     def __getitem__(self, number: int) -> Value:
+        if number in self._latest:
+            return self._latest[number]
         try:
             return self._branches[number >> 2 * _BITS][number >> _BITS][number]
         except KeyError:
             raise KeyError(number) from None
 
     def __iter__(self) -> Iterator[int]:
-        for branch in self._branches.values():
-            for leaf in branch.values():
-                yield from leaf
+        for leaf in self._leaves():
+            yield from leaf
 
     def __len__(self) -> int:
         return self._size
@@ -50,21 +74,26 @@ class Numbered(Mapping[int, Value]):
         """The entries themselves, without looking each of them up."""
         return Entries(self)
 
+    def _turned_to(self, at: int) -> tuple[Branches[Value], Leaf[Value]]:
+        """A tree with all entries and a place for this leaf, and a copy of the leaf itself."""
+        branches = self._branches.copy()
+        if self._latest_at is not None:
+            high = self._latest_at >> _BITS
+            branches[high] = {**branches[high], self._latest_at: self._latest}
+        branch = branches.get(at >> _BITS, {})
+        leaf = branch.get(at, {})
+        branches[at >> _BITS] = {**branch, at: leaf}
+        return branches, leaf.copy()
 
-def _with(
-    branches: dict[int, Leaves[Value]], size: int, changed: Mapping[int, Value]
-) -> tuple[dict[int, Leaves[Value]], int]:
-    """The branches with these entries, and their number; what other tables share is copied before it changes."""
-    for number, value in changed.items():
-        high, middle = number >> 2 * _BITS, number >> _BITS
-        branch = branches.get(high, {})
-        leaf = branch.get(middle, {})
-        size += number not in leaf
-        leaf, branch, branches = leaf.copy(), branch.copy(), branches.copy()
-        leaf[number] = value
-        branch[middle] = leaf
-        branches[high] = branch
-    return branches, size
+    def _leaves(self) -> Iterator[Leaf[Value]]:
+        for branch in self._branches.values():
+            for at, leaf in branch.items():
+                yield self._latest if at == self._latest_at else leaf
+
+    def _leaves_from_the_end(self) -> Iterator[Leaf[Value]]:
+        for branch in reversed(self._branches.values()):
+            for at, leaf in reversed(branch.items()):
+                yield self._latest if at == self._latest_at else leaf
 
 
 class Entries(ValuesView[Value]):
@@ -75,11 +104,9 @@ class Entries(ValuesView[Value]):
         self._table = table
 
     def __iter__(self) -> Iterator[Value]:
-        for branch in self._table._branches.values():
-            for leaf in branch.values():
-                yield from leaf.values()
+        for leaf in self._table._leaves():
+            yield from leaf.values()
 
     def __reversed__(self) -> Iterator[Value]:
-        for branch in reversed(self._table._branches.values()):
-            for leaf in reversed(branch.values()):
-                yield from reversed(leaf.values())
+        for leaf in self._table._leaves_from_the_end():
+            yield from reversed(leaf.values())
