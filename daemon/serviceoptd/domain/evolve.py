@@ -32,7 +32,7 @@ def fold(state: State, recorded: Recorded) -> State:
         if isinstance(event, e.ParticleMatched) and event.same_as_run != run_number:
             run = _import_twin(runs[event.same_as_run], run, event)
         # By the type itself: `evolve` would look for the types above it, too, with each event.
-        runs = runs.with_entry(run_number, _EFFECTS.get(type(event), evolve)(event, run, recorded))
+        runs = runs.with_entry(run_number, evolve.registry.get(type(event), evolve)(event, run, recorded))
     state = replace(
         state, runs=runs, seq=recorded.seq, time=recorded.time, monotonic=recorded.monotonic, boot_id=recorded.boot_id
     )
@@ -296,6 +296,3 @@ def _spend(run: RunState, number: int, seconds: float) -> RunState:
 
 def _evaluation(run: RunState, number: int, **changes: Any) -> RunState:
     return _with_evaluation(run, replace(run.evaluations[number], **changes))
-
-
-_EFFECTS = evolve.registry
