@@ -49,6 +49,8 @@ from serviceoptd.submitting.preparing import prepare
 from serviceoptd.submitting.submission import submit
 
 HEARTBEAT = 10.0  # seconds between comments on a silent event stream, so that a dead client is noticed
+MOST_WAITING = 1000
+"""Events that wait for a follower which does not read; its stream then ends, and it asks again from its last event."""
 STATUS_BY_CODE = {
     ExitCode.NOT_FOUND: 404,
     ExitCode.CONFLICT: 409,
@@ -208,7 +210,15 @@ class Api:
     async def _follow(self, after: int, wanted: Callable[[Recorded], bool]) -> AsyncIterator[bytes]:
         """Records after `after`, first from the journal, then as they are committed; none twice, none left out."""
         live: asyncio.Queue[Recorded] = asyncio.Queue()
-        unlisten = self._daemon.ledger.listen(lambda record, _state: live.put_nowait(record))
+        fell_behind = False
+
+        def heard(record: Recorded, _state: State) -> None:
+            nonlocal fell_behind
+            fell_behind = fell_behind or live.qsize() >= MOST_WAITING
+            if not fell_behind:
+                live.put_nowait(record)
+
+        unlisten = self._daemon.ledger.listen(heard)
         try:
             yield b": serviceoptd\n\n"
             for record in self._daemon.records(after=after):
@@ -216,6 +226,9 @@ class Api:
                 if wanted(record):
                     yield _sse(record)
             while not self._daemon.ending:
+                if fell_behind and live.empty():
+                    yield b": too far behind; ask again from the last event\n\n"
+                    return
                 try:
                     record = await asyncio.wait_for(live.get(), HEARTBEAT)
                 except TimeoutError:
