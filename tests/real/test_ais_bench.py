@@ -110,6 +110,9 @@ measurements = 0
 [measurement]
 warm_up_requests = 4
 
+[early_stopping]
+enabled = false  # where a measurement takes long enough, one that is beaten would be ended early, and its row would say so
+
 [vllm]
 program = "{engines}/vllm/bin/vllm"
 
