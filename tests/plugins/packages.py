@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from stubs.scenario import client, free_port, rows
+
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "plugin"
 
 
@@ -33,6 +35,22 @@ def installed(source: Path, target: Path) -> Path:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return target
+
+
+def echo_configuration(directory: Path) -> Path:
+    """The example's echo.toml at a free port, with limits that a busy machine keeps: its load is measured in real time."""
+    text = (EXAMPLE / "echo.toml").read_text()
+    assert "ttft_slo = 1.0\n" in text
+    path = directory / "echo.toml"
+    path.write_text(text.replace("8123", str(free_port())).replace("ttft_slo = 1.0\n", "ttft_slo = 60.0\n"))
+    return path
+
+
+def measurements(environment: Mapping[str, str]) -> str:
+    """What a run measured, a line for each configuration: for the message of a test whose run ended otherwise."""
+    columns = "particle", "source", "time_to_first_token", "success_rate", "confirmations", "violated", "error"
+    table = rows(client("export", environment=environment).stdout)
+    return "\n".join(", ".join(f"{column} {row[column]}" for column in columns if row[column]) for row in table)
 
 
 def a_package(site: Path, name: str, groups: Mapping[str, Mapping[str, str]], module: str = "") -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from plugins.packages import installed, with_path
+from plugins.packages import installed, measurements, with_path
 from serviceopt_journal import events as e
 from stubs.scenario import STUB, assert_sound, client, free_port, of_type, places, records
 
@@ -77,7 +77,7 @@ def test_its_steps_lead_to_a_finished_run(tmp_path: Path, environment: dict[str,
                 assert int(ran.stdout.split(" passed")[0].split()[-1]) > 10
             case ["serviceoptctl", *arguments]:
                 ended = client(*arguments, environment=environment, cwd=place)
-                assert ended.returncode == 0, ended.stderr
+                assert ended.returncode == 0, ended.stderr + measurements(environment)
                 done.add(arguments[0])
             case _:
                 pytest.fail(f"the page has a step that this test does not know: {command}")

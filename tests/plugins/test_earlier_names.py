@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from plugins.packages import EXAMPLE, installed_example, with_path
+from plugins.packages import echo_configuration, installed_example, measurements, with_path
 from serviceoptd.toolkit.earlier_names import MOVED
-from stubs.scenario import assert_sound, client, free_port, places, records
+from stubs.scenario import assert_sound, client, places, records
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
 PRESENT = {present: earlier for earlier, present in MOVED.items()}
@@ -60,10 +60,9 @@ def test_a_plugin_that_uses_the_earlier_names_passes_its_tests_and_runs(tmp_path
     )  # fmt: skip
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
-    path = tmp_path / "echo.toml"
-    path.write_text((EXAMPLE / "echo.toml").read_text().replace("8123", str(free_port())))
+    path = echo_configuration(tmp_path)
     ended = client("run", "--standalone", "-c", str(path), environment=environment, cwd=tmp_path)
-    assert ended.returncode == 0, ended.stderr
+    assert ended.returncode == 0, ended.stderr + measurements(environment)
     assert_sound(records(tmp_path / "state"))
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from plugins.packages import EXAMPLE, installed_example, with_path
+from patience import HANG
+from plugins.packages import echo_configuration, installed_example, measurements, with_path
 from serviceopt_journal import events as e
-from stubs.scenario import assert_sound, client, free_port, of_type, places, records, rows
+from stubs.scenario import assert_sound, client, free_port, of_type, places, records, rows, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +31,7 @@ def environment(site: Path, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def configuration(tmp_path: Path) -> Path:
-    """echo.toml at a port that is free."""
-    path = tmp_path / "echo.toml"
-    path.write_text((EXAMPLE / "echo.toml").read_text().replace("8123", str(free_port())))
-    return path
+    return echo_configuration(tmp_path)
 
 
 def test_its_own_tests_pass_on_the_exported_suites(site: Path, environment: dict[str, str]) -> None:
@@ -95,7 +96,7 @@ def test_doctor_names_the_package(configuration: Path, environment: dict[str, st
 
 def test_a_run_measures_rejects_and_exports(tmp_path: Path, configuration: Path, environment: dict[str, str]) -> None:
     ended = client("run", "--standalone", "-c", str(configuration), environment=environment, cwd=tmp_path)
-    assert ended.returncode == 0, ended.stderr
+    assert ended.returncode == 0, ended.stderr + measurements(environment)
     recorded = records(tmp_path / "state")
     assert_sound(recorded)
 
@@ -114,6 +115,37 @@ def test_a_run_measures_rejects_and_exports(tmp_path: Path, configuration: Path,
     assert not [row for row in measured if int(row["WORKERS"]) > 8], "that does not fit into the memory"
     assert table[0]["particle"] == "1"
     assert table[0]["source"] == "measured"
+
+
+def test_its_service_holds_all_connections_of_a_load_while_it_has_no_processor(site: Path) -> None:
+    port = free_port()
+    program = site / "serviceopt_echo" / "server.py"
+    with subprocess.Popen([sys.executable, str(program), "--port", str(port)], stdout=subprocess.DEVNULL) as server:
+        try:
+            wait_for(lambda: answers(port), "the service listens")
+            server.send_signal(signal.SIGSTOP)
+            with ExitStack() as open_until_it_goes_on:
+                connected = [
+                    open_until_it_goes_on.enter_context(
+                        socket.create_connection(("127.0.0.1", port), timeout=HANG / 10)
+                    )
+                    for _ in range(64)
+                ]
+                for connection in connected:
+                    connection.settimeout(HANG)
+                    connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+                server.send_signal(signal.SIGCONT)
+                assert {connection.recv(12) for connection in connected} == {b"HTTP/1.1 200"}
+        finally:
+            server.kill()
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=HANG).close()
+    except OSError:
+        return False
+    return True
 
 
 def test_without_the_package_its_configuration_is_refused_by_name(tmp_path: Path, configuration: Path) -> None:

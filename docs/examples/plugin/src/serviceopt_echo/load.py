@@ -6,11 +6,14 @@ import argparse
 import http.client
 import json
 import random
+import socket
 import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
+
+CONNECT, ANSWER = 30, 60  # seconds that a connection, and an answer, may take: a busy machine is no failure
 
 
 def main() -> None:
@@ -43,7 +46,7 @@ def main() -> None:
 def send(given: argparse.Namespace, prompts: list[str]) -> list[dict[str, Any]]:
     """What each request took that was answered, with `--concurrency` of them in flight."""
     if prompts:
-        http.client.HTTPConnection(given.host, given.port, timeout=5).connect()
+        socket.create_connection((given.host, given.port), timeout=CONNECT).close()
     waiting, done = list(prompts), list[dict[str, Any]]()
 
     def work() -> None:
@@ -51,14 +54,20 @@ def send(given: argparse.Namespace, prompts: list[str]) -> list[dict[str, Any]]:
         while waiting:
             try:
                 prompt = waiting.pop()
-            except IndexError:
-                return
-            if connection is None or not given.keep_alive:
-                connection = http.client.HTTPConnection(given.host, given.port, timeout=60)
+            except IndexError:  # another thread took the last one
+                break
+            if connection is None:
+                connection = http.client.HTTPConnection(given.host, given.port, timeout=ANSWER)
             try:
                 done.append(ask(connection, prompt))
+                reused = given.keep_alive
             except (OSError, http.client.HTTPException):
+                reused = False
+            if not reused:
+                connection.close()
                 connection = None
+        if connection is not None:
+            connection.close()
 
     threads = [threading.Thread(target=work) for _ in range(min(given.concurrency, max(1, len(prompts))))]
     for thread in threads:

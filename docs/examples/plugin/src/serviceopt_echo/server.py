@@ -57,10 +57,13 @@ def main() -> None:
         def log_message(self, *_: object) -> None:
             """Quiet: one line for each request would be the service's whole log."""
 
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        # The 5 of the standard library are fewer than a load connects at once: the next waits a second, or is reset.
+        request_queue_size = 1024
+
     print(f"echo: {given.workers} workers, batches of {batch}", flush=True)
-    server = ThreadingHTTPServer((given.host, given.port), Answers)
-    server.daemon_threads = True
-    server.serve_forever()
+    Server((given.host, given.port), Answers).serve_forever()
 
 
 if __name__ == "__main__":
