@@ -2,7 +2,7 @@
 
     python tests/crash/failing_disk.py [--every N] [--first N]
 
-Without options every call meets every attack (some minutes); `--every 5 --first 2` takes the calls 2, 7, 12 ...
+Without options every call meets every attack (about 12 s); `--every 5 --first 2` takes the calls 2, 7, 12 ...
 Prints one line of JSON for each attack that broke the promise, and last the counts; ends with 1 where one was broken.
 The promise: the events that can be read are the first ones that were to be written, in order, and every acknowledged one
 is among them; or the damage is told with its exit code.
@@ -17,9 +17,11 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +32,7 @@ import msgspec
 
 from builders import a_finished_story
 from journal_builders import StoppedClock
+from patience import HANG
 from serviceopt_journal import database
 from serviceopt_journal.errors import JournalError, JournalFull, ServiceoptError
 from serviceopt_journal.events import Event
@@ -144,7 +147,14 @@ def forked(work: Callable[[], int]) -> Iterator[int]:
             status = int(error.exit_code)
         finally:
             os._exit(status)
-    yield os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    deadline = time.monotonic() + HANG
+    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+        if time.monotonic() > deadline:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            raise TimeoutError(f"a writer did not end within {HANG:g} s")
+        time.sleep(0.001)
+    yield os.waitstatus_to_exitcode(ended[1])
 
 
 def attacked(root: Path, at: int, does: str, *, always: bool) -> tuple[str, int]:
