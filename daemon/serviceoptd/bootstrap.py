@@ -66,7 +66,9 @@ async def opened(places: Places, *, standalone: bool) -> AsyncIterator[Daemon]:
         for complaint in plugins.installed().complaints():
             LOG.warning("problem with a plugin", reason=complaint)
         daemon = Daemon(context, Loop(context), standalone=standalone)
-        await daemon.start(replayed=state.seq)
+        for fault in journal.repaired:
+            LOG.warning("the journal was repaired", reason=fault)
+        await daemon.start(replayed=state.seq, repaired=journal.repaired)
         yield daemon
     finally:
         journal.close()

@@ -1,7 +1,8 @@
 """The head anchor: the last seq and hash, kept outside the database, so that a shortened journal is noticed.
 
 Two slots of fixed size, each in a disk block of its own, are written alternately in place: a write that power loss
-tears leaves the other slot, which is one commit behind.
+tears leaves the other slot, which is one commit behind. A bad slot is told and written anew at the next opening: while
+there is only one good slot, a lost commit might not be noticed.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class Slots(NamedTuple):
 
     newest: Head | None  # None: both slots are bad
     slot: int  # where it stands, 0 or 1
+    bad: tuple[int, ...] = ()  # slots whose checksum does not fit, or that are missing
 
 
 def read_anchor(directory: Path) -> Slots | None:
@@ -42,7 +44,8 @@ def read_anchor(directory: Path) -> Slots | None:
         return None
     heads = [_parse(stored[start : start + _SLOT_BYTES]) for start in (0, SLOT_DISTANCE)]
     valid = [(head, slot) for slot, head in enumerate(heads) if head is not None]
-    return Slots(*max(valid)) if valid else Slots(None, 0)
+    bad = tuple(slot for slot, head in enumerate(heads) if head is None)
+    return Slots(*max(valid), bad) if valid else Slots(None, 0, bad)
 
 
 class Anchor:

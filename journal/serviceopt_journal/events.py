@@ -45,12 +45,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_de
 class DaemonStarted(Event, frozen=True, kw_only=True, tag="daemon_started"):
     """A process took the writer lock, verified the journal and rebuilt the state."""
 
+    v: int = 2
     version: str
     pid: int
     host: str
     python: str
     standalone: bool = False  # a foreground `run --standalone` or `optimizer`, not the service
     replayed: int = 0  # events read to rebuild the state
+    repaired: tuple[str, ...] = ()  # faults of the journal's surroundings that opening found and put right
 
 
 class DaemonStopped(Event, frozen=True, kw_only=True, tag="daemon_stopped"):

@@ -61,7 +61,7 @@ def verified(directory: Path, slots: Slots | None, *, on_event: OnEvent | None, 
 def connected(
     directory: Path, slots: Slots | None, head: Head, *, anchored: bool
 ) -> tuple[sqlite3.Connection, Anchor | None]:
-    """The writer's connection and its anchor, both on the verified head; makes what is missing.
+    """The writer's connection and its anchor, both on the verified head; makes what is missing, repairs a bad slot.
 
     Raises:
         sqlite3.Error, OSError: something could not be written.
@@ -77,8 +77,8 @@ def connected(
         if slots is None:
             return connection, Anchor.create(directory, head)
         anchor = Anchor.open(directory, slots)
-        if slots.newest != head:
-            anchor.write(head)
+        if slots.newest != head or slots.bad:
+            anchor.write(head)  # into the slot that is not the newest good one
     except BaseException:
         connection.close()
         raise

@@ -25,7 +25,11 @@ _ROWS_EACH_STATEMENT = 100
 
 
 class Journal:
-    """The right and the means to append. Made by `Journal.open`; safe to use from any thread, one at a time."""
+    """The right and the means to append. Made by `Journal.open`; safe to use from any thread, one at a time.
+
+    Attributes:
+        repaired: what opening found wrong and has put right, in words; it belongs in the log.
+    """
 
     def __init__(
         self,
@@ -36,6 +40,7 @@ class Journal:
         anchor: Anchor | None,
         head: Head,
         clock: Clock,
+        repaired: tuple[str, ...] = (),
     ) -> None:
         self._directory = directory
         self._lock = lock
@@ -43,6 +48,7 @@ class Journal:
         self._anchor = anchor
         self._head = head
         self._clock = clock
+        self.repaired = repaired
         self._boot_id = clock.boot_id()
         self._refusal: JournalError | None = None
         self._guard: sqlite3.Connection | None = None
@@ -83,6 +89,7 @@ class Journal:
                 anchor=writer_anchor,
                 head=report.head,
                 clock=clock or SystemClock(),
+                repaired=tuple(report.warnings),
             )
             lock.sign()
         except BaseException:
@@ -146,6 +153,10 @@ class Journal:
         if self._closed:
             return
         self._closed = True
+        if self._refusal is None and self._anchor is not None:
+            # At rest both slots name the last event: one that rots hides no loss. What fails here is told at the next start.
+            with contextlib.suppress(OSError):
+                self._anchor.write(self._head)
         self._refusal = self._refusal or JournalWriteFailed("the journal is closed")
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()

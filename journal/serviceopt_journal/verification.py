@@ -31,6 +31,7 @@ class Report:
     head_hash: bytes = GENESIS.hash
     first_bad_seq: int | None = None
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)  # faults that need no decision: the next opening repairs them
     events_per_second: float = 0.0
     future: JournalFromTheFuture | None = None  # not damage: a newer release wrote something
     anchor_behind: bool = False  # by the one commit that was never acknowledged: legal, the writer will advance it
@@ -212,6 +213,13 @@ def _compare_anchor(report: Report, slots: Slots | None, walk: _Walk) -> None:
             report.anchor_behind = True
         else:
             report.add(f"the head anchor is at event {anchored.seq}, more than one commit behind {head.seq}", None)
+    # Of two good slots the older one may be overwritten; beside a bad one, only a head that is ahead proves the tail.
+    report.warnings += [_bad_slot(slot, proven=report.anchor_behind) for slot in slots.bad]
+
+
+def _bad_slot(slot: int, *, proven: bool) -> str:
+    doubt = "" if proven else "; if the last commit was lost as well, that cannot be seen"
+    return f"slot {slot + 1} of the head anchor is bad: a crash tore its write, or it was damaged{doubt}"
 
 
 def database_was_lost(directory: Path, slots: Slots | None) -> str | None:

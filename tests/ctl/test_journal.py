@@ -31,6 +31,21 @@ def test_it_works_beside_a_running_daemon(invoke: Invoke, daemon: Callable[..., 
     assert invoke("journal", "verify").exit_code == 0
 
 
+def test_a_bad_slot_of_the_anchor_is_a_warning(invoke: Invoke, state: Path) -> None:
+    a_journal(state)
+    anchor = bytearray((state / "journal.anchor").read_bytes())
+    anchor[0] ^= 1
+    (state / "journal.anchor").write_bytes(anchor)
+    result = invoke("journal", "verify")
+    assert result.exit_code == 0
+    assert f"{state}: sound" in result.stdout
+    assert "slot 1 of the head anchor is bad" in result.stdout
+    assert "next start" in result.stdout
+    document = json.loads(invoke("journal", "verify", "--json").stdout)
+    assert document["sound"]
+    assert len(document["warnings"]) == 1
+
+
 def test_a_missing_anchor_is_damage_with_its_own_exit_code(invoke: Invoke, state: Path) -> None:
     a_journal(state)
     (state / "journal.anchor").unlink()

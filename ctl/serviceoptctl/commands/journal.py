@@ -10,6 +10,8 @@ from serviceoptctl.options import json_option
 from serviceoptctl.render.text import echo_json, facts
 from serviceoptctl.source import journal_directory
 
+REPAIR_HINT = "the next commits or the daemon's next start put it right; check the disk if a crash does not explain it"
+
 
 @click.group()
 def journal() -> None:
@@ -37,6 +39,7 @@ def verify(as_json: bool) -> ExitCode:
         head_hash=report.head_hash.hex(),
         first_bad_seq=report.first_bad_seq,
         problems=tuple(report.problems),
+        warnings=tuple(report.warnings),
         newer=report.future.message if report.future else None,
         events_per_second=report.events_per_second,
     )
@@ -51,8 +54,9 @@ def verify(as_json: bool) -> ExitCode:
                 ("head", f"event {report.head_seq}, hash {report.head_hash.hex()[:16]}"),
                 ("first bad event", str(report.first_bad_seq or "")),
                 ("problems", "\n".join(report.problems)),
+                ("warnings", "\n".join(report.warnings)),
                 ("newer", report.future.message if report.future else ""),
-                ("what to do", error.hint if error else ""),
+                ("what to do", error.hint if error else REPAIR_HINT if report.warnings else ""),
             ]
         )
     return ExitCode(error.exit_code) if error else ExitCode.OK

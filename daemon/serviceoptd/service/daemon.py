@@ -60,8 +60,8 @@ class Daemon:
         """The clock by which the daemon measures."""
         return self.context.clock
 
-    async def start(self, *, replayed: int) -> None:
-        """Commits that this process now writes the journal."""
+    async def start(self, *, replayed: int, repaired: tuple[str, ...] = ()) -> None:
+        """Commits that this process now writes the journal, and what opening it put right."""
         await self.ledger.commit(
             DaemonStarted(
                 version=__version__,
@@ -70,6 +70,7 @@ class Daemon:
                 python=platform.python_version(),
                 standalone=self._standalone,
                 replayed=replayed,
+                repaired=repaired,
             )
         )
 

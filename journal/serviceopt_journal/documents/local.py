@@ -45,5 +45,6 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     head_hash: str  # SHA-256 of the last event, in hexadecimal
     first_bad_seq: int | None = None  # where the damage begins
     problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # faults that the daemon's next start repairs
     newer: str | None = None  # what only a newer release can read
     events_per_second: float
