@@ -11,7 +11,6 @@ import math
 import os
 import statistics
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -317,10 +316,10 @@ def measure(benchmark: Benchmark, name: str, number: int, directory: Path) -> Me
     for path, content in plan.command.files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    began, output = time.time(), place / "client.log"
+    output = place / "client.log"
     with output.open("wb") as log:
         ended = subprocess.run(
             plan.command.argv, cwd=plan.command.working_directory or directory, stdout=log, stderr=log, check=False,
             env={**order.workplace.environment, **plan.command.environment}, timeout=ONE_CLIENT,
         )  # fmt: skip
-    return benchmark.read(ClientOutcome(ended.returncode, output, began, order, plan))
+    return benchmark.read(ClientOutcome(ended.returncode, output, order, plan))

@@ -5,7 +5,8 @@
     --stub-hold FILE         goes on as soon as this file is there
     --stub-faster F          everything takes a factor less time
     --stub-paced             takes as long as its result says, and has the stub engine count its requests meanwhile
-    --stub-lie LIE           all-failed, some-failed, nan, none, stale, other, exit-7, half-a-file or zero-latency
+    --stub-lie LIE           all-failed, some-failed, nan, none, directory, other, exit-7, half-a-file or zero-latency
+    --stub-dated S           the result is S seconds younger than now
     --stub-lies N=LIE,...    another lie for each concurrency
     --stub-when NAME>NUMBER  the above only where this holds of its own arguments (`>`, `<` or `=`)
     --stub-once FILE         the above only once: the file remembers; with --stub-turn N the N-th time
@@ -175,11 +176,13 @@ def write(arguments: Arguments, document: dict[str, Any], lie: str) -> None:
     if lie == "none":
         return
     path = Path(arguments.text("result-dir", "."), arguments.text("result-filename", "result.json"))
+    if lie == "directory":
+        path.mkdir()
+        return
     text = json.dumps(document)
     path.write_text(text[: len(text) // 2] if lie == "half-a-file" else text)
-    if lie == "stale":
-        long_ago = time.time() - 3600.0
-        os.utime(path, (long_ago, long_ago))
+    if dated := arguments.number("stub-dated", 0.0):
+        os.utime(path, (time.time() + dated,) * 2)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.metrics import Latency, Metrics
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
-from serviceoptd.benchmarks.result_checks import believe, ended_well, written_in_time
+from serviceoptd.benchmarks.result_checks import believe, ended_well, result_in
 from serviceoptd.benchmarks.vllm_benchmark.flags import SPELLINGS
 from serviceoptd.engines.command.section import CommandClient, CommandSection
 from serviceoptd.toolkit import arguments, endpoint, program, provenance
@@ -71,9 +71,7 @@ class CommandBenchmark:
         """
         ended_well(outcome)
         file = self._result_file(outcome.order.workplace)
-        if file:
-            written_in_time(file, outcome)
-        text = (file or outcome.output).read_text(errors="replace")
+        text = result_in(file or outcome.output, outcome).decode(errors="replace")
         numbers = self._numbers(text)
         return believe(_metrics(numbers, outcome.plan.num_prompts), outcome.order.objective)
 

@@ -56,7 +56,6 @@ class ClientOutcome:
 
     exit_status: int
     output: Path  # standard output and error
-    started: float  # seconds since the epoch, before the spawn
     order: MeasurementOrder
     plan: MeasurementPlan
 

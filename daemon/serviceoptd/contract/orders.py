@@ -100,15 +100,15 @@ def a_measurement_order(
 
 
 def an_outcome(
-    benchmark: Benchmark, order: MeasurementOrder, *, exit_status: int = 0, output: str = "", started: float = 1000.0
+    benchmark: Benchmark, order: MeasurementOrder, *, exit_status: int = 0, output: str = ""
 ) -> ClientOutcome:
     """The client has ended with this status, after printing this."""
     path = order.workplace.directory / "client.log"
     path.write_text(output)
-    return ClientOutcome(exit_status=exit_status, output=path, started=started, order=order, plan=benchmark.plan(order))
+    return ClientOutcome(exit_status=exit_status, output=path, order=order, plan=benchmark.plan(order))
 
 
 def written(path: Path, content: str, at: float = 1010.0) -> None:
-    """A file of that time (seconds since the epoch; `an_outcome` starts the client at 1000)."""
+    """A file with that time stamp (seconds since the epoch): clients must not care for it."""
     path.write_text(content)
     os.utime(path, (at, at))

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -97,9 +98,13 @@ class Context:
         return contents_before(edited_now(self.ledger.state), self.artefacts)
 
     def workplace(self, run: RunState, *parts: str) -> Workplace:
-        """A directory of our own for a launch or a measurement, made if it is not there."""
+        """A new directory for one attempt of a launch or a measurement: what it holds later was made by this attempt.
+
+        What lies under its name already, as after a journal was restored from a backup, is moved aside.
+        """
         directory = self.state_directory.joinpath("runs", str(run.number), *parts)
-        directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+        _move_aside(directory)
+        directory.mkdir(parents=True, mode=0o750)
         return Workplace(
             directory=directory,
             working_directory=Path(run.working_directory or "/"),
@@ -126,3 +131,9 @@ class Context:
                     pending.cancel()
                     with suppress(asyncio.CancelledError):
                         await pending
+
+
+def _move_aside(path: Path) -> None:
+    if os.path.lexists(path):
+        free = (path.with_name(f"{path.name}.earlier-{number}") for number in count(1))
+        path.rename(next(each for each in free if not os.path.lexists(each)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -38,7 +37,6 @@ async def run_client(context: Context, measurement: MeasurementUnderWay) -> Metr
         Interrupted: the measurement is not wanted any more.
         EnvironmentLacks: the client's program is not there.
     """
-    began = time.time()  # compared with the result file's time stamp, which is wall time
     run, observer = measurement.run, measurement.observer
     stakes = stakes_of(run, measurement.started)
     page = metrics_page(measurement.service.plan, run.settings.early_stopping, profile=True)
@@ -54,7 +52,7 @@ async def run_client(context: Context, measurement: MeasurementUnderWay) -> Metr
             return ended
         if observer is not None:
             await observer.last_look()
-        return await _believed(measurement, ended, began, service, counted)
+        return await _believed(measurement, ended, service, counted)
     finally:
         for pending in (service, early):
             pending.cancel()
@@ -78,7 +76,6 @@ async def _spawned(context: Context, measurement: MeasurementUnderWay) -> Child:
 async def _believed(
     measurement: MeasurementUnderWay,
     exit_status: int,
-    began: float,
     service: asyncio.Future[Failure],
     counted: ServedRequests | None,
 ) -> Metrics | Failure:
@@ -86,7 +83,6 @@ async def _believed(
     outcome = ClientOutcome(
         exit_status=exit_status,
         output=measurement.output,
-        started=began,
         order=measurement.order,
         plan=measurement.plan,
     )

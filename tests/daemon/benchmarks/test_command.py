@@ -178,12 +178,10 @@ def test_a_result_that_lies_is_a_failure_with_its_reason(tmp_path: Path, changes
         read(tmp_path, {**RESULT, **changes})
 
 
-def test_a_result_of_another_number_of_requests_or_of_before_is_another_ones(tmp_path: Path) -> None:
+def test_a_result_of_another_number_of_requests_is_another_ones(tmp_path: Path) -> None:
     client = a_client(metrics={**CLIENT["metrics"], "num_prompts": {"path": "n"}})
     with pytest.raises(UnusableResult, match="another measurement: it"):
         read(tmp_path, {**RESULT, "n": 99}, client)
-    with pytest.raises(UnusableResult, match="older than the measurement"):
-        read(tmp_path, RESULT, at=10.0)
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from builders import Story, some_metrics
+from daemon.service.daemons import a_loop, submitted
+from memory_journal import MemoryJournal
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
 from serviceoptd.domain.documents import particle_document, run_summary
 from serviceoptd.domain.evolve import fold
 from serviceoptd.domain.state import State
 from serviceoptd.evaluating.trials import costs
+from stubs.scenario import of_type, standalone, stub_run
 
 AT = {"MAX_NUM_SEQS": 256, "CONCURRENCY": 100}
 OTHER = {"MAX_NUM_SEQS": 128, "CONCURRENCY": 100}
@@ -61,3 +66,32 @@ def test_a_simulated_value_that_others_take_stays_simulated_through_two_hops() -
     for run in state.runs.values():
         assert particle_document(run, run.particles[1]).simulated
         assert run_summary(run).simulated
+
+
+def test_the_directory_of_an_attempt_is_new_and_what_lay_there_is_moved_aside(tmp_path: Path) -> None:
+    context, _ = a_loop(tmp_path, MemoryJournal())
+    number = asyncio.run(submitted(context))
+    run = context.ledger.state.runs[number]
+    for content in ("first", "second", "third"):
+        directory = context.workplace(run, "evaluation-1", "measurement-1-1").directory
+        assert list(directory.iterdir()) == []
+        (directory / "result.json").write_text(content)
+    found = {path.parent.name: path.read_text() for path in directory.parent.rglob("result.json")}
+    kept = {"measurement-1-1.earlier-1": "first", "measurement-1-1.earlier-2": "second", "measurement-1-1": "third"}
+    assert found == kept
+    directory.joinpath("result.json").unlink()
+    directory.rmdir()
+    directory.symlink_to(tmp_path)
+    again = context.workplace(run, "evaluation-1", "measurement-1-1").directory
+    assert not again.is_symlink()
+    assert list(again.iterdir()) == []
+
+
+@pytest.mark.parametrize("by", [-3600, 3600, -31_536_000, 31_536_000])
+def test_a_clock_that_is_set_while_it_is_measured_loses_no_result(tmp_path: Path, by: int) -> None:
+    """For a result, a clock that is set and a file server with another clock are one: the time stamp is another."""
+    configuration = stub_run(tmp_path, n_particles=2, iters=1, client=f"--stub-dated {by}")
+    ended, recorded, _ = standalone(configuration)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert of_type(recorded, e.MeasurementFailed) == []
+    assert len(of_type(recorded, e.MeasurementFinished)) == 2

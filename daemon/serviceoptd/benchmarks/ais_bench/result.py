@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from serviceopt_journal.metrics import Latency, Metrics
 from serviceoptd.benchmarks.ais_bench.requests import latencies_in
 from serviceoptd.benchmarks.interface import ClientOutcome
-from serviceoptd.benchmarks.result_checks import believe, ended_well, telling_line, written_in_time
+from serviceoptd.benchmarks.result_checks import believe, ended_well, result_in, telling_line
 from serviceoptd.domain.statistics.order_statistics import tails
 from serviceoptd.toolkit.extraction import IN_TEXT, Kind, json_in, quantity
 from serviceoptd.toolkit.interface import UnusableResult
@@ -45,12 +45,13 @@ def read_result(outcome: ClientOutcome, work_directory: Path, concurrency: int) 
     """
     try:
         ended_well(outcome)
-        table, summary = _files(work_directory, outcome)
-        kept = outcome.order.workplace.directory
-        (kept / TABLE).write_bytes(table.read_bytes())
-        (kept / SUMMARY).write_bytes(summary.read_bytes())
-        metrics = metrics_of(table.read_text(errors="replace"), summary.read_text(errors="replace"))
-        told = _told(json_in(summary.read_text(errors="replace")))
+        table = _table(work_directory)
+        files = {TABLE: result_in(table, outcome), SUMMARY: result_in(table.with_suffix(".json"), outcome)}
+        for name, content in files.items():
+            (outcome.order.workplace.directory / name).write_bytes(content)
+        summary = files[SUMMARY].decode(errors="replace")
+        metrics = metrics_of(files[TABLE].decode(errors="replace"), summary)
+        told = _told(json_in(summary))
         _same_measurement(metrics, told, outcome.plan.num_prompts, concurrency, table)
         metrics = believe(metrics, outcome.order.objective)
         if not outcome.order.details:
@@ -93,8 +94,8 @@ def metrics_of(table: str, summary: str) -> Metrics:
     )
 
 
-def _files(work_directory: Path, outcome: ClientOutcome) -> tuple[Path, Path]:
-    """The table and the summary of the one run in this directory."""
+def _table(work_directory: Path) -> Path:
+    """Where the table of the one run in this directory is, or would be; the summary lies beside it."""
     runs = sorted(path for path in work_directory.glob("*") if path.is_dir())
     if len(runs) > 1:
         raise UnusableResult(
@@ -107,11 +108,7 @@ def _files(work_directory: Path, outcome: ClientOutcome) -> tuple[Path, Path]:
             f"{place} holds {len(tables)} results: {', '.join(table.stem for table in tables)}",
             hint="measure one model configuration with one data set",
         )
-    table = tables[0] if tables else place / "performances" / "MODEL" / "DATASET.csv"
-    written_in_time(table, outcome)
-    summary = table.with_suffix(".json")
-    written_in_time(summary, outcome)
-    return table, summary
+    return tables[0] if tables else place / "performances" / "MODEL" / "DATASET.csv"
 
 
 def _latencies(table: str) -> dict[str, Latency]:

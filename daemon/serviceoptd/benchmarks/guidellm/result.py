@@ -23,7 +23,7 @@ from typing import Any
 
 from serviceopt_journal.metrics import Latency, Metrics
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder
-from serviceoptd.benchmarks.result_checks import believe, ended_well, written_in_time
+from serviceoptd.benchmarks.result_checks import believe, ended_well, result_in
 from serviceoptd.benchmarks.vllm_benchmark.result import parsed
 from serviceoptd.domain.settings import Objective
 from serviceoptd.domain.statistics.order_statistics import tails
@@ -54,8 +54,7 @@ def read_result(outcome: ClientOutcome, path: Path) -> Metrics:
         UnusableResult: as `Benchmark.read` says.
     """
     ended_well(outcome)
-    written_in_time(path, outcome)
-    document = parsed(path.read_bytes(), path.name)
+    document = parsed(result_in(path, outcome), path.name)
     _same_measurement(document, outcome.plan.command.argv if outcome.plan.command else ())
     requests = _requests(document)
     warm_up = min(outcome.order.warm_up_requests, outcome.plan.num_prompts)

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from serviceopt_journal.metrics import Latency, Metrics
 from serviceoptd.benchmarks.interface import ClientOutcome
-from serviceoptd.benchmarks.result_checks import believe, ended_well, written_in_time
+from serviceoptd.benchmarks.result_checks import believe, ended_well, result_in
 from serviceoptd.benchmarks.vllm_benchmark.flags import SPELLINGS
 from serviceoptd.benchmarks.vllm_benchmark.versions import GOODPUT
 from serviceoptd.domain.statistics.order_statistics import tails
@@ -38,8 +38,7 @@ def read_result(outcome: ClientOutcome, path: Path) -> Metrics:
         UnusableResult: as `Benchmark.read` says.
     """
     ended_well(outcome)
-    written_in_time(path, outcome)
-    document = parsed(path.read_bytes(), path.name)
+    document = parsed(result_in(path, outcome), path.name)
     argv = outcome.plan.command.argv if outcome.plan.command else ()
     _same_measurement(document, argv, outcome)
     metrics = believe(metrics_of(document), outcome.order.objective)

@@ -7,7 +7,6 @@ import csv
 import json
 import math
 import os
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -52,7 +51,7 @@ async def measure(
     detailed = () if DETAILED in plan.command.argv else (DETAILED,)
     plan = replace(plan, command=replace(plan.command, argv=(*plan.command.argv, *detailed)))
     assert plan.command is not None  # noqa: S101
-    output, began = place.directory / CLIENT_LOG, time.time()
+    output = place.directory / CLIENT_LOG
     client = await spawn(
         plan.command,
         environment=place.environment,
@@ -64,7 +63,7 @@ async def measure(
         status = await _exit_status(client, output, service, settings)
     finally:
         await stop(client, grace=CLIENT_GRACE)
-    outcome = ClientOutcome(exit_status=status, output=output, started=began, order=order, plan=plan)
+    outcome = ClientOutcome(exit_status=status, output=output, order=order, plan=plan)
     metrics = benchmark.read(outcome)
     if metrics.failed:
         raise NotMeasured(f"{metrics.failed} requests failed", hint=f"the client's output: {output}")

@@ -389,7 +389,7 @@ def test_the_result_and_the_summary_are_kept_where_the_journal_looks_for_them(tm
     log.write_text("")
     plan = client.plan(order)
     a_result(order.workplace.directory / WORK)
-    client.read(ClientOutcome(exit_status=0, output=log, started=1000.0, order=order, plan=plan))
+    client.read(ClientOutcome(exit_status=0, output=log, order=order, plan=plan))
     assert plan.artefacts is not None
     assert plan.artefacts["result.json"].read_text() == summary()
     assert plan.artefacts["result.csv"].read_text().startswith("Performance Parameters")

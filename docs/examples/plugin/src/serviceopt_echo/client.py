@@ -12,7 +12,7 @@ from pydantic import Field as Bounded
 
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
-from serviceoptd.benchmarks.result_checks import believe, ended_well, written_in_time
+from serviceoptd.benchmarks.result_checks import believe, ended_well, result_in
 from serviceoptd.toolkit import arguments, endpoint, program, provenance
 from serviceoptd.toolkit.interface import Options, Problem, ProcessOptions, UnusableResult, Workplace
 
@@ -68,13 +68,13 @@ class EchoLoad:
         """The metrics in seconds, tokens/s and requests/s.
 
         Raises:
-            UnusableResult: no result, an old or cut-off one, or one of another measurement.
+            UnusableResult: no result, a cut-off one, or one of another measurement.
         """
         ended_well(outcome)
         path = outcome.order.workplace.directory / RESULT
-        written_in_time(path, outcome)
+        content = result_in(path, outcome)
         try:
-            told = json.loads(path.read_bytes())
+            told = json.loads(content)
             seconds, failed = float(told["seconds"]), int(told["failed"])
             requests, seed = list(told["requests"]), int(told["seed"])
         except (ValueError, KeyError, TypeError) as error:
