@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from .errors import EnvironmentLacks, JournalDamaged, JournalFull, NotFound
 from .file_system import sync_directory
+from .foreign_files import opened
 
 DIRECTORY = "artefacts"
 DEFAULT_LIMIT = 64 * 1024 * 1024
@@ -35,11 +36,12 @@ class ArtefactStore:
 
         Raises:
             NotFound: the source file is not there.
+            UnfitFile: it is none that can be kept, such as a pipe or a link.
             JournalFull: no room on the disk.
             EnvironmentLacks: it cannot be read or written.
         """
         try:
-            with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
+            with io.BytesIO(source) if isinstance(source, bytes) else opened(source) as stream:
                 return self._store(stream)
         except FileNotFoundError as error:
             raise NotFound(f"{error.filename} is not there, so it cannot be kept") from error

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
-from pathlib import Path
 
 from serviceopt_journal.events import Event
 from serviceopt_journal.metrics import Metrics
@@ -53,7 +51,7 @@ async def measure(context: Context, run: RunState, live: LiveService, action: Me
     before = context.clock.monotonic()
     outcome = await (_simulated if measurement.plan.command is None else run_client)(context, measurement)
     seconds = context.clock.monotonic() - before
-    spent = Spent(seconds, _artefacts(context, measurement, outcome))
+    spent = Spent(seconds, await _artefacts(context, measurement, outcome))
     await context.ledger.commit(*await _events(context, measurement, outcome, spent))
 
 
@@ -82,17 +80,12 @@ async def _simulated(context: Context, measurement: MeasurementUnderWay) -> Outc
     return plan.simulated or Failure("exited", plan.failure or "the simulated client gave no result")
 
 
-def _artefacts(context: Context, measurement: MeasurementUnderWay, outcome: Outcome) -> dict[str, str]:
+async def _artefacts(context: Context, measurement: MeasurementUnderWay, outcome: Outcome) -> dict[str, str]:
     plan = measurement.plan
-    kept = _keep(context, plan.artefacts or {}, measurement.output) if plan.command else {}
+    kept = await context.keep({**(plan.artefacts or {}), "client.log": measurement.output}) if plan.command else {}
     if not isinstance(outcome, Failure):
         kept |= keep_windows(context, measurement.run, measurement.started, measurement.observer)
     return kept
-
-
-def _keep(context: Context, files: Mapping[str, Path], output: Path) -> dict[str, str]:
-    found = {name: path for name, path in {**files, "client.log": output}.items() if path.is_file()}
-    return {name: context.artefacts.keep(path) for name, path in found.items()}
 
 
 async def _events(context: Context, measurement: MeasurementUnderWay, outcome: Outcome, spent: Spent) -> list[Event]:

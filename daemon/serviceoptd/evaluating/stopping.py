@@ -53,12 +53,8 @@ async def _end(context: Context, run: RunState, live: LiveService) -> ServiceSto
         seconds=context.clock.monotonic() - before,
         memory_waited=waited,
         memory_free=free,
-        artefacts=_kept_log(context, log) if live.child is not None else {},
+        artefacts=await context.keep({"service.log": log}) if live.child is not None else {},
     )
-
-
-def _kept_log(context: Context, log: Path) -> dict[str, str]:
-    return {"service.log": context.artefacts.keep(log)} if log.is_file() else {}
 
 
 async def recover(context: Context, run: RunState) -> None:
@@ -88,7 +84,7 @@ async def recover(context: Context, run: RunState) -> None:
         forced=bool(reaped),
         memory_waited=waited,
         memory_free=free,
-        artefacts=_kept_log(context, Path(evaluation.log)) if evaluation.log else {},
+        artefacts=await context.keep({"service.log": Path(evaluation.log)}) if evaluation.log else {},
     )
     reason = "the daemon ended while it was under way"
     await context.ledger.commit(_closing(run, evaluation, reason, tuple(reaped), stopped))
