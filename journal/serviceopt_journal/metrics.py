@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypedDict, cast
+
 import msgspec
+
+from .metric_table import ALL_LATENCIES, METRIC, LatencyName
 
 Latency = dict[str, float]
 """Statistic -> seconds. Statistics are `mean`, `min`, `max` and percentiles such as `p50`, `p99`, `p99.9`."""
@@ -42,3 +47,30 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
         str, Tail
     ] = {}  # of each percentile that an SLO limits, such as `ttft p99`; empty: no single requests known
     preemptions: int | None = None  # in the service meanwhile; None: it does not report them, or was not asked
+
+
+class LatencyFields(TypedDict):
+    """The latencies among the keyword arguments of `Metrics`."""
+
+    ttft: Latency
+    tpot: Latency
+    e2el: Latency
+    itl: Latency
+
+
+def latency_fields(found: Mapping[LatencyName, Latency]) -> LatencyFields:
+    """The latencies by name as keyword arguments of `Metrics`; one that was not found has no statistic."""
+    return cast(LatencyFields, {name: found.get(name, {}) for name in ALL_LATENCIES})
+
+
+def latency_of(metrics: Metrics, name: LatencyName) -> Latency:
+    """The statistics of one latency, in seconds."""
+    return cast(Latency, getattr(metrics, name))
+
+
+def column_value(metrics: Metrics, key: str) -> float | None:
+    """What stands in the column of a metric: a latency's mean; None where it is not told."""
+    value = getattr(metrics, key)
+    if METRIC[key].abbreviation:
+        value = value.get("mean")
+    return None if value == NOT_TOLD else cast("float | None", value)

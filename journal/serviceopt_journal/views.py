@@ -8,6 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from .metric_table import GENERATE_SPEED, METRIC, SUCCESS_RATE, THROUGHPUT, TPOT, TTFT
+
+_SPEED, _RATE, _SUCCESS, _FIRST, _LATER = (
+    METRIC[key].column for key in (GENERATE_SPEED, THROUGHPUT, SUCCESS_RATE, TTFT, TPOT)
+)
+
 
 def _select(text: str) -> str:
     """Writes `@a.b` out: the value at that place of an event's fields."""
@@ -62,7 +68,7 @@ FROM launching LEFT JOIN ready USING (run, evaluation) LEFT JOIN interrupted USI
   LEFT JOIN finished USING (run, evaluation)
 """
 
-_MEASUREMENTS = """
+_MEASUREMENTS = f"""
 WITH started AS (
   SELECT run, evaluation, measurement, @attempt AS attempt, time AS started,
     @concurrency AS concurrency, @request_rate AS request_rate,
@@ -76,12 +82,12 @@ WITH started AS (
   FROM events WHERE type IN ('measurement_finished', 'measurement_failed', 'measurement_rejected')
 )
 SELECT run, particle, evaluation, measurement, attempt, outcome, concurrency, request_rate, num_prompts,
-  json_extract(metrics, '$.generate_speed') AS generate_speed, json_extract(metrics, '$.throughput') AS throughput,
-  json_extract(metrics, '$.success_rate') AS success_rate,
-  json_extract(metrics, '$.ttft.mean') AS time_to_first_token,
-  json_extract(metrics, '$.tpot.mean') AS time_per_output_token, error, started, ended, seconds, simulated, metrics
+  json_extract(metrics, '$.{GENERATE_SPEED}') AS {_SPEED}, json_extract(metrics, '$.{THROUGHPUT}') AS {_RATE},
+  json_extract(metrics, '$.{SUCCESS_RATE}') AS {_SUCCESS},
+  json_extract(metrics, '$.{TTFT}.mean') AS {_FIRST},
+  json_extract(metrics, '$.{TPOT}.mean') AS {_LATER}, error, started, ended, seconds, simulated, metrics
 FROM ended LEFT JOIN started USING (run, evaluation, measurement, attempt)
-"""
+"""  # noqa: S608 - constants only
 
 _REJECTIONS = """
 SELECT seq, time, run, particle, evaluation, measurement, @rule AS rule, @reason AS reason,
@@ -91,7 +97,7 @@ FROM events WHERE type IN ('particle_rejected', 'measurement_rejected')
 
 # A particle that was matched has no measurement of its own: the recommendation follows the match, at
 # most once, since a match always names the particle that was measured.
-_BEST = """
+_BEST = f"""
 WITH recommended AS (
   SELECT run, @recommended AS particle, @feasible AS feasible
   FROM events WHERE type = 'run_finished' AND @recommended IS NOT NULL
@@ -104,23 +110,23 @@ WITH recommended AS (
   FROM recommended LEFT JOIN matched USING (run, particle)
 ), candidate AS (
   SELECT target.run, target.particle, 1 AS recommended, feasible, evaluation, measurement, concurrency, request_rate,
-    generate_speed, throughput, success_rate, time_to_first_token, time_per_output_token
+    {_SPEED}, {_RATE}, {_SUCCESS}, {_FIRST}, {_LATER}
   FROM target JOIN measurements
     ON measurements.run = measured_run AND measurements.particle = measured_particle AND outcome = 'finished'
   UNION ALL
   SELECT run, particle, 0, NULL, evaluation, measurement, concurrency, request_rate,
-    generate_speed, throughput, success_rate, time_to_first_token, time_per_output_token
+    {_SPEED}, {_RATE}, {_SUCCESS}, {_FIRST}, {_LATER}
   FROM measurements WHERE outcome = 'finished' AND run NOT IN (SELECT run FROM recommended)
 ), ranked AS (
-  SELECT *, row_number() OVER (PARTITION BY run ORDER BY generate_speed DESC, evaluation, measurement) AS place
+  SELECT *, row_number() OVER (PARTITION BY run ORDER BY {_SPEED} DESC, evaluation, measurement) AS place
   FROM candidate
 ), proposed AS (
   SELECT run, particle, @configuration AS configuration FROM events WHERE type = 'particle_proposed'
 )
-SELECT run, particle, recommended, feasible, generate_speed, throughput, success_rate, time_to_first_token,
-  time_per_output_token, concurrency, request_rate, evaluation, measurement, configuration
+SELECT run, particle, recommended, feasible, {_SPEED}, {_RATE}, {_SUCCESS}, {_FIRST},
+  {_LATER}, concurrency, request_rate, evaluation, measurement, configuration
 FROM ranked LEFT JOIN proposed USING (run, particle) WHERE place = 1
-"""
+"""  # noqa: S608 - constants only
 
 VIEWS: Mapping[str, str] = {
     "events": _select(_EVENTS),

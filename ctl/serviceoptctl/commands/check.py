@@ -23,6 +23,7 @@ from serviceopt_journal.documents.checked import (
     Unusable,
 )
 from serviceopt_journal.errors import ExitCode
+from serviceopt_journal.metric_table import METRIC, SUCCESS_RATE
 from serviceoptctl.errors import note
 from serviceoptctl.options import PluginName, config_option, json_option
 from serviceoptctl.render.text import echo_json, facts, safe, table, value_text
@@ -116,7 +117,7 @@ def _show_summary(document: CheckedSummary) -> None:
 def _objective(objective: CheckedObjective) -> str:
     per_device = " per device" if objective.per_device else ""
     limits = [f"{slo.metric} {slo.statistic} <= {latency(slo.limit)}" for slo in objective.slos]
-    limits.append(f"success rate >= {objective.success_rate:g}")
+    limits.append(f"{METRIC[SUCCESS_RATE].label} >= {objective.success_rate:g}")
     return f"most {objective.maximise}{per_device} with {', '.join(limits)}"
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from serviceoptctl.render.metrics import marked
+from serviceopt_journal.metric_table import GENERATE_SPEED, METRIC, SUCCESS_RATE
+from serviceoptctl.render.metrics import IN_SHORT, marked
 from serviceoptctl.render.text import assignments, one_line
 from serviceoptctl.render.units import clock, duration, latency, moment, percent, speed
 
@@ -107,24 +108,21 @@ def _measurement(event: Event) -> str:
 def result(event: Event) -> str:
     """What a measurement found, of an event `measurement_finished`."""
     metrics = event["metrics"]
-    parts = [speed(metrics["generate_speed"])]
-    parts += [f"{name} {latency(metrics[key]['mean'])}" for key, name in _MEANS if "mean" in metrics[key]]
-    if metrics["success_rate"] < 1:
-        parts.append(f"success rate {percent(metrics['success_rate'])}")
+    parts = [speed(metrics[GENERATE_SPEED])]
+    parts += [f"{METRIC[key].label} {latency(metrics[key]['mean'])}" for key in IN_SHORT if "mean" in metrics[key]]
+    if metrics[SUCCESS_RATE] < 1:
+        parts.append(f"{METRIC[SUCCESS_RATE].label} {percent(metrics[SUCCESS_RATE])}")
     remark = f"; {event['remark']}" if event.get("remark") else ""
     return marked(", ".join(parts), "simulated" if event.get("simulated") else "") + remark
 
 
-_MEANS = (("ttft", "TTFT"), ("tpot", "TPOT"))
-
-
 def _predicted(metrics: Event | None, word: str) -> str:
-    return f" ({speed(metrics['generate_speed'])} {word})" if metrics else ""
+    return f" ({speed(metrics[GENERATE_SPEED])} {word})" if metrics else ""
 
 
 def _told(event: Event) -> str:
     metrics = event["metrics"]
-    parts = [speed(metrics["generate_speed"])] if metrics else []
+    parts = [speed(metrics[GENERATE_SPEED])] if metrics else []
     return ", ".join(
         [*parts, *([] if event["measured"] else ["predicted"]), *([event["error"]] if event["error"] else [])]
     )

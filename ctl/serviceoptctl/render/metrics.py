@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from serviceopt_journal.documents.particles import Particle
 from serviceopt_journal.documents.runs import RunSummary
-from serviceopt_journal.metrics import NOT_TOLD
+from serviceopt_journal.metric_table import (
+    ALL_LATENCIES,
+    GENERATE_SPEED,
+    GOODPUT,
+    METRIC,
+    SUCCESS_RATE,
+    THROUGHPUT,
+    TPOT,
+    TTFT,
+    LatencyName,
+)
+from serviceopt_journal.metrics import NOT_TOLD, latency_of
 from serviceoptctl.render.units import latency, percent, request_rate, speed
 
+IN_SHORT: tuple[LatencyName, ...] = (TTFT, TPOT)
+"""The latencies whose means stand on the one line of a result."""
 _PERCENTILES_SHOWN = ("mean", "p50", "p90", "p95", "p99")
 
 
@@ -32,8 +45,7 @@ def in_short(particle: Particle) -> str:
         return particle.error or particle.rejected or "nothing measured yet"
     parts = [
         speed(metrics.generate_speed),
-        f"TTFT {latency(metrics.ttft.get('mean'))}",
-        f"TPOT {latency(metrics.tpot.get('mean'))}",
+        *(f"{METRIC[key].label} {latency(latency_of(metrics, key).get('mean'))}" for key in IN_SHORT),
         verdict(particle),
     ]
     return labelled(", ".join(parts), particle)
@@ -51,24 +63,20 @@ def in_full(particle: Particle) -> list[tuple[str, str]]:
     metrics = particle.metrics
     if metrics is None:
         return [("result", in_short(particle))]
-    lines = [("output", labelled(speed(metrics.generate_speed), particle))]
+    lines = [(METRIC[GENERATE_SPEED].label, labelled(speed(metrics.generate_speed), particle))]
     if metrics.throughput != NOT_TOLD:
-        lines.append(("requests", labelled(request_rate(metrics.throughput), particle)))
+        lines.append((METRIC[THROUGHPUT].label, labelled(request_rate(metrics.throughput), particle)))
     if metrics.goodput is not None:
-        lines.append(("goodput", labelled(request_rate(metrics.goodput), particle)))
-    latencies = (
-        ("TTFT", metrics.ttft),
-        ("TPOT", metrics.tpot),
-        ("end to end", metrics.e2el),
-        ("between tokens", metrics.itl),
-    )
-    for name, statistics in latencies:
+        lines.append((METRIC[GOODPUT].label, labelled(request_rate(metrics.goodput), particle)))
+    # what an objective can limit comes first
+    for name in sorted(ALL_LATENCIES, key=lambda each: METRIC[each].limit is None):
+        statistics = latency_of(metrics, name)
         shown = [f"{s} {latency(statistics[s])}" for s in _PERCENTILES_SHOWN if s in statistics]
         if shown:
-            lines.append((name, labelled(", ".join(shown), particle)))
+            lines.append((METRIC[name].label, labelled(", ".join(shown), particle)))
     if metrics.success_rate != NOT_TOLD:
         completed, sent = metrics.completed, metrics.completed + metrics.failed
         rate = percent(metrics.success_rate) + (f" ({completed} of {sent} requests)" if sent else "")
-        lines.append(("success rate", labelled(rate, particle)))
+        lines.append((METRIC[SUCCESS_RATE].label, labelled(rate, particle)))
     lines += [("SLO", verdict(particle)), ("remark", particle.remark)]
     return lines

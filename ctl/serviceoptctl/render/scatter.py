@@ -6,22 +6,18 @@ import math
 from collections.abc import Iterator, Mapping
 from html import escape
 from itertools import zip_longest
-from typing import Any
+from typing import Any, get_args
 
+from serviceopt_journal.metric_table import GENERATE_SPEED, METRIC, TPOT, TTFT, RateName, reading
 from serviceoptctl.render.text import safe
 
 Document = Mapping[str, Any]
 PANEL, MARGIN = 220, 60  # pixels
 ACROSS = 4
 COLUMNS, ROWS = 34, 14  # of a panel on a terminal
-SHOWN = ("generate_speed", "tpot mean", "ttft mean", "ttft p99")
+SHOWN = (GENERATE_SPEED, reading(TPOT, "mean"), reading(TTFT, "mean"), reading(TTFT, "p99"))
 """On a terminal; all of them are in the SVG."""
-NAMES = {
-    "generate_speed": "output tokens/s", "throughput": "requests/s", "ttft mean": "TTFT mean", "ttft p99": "TTFT p99",
-    "tpot mean": "TPOT mean", "tpot p99": "TPOT p99", "e2el mean": "end to end mean",
-}  # fmt: skip
-
-RATES = ("generate_speed", "throughput")
+RATES: tuple[str, ...] = get_args(RateName)
 """Named with their unit; all others are seconds."""
 
 Pairs = list[tuple[float, float]]
@@ -32,6 +28,12 @@ def _panels(document: Document) -> list[tuple[str, Pairs]]:
         (line["reading"], [p["values"][line["reading"]] for p in document["points"] if line["reading"] in p["values"]])
         for line in document["errors"]
     ]
+
+
+def shown_name(reading: str) -> str:
+    """What a reading is called on a screen: `TTFT p99`, or a rate's unit."""
+    key, _, statistic = reading.partition(" ")
+    return f"{METRIC[key].label} {statistic}" if statistic else METRIC[key].unit
 
 
 def _range(pairs: Pairs) -> tuple[float, float]:
@@ -71,7 +73,7 @@ def _text_panel(reading: str, pairs: Pairs) -> list[str]:
     body = ["|" + "".join(cell(column, row) for column in range(COLUMNS)) for row in reversed(range(ROWS))]
     ends = f"{low:.3g}{unit}", f"{high:.3g}{unit} measured"
     return [
-        f"{NAMES[reading]}: predicted up to {high:.3g}{unit}",
+        f"{shown_name(reading)}: predicted up to {high:.3g}{unit}",
         *body,
         "+" + "-" * COLUMNS,
         " " + ends[0] + ends[1].rjust(COLUMNS - len(ends[0])),
@@ -86,7 +88,7 @@ def plot(document: Document) -> str:
     title = f"run {document['run']}: predicted against measured" + " (SIMULATED)" * document["simulated"]
     drawn = [
         f'<g transform="translate({MARGIN + number % ACROSS * step},{MARGIN + number // ACROSS * step})">'
-        + _panel(NAMES[reading], pairs)
+        + _panel(shown_name(reading), pairs)
         + "</g>"
         for number, (reading, pairs) in enumerate(panels)
     ]

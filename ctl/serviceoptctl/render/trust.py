@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from serviceoptctl.render import scatter
-from serviceoptctl.render.scatter import NAMES, Document
+from serviceoptctl.render.scatter import Document, shown_name
 from serviceoptctl.render.text import assignments, one_line, table
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ def document(
     run: int, *, simulated: bool, scheduler: Path | None, points: Sequence[Point], errors: Sequence[ErrorOf]
 ) -> Document:
     """What `--json` prints (docs/api.md)."""
+    from serviceoptd.predicting.validation import READINGS
+
     return {
         "run": run,
         "simulated": simulated,
@@ -30,7 +32,7 @@ def document(
             {
                 "particle": point.particle,
                 "configuration": point.configuration,
-                "values": {reading: pair for reading in NAMES if (pair := point.pair(reading)) is not None},
+                "values": {reading: pair for reading in READINGS if (pair := point.pair(reading)) is not None},
                 "outside": point.remark,
                 "refused": point.refused,
             }
@@ -50,7 +52,7 @@ def trust(document: Document) -> None:
         ("METRIC", "POINTS", "MEDIAN ERROR", "P90", "BIAS", "RANK", "SPREAD"),
         [
             (
-                NAMES[line["reading"]],
+                shown_name(line["reading"]),
                 str(line["points"]),
                 f"{line['median']:.1%}",
                 f"{line['p90']:.1%}",

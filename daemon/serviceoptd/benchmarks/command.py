@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from serviceopt_journal.errors import InvalidConfiguration
-from serviceopt_journal.metrics import Latency, Metrics
+from serviceopt_journal.metric_table import ALL_LATENCIES, GENERATE_SPEED, GOODPUT, SUCCESS_RATE, LatencyName
+from serviceopt_journal.metrics import Latency, Metrics, latency_fields
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
 from serviceoptd.benchmarks.result_checks import believe, ended_well, result_in
 from serviceoptd.benchmarks.vllm_benchmark.flags import SPELLINGS
@@ -176,16 +177,16 @@ def _metrics(numbers: Mapping[str, float], num_prompts: int) -> Metrics:
     if duration == 0:
         raise UnusableResult("duration is 0 s")
     throughput = numbers["throughput"] if duration is None else numbers.get("throughput", completed / duration)
-    speed = numbers.get("generate_speed")
+    speed = numbers.get(GENERATE_SPEED)
     if speed is None:
         speed = numbers["output_tokens"] / numbers["duration"]
     if duration is None:
         duration = completed / throughput if throughput else 0.0
-    latencies: dict[str, Latency] = {"ttft": {}, "tpot": {}, "itl": {}, "e2el": {}}
+    latencies: dict[LatencyName, Latency] = {name: {} for name in ALL_LATENCIES}
     for name, value in numbers.items():
         metric, dot, statistic = name.partition(".")
         if dot:
-            latencies[metric]["p50" if statistic == "median" else statistic] = value
+            latencies[cast(LatencyName, metric)]["p50" if statistic == "median" else statistic] = value
     return Metrics(
         generate_speed=speed,
         throughput=throughput,
@@ -193,11 +194,8 @@ def _metrics(numbers: Mapping[str, float], num_prompts: int) -> Metrics:
         completed=completed,
         failed=failed,
         duration=duration,
-        ttft=latencies["ttft"],
-        tpot=latencies["tpot"],
-        itl=latencies["itl"],
-        e2el=latencies["e2el"],
-        goodput=numbers.get("goodput"),
+        **latency_fields(latencies),
+        goodput=numbers.get(GOODPUT),
         input_tokens=round(numbers["input_tokens"]) if "input_tokens" in numbers else None,
         output_tokens=round(numbers["output_tokens"]) if "output_tokens" in numbers else None,
     )
@@ -210,7 +208,7 @@ def _counts(numbers: Mapping[str, float], sent: int) -> tuple[int, int]:
         raise UnusableResult(f"the counts of requests are not whole numbers: {told}")
     completed = numbers.get("completed")
     if completed is None:
-        completed = sent - numbers["failed"] if "failed" in numbers else numbers["success_rate"] * sent
+        completed = sent - numbers["failed"] if "failed" in numbers else numbers[SUCCESS_RATE] * sent
     failed = numbers.get("failed", sent - completed)
     if not 0 <= completed <= sent or round(completed + failed) != sent:
         raise UnusableResult(

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
+from serviceopt_journal.metric_table import E2EL, LIMITS, METRIC, SUCCESS_RATE, TPOT, TTFT
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.interface import ClientOutcome
 from serviceoptd.domain.objective import missing_statistics
@@ -39,11 +40,11 @@ def believe(metrics: Metrics, objective: Objective) -> Metrics:
             f"none of {metrics.failed} requests completed", hint="the client's output shows the answers"
         )
     if metrics.success_rate > 1:
-        raise UnusableResult(f"success_rate is {metrics.success_rate}, above 1")
+        raise UnusableResult(f"{SUCCESS_RATE} is {metrics.success_rate}, above 1")
     if metrics.generate_speed == 0:
         raise UnusableResult(f"{metrics.completed} requests completed, but no token was generated")
     # tpot may be 0: a request of a single token has none after the first
-    for name, latency in (("ttft", metrics.ttft), ("e2el", metrics.e2el)):
+    for name, latency in ((TTFT, metrics.ttft), (E2EL, metrics.e2el)):
         if latency.get("mean", 1.0) <= 0:
             raise UnusableResult(
                 f"{metrics.completed} requests completed, but their mean {name} is 0 s", metrics=metrics
@@ -57,7 +58,7 @@ def believe(metrics: Metrics, objective: Objective) -> Metrics:
     if told := _without_a_time_between_tokens(metrics, objective):
         raise UnusableResult(
             f"{told}: the answer seems to arrive in one piece",
-            hint="a proxy buffers it, a parser holds tokens back, or it is not streamed; or set e2e_slo alone",
+            hint=f"a proxy buffers it, a parser holds tokens back, or it is not streamed; or set {LIMITS[E2EL].key} alone",
             metrics=metrics,
         )
     return metrics
@@ -65,7 +66,7 @@ def believe(metrics: Metrics, objective: Objective) -> Metrics:
 
 def _without_a_time_between_tokens(metrics: Metrics, objective: Objective) -> str:
     """Why the times of single tokens cannot be true although a limit rests on them; empty where they can, or none does."""
-    limited = {slo.metric for slo in objective.slos} & {"ttft", "tpot"}
+    limited = {slo.metric for slo in objective.slos} & {TTFT, TPOT}
     tokens = metrics.output_tokens or metrics.generate_speed * metrics.duration
     after_the_first = tokens / metrics.completed - 1
     if not limited or after_the_first < 1:
@@ -73,14 +74,14 @@ def _without_a_time_between_tokens(metrics: Metrics, objective: Objective) -> st
     each = f"{after_the_first + 1:.3g} tokens a request"
     tpot, ttft, e2el = (latency.get("mean") for latency in (metrics.tpot, metrics.ttft, metrics.e2el))
     if tpot is None:
-        tpot = next((metrics.tpot[slo.statistic] for slo in objective.slos if slo.metric == "tpot"), None)
-    if "tpot" in limited and tpot is not None and tpot < FASTEST_TOKEN:
-        return f"tpot is {tpot * 1000:.3g} ms with {each}"
+        tpot = next((metrics.tpot[slo.statistic] for slo in objective.slos if slo.metric == TPOT), None)
+    if TPOT in limited and tpot is not None and tpot < FASTEST_TOKEN:
+        return f"{TPOT} is {tpot * 1000:.3g} ms with {each}"
     if ttft is None or e2el is None:
         return ""
     pace = (e2el - ttft) / after_the_first
     if pace < FASTEST_TOKEN or (pace < IMPLAUSIBLE_TOKEN and ttft >= IN_ONE_PIECE * e2el):
-        return f"mean ttft is {ttft * 1000:.4g} ms of {e2el * 1000:.4g} ms end to end with {each}"
+        return f"mean {TTFT} is {ttft * 1000:.4g} ms of {e2el * 1000:.4g} ms {METRIC[E2EL].label} with {each}"
     return ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from serviceopt_journal.latency_metrics import LATENCY_METRICS, MetricName
+from serviceopt_journal.metric_table import GOODPUT, LIMITS, TPOT, TTFT, MetricName
 from serviceoptd.domain.settings import (
     Budget,
     Constraint,
@@ -146,16 +146,20 @@ def without_effect(noted: Mapping[str, Any]) -> list[str]:
 def contradictions(document: Document, source: Source) -> list[ConfigProblem]:
     """Values that are each legal and do not go together."""
     problems: list[ConfigProblem] = []
-    for metric, penalty, slo in (
-        ("ttft", document.ttft_penalty, document.ttft_slo),
-        ("tpot", document.tpot_penalty, document.tpot_slo),
-    ):
+    softened: dict[MetricName, tuple[float | None, Limit | None]] = {
+        TTFT: (document.ttft_penalty, document.ttft_slo),
+        TPOT: (document.tpot_penalty, document.tpot_slo),
+    }
+    for metric, (penalty, slo) in softened.items():
         if penalty and slo is None:
-            message = f"{penalty:g} needs {metric}_slo, which is not set"
-            problems.append(source.problem((f"{metric}_penalty",), message, f"give {metric}_slo in seconds, or 0 here"))
-    if document.objective == "goodput" and not _slos(document, PerformanceConfig()):
-        message = "goodput counts the requests within the latency limits, but no limit is set"
-        problems.append(source.problem(("objective",), message, "give ttft_slo, tpot_slo or e2e_slo"))
+            message = f"{penalty:g} needs {LIMITS[metric].key}, which is not set"
+            problems.append(
+                source.problem((f"{metric}_penalty",), message, f"give {LIMITS[metric].key} in seconds, or 0 here")
+            )
+    if document.objective == GOODPUT and not _slos(document, PerformanceConfig()):
+        message = f"{GOODPUT} counts the requests within the latency limits, but no limit is set"
+        *first, last = (limit.key for limit in LIMITS.values())
+        problems.append(source.problem(("objective",), message, f"give {', '.join(first)} or {last}"))
     for ours, theirs in (("launch_timeout", "wait_start_time"), ("measurement_timeout", "particles_time_out")):
         if getattr(document, ours) is not None and getattr(document, theirs) is not None:
             problems.append(
@@ -184,15 +188,15 @@ def _objective(document: Document, performance: PerformanceConfig) -> Objective:
 
 def _slos(document: Document, performance: PerformanceConfig) -> tuple[Slo, ...]:
     usual = {
-        "ttft": performance.time_to_first_token.statistic,
-        "tpot": performance.time_per_output_token.statistic,
+        TTFT: performance.time_to_first_token.statistic,
+        TPOT: performance.time_per_output_token.statistic,
     }
     return tuple(
         slo
-        for metric, latency in LATENCY_METRICS.items()
+        for metric, limit in LIMITS.items()
         for slo in _slo(
             metric,
-            getattr(document, latency.slo_key),
+            getattr(document, limit.key),
             getattr(document, f"{metric}_penalty", None),
             usual.get(metric, "mean"),
         )

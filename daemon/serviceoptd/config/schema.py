@@ -9,10 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from serviceopt_journal.metric_table import GENERATE_SPEED, Goal, LatencyName
+
 from .values import E2eLimit, TpotLimit, TtftLimit, Upper
 
 WEEK = 7 * 24 * 3600
-MetricSeries = Literal["ttft", "tpot", "itl", "e2el", "tokens", "finished", "running", "waiting", "preemptions"]
+MetricSeries = Literal[LatencyName, "tokens", "finished", "running", "waiting", "preemptions"]
 
 
 class Table(BaseModel):
@@ -147,7 +149,7 @@ class Document(Table):
     engine: str | None = None
     benchmark: str | None = None
     seed: int | None = Field(default=None, ge=0, lt=2**63)
-    objective: Literal["generate_speed", "throughput", "goodput"] = "generate_speed"
+    objective: Goal = GENERATE_SPEED
     formula: Literal["hard", "soft"] = "hard"
     e2e_slo: E2eLimit | None = None
     per_device: bool = False

@@ -124,7 +124,7 @@ class PerformanceConfig(Table):
     time_to_first_token: Statistic = Statistic()
     time_per_output_token: Statistic = Statistic()
 
-    @field_validator("time_to_first_token", "time_per_output_token", mode="before")
+    @field_validator("*", mode="before")
     @classmethod
     def _short_form(cls, value: Any) -> Any:
         return {"algorithm": value} if isinstance(value, str) else value

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from serviceopt_journal.errors import InvalidConfiguration
-from serviceopt_journal.latency_metrics import MetricName
+from serviceopt_journal.metric_table import E2EL, TPOT, TTFT, MetricName
 from serviceoptd.domain.objective import parse_slo
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -34,7 +34,7 @@ def statistic(text: str) -> str:
     """
     word = text.strip().lower()
     try:
-        return parse_slo(f"{'mean' if word == 'average' else word}:1", "ttft").statistic
+        return parse_slo(f"{'mean' if word == 'average' else word}:1", TTFT).statistic
     except InvalidConfiguration as error:
         allowed = "mean, max, median, or a percentile such as p99 or p99.9"
         raise wrong(f'"{text}" is not a statistic', allowed) from error
@@ -73,9 +73,9 @@ def _name(value: Any) -> Any:
     return value
 
 
-TtftLimit = Annotated[Limit, PlainValidator(partial(_limit, metric="ttft"))]
-TpotLimit = Annotated[Limit, PlainValidator(partial(_limit, metric="tpot"))]
-E2eLimit = Annotated[Limit, PlainValidator(partial(_limit, metric="e2el"))]
+TtftLimit = Annotated[Limit, PlainValidator(partial(_limit, metric=TTFT))]
+TpotLimit = Annotated[Limit, PlainValidator(partial(_limit, metric=TPOT))]
+E2eLimit = Annotated[Limit, PlainValidator(partial(_limit, metric=E2EL))]
 Upper = BeforeValidator(_upper)
 FieldPosition = Annotated[str, BeforeValidator(_position)]
 FieldName = Annotated[str, BeforeValidator(_name)]

@@ -22,6 +22,7 @@ from serviceopt_journal.documents.runs import (
     Status,
     TargetField,
 )
+from serviceopt_journal.metric_table import GENERATE_SPEED, METRIC, SUCCESS_RATE
 from serviceopt_journal.proof import Proof
 from serviceoptd.domain.deployment import beyond_its_training, deployment, positions
 from serviceoptd.domain.rejections import rejection_record
@@ -163,7 +164,7 @@ def recommendation(run: RunState) -> Recommendation | None:
         load={f.name: chosen.configuration[f.name] for f in run.settings.fields if f.load},
         current_setting=particle_document(run, baseline) if baseline else None,
         gain=_gain(run, chosen, baseline, proof),
-        unit="tokens/s" if run.settings.objective.maximise == "generate_speed" else "requests/s",
+        unit="tokens/s" if run.settings.objective.maximise == GENERATE_SPEED else "requests/s",
         proof=proof,
         best_of_search=_best_of_search(run) if proof is not None else None,
         positions=positions(run, chosen),
@@ -223,8 +224,8 @@ def status_word(run: RunState) -> str:
 def objective_text(objective: Objective) -> str:
     """The objective in one line, such as `generate_speed; mean TTFT <= 1 s; success rate >= 0.99`."""
     parts = [objective.maximise + (" per device" if objective.per_device else "")]
-    parts += [f"{slo.statistic} {slo.metric.upper()} <= {slo.limit:g} s" for slo in objective.slos]
-    parts.append(f"success rate >= {objective.success_rate:g}")
+    parts += [f"{slo.statistic} {METRIC[slo.metric].abbreviation} <= {slo.limit:g} s" for slo in objective.slos]
+    parts.append(f"{METRIC[SUCCESS_RATE].label} >= {objective.success_rate:g}")
     if objective.soft is not None:
         parts.append("soft formula")
     return "; ".join(parts)

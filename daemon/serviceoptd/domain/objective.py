@@ -13,8 +13,19 @@ from dataclasses import dataclass
 from statistics import median
 
 from serviceopt_journal.errors import InvalidConfiguration
-from serviceopt_journal.latency_metrics import LATENCY_METRICS, MetricName
-from serviceopt_journal.metrics import Latency, Metrics
+from serviceopt_journal.metric_table import (
+    ALL_LATENCIES,
+    GENERATE_SPEED,
+    LIMITS,
+    METRIC,
+    SUCCESS_RATE,
+    TPOT,
+    TTFT,
+    LatencyName,
+    MetricName,
+    in_words,
+)
+from serviceopt_journal.metrics import Latency, Metrics, latency_fields, latency_of
 from serviceoptd.domain.settings import Objective, Slo
 from serviceoptd.domain.soft_cost import FAILED_COST, soft_cost
 
@@ -22,8 +33,6 @@ FAILED = 1.0
 """Fitness of what could not be measured. Every infeasible measurement is below, every feasible one at 0 or below."""
 
 LARGEST_VIOLATION = 1e300
-
-LATENCY_NAMES: dict[str, str] = {name: metric.title for name, metric in LATENCY_METRICS.items()}
 
 _PERCENTILE = re.compile(r"p(\d{1,2}(\.\d+)?)")
 
@@ -45,7 +54,7 @@ def parse_slo(limit: str | float, metric: MetricName) -> Slo:
     Raises:
         InvalidConfiguration: neither of the two, an unknown statistic, or a limit out of range.
     """
-    largest = LATENCY_METRICS[metric].largest_limit
+    largest = LIMITS[metric].largest
     allowed = (
         f'allowed: seconds above 0 up to {largest:g}, or "STATISTIC:SECONDS" with mean, median, max or a percentile '
         'such as p99, for instance "p99:1.5"'
@@ -57,25 +66,26 @@ def parse_slo(limit: str | float, metric: MetricName) -> Slo:
     except ValueError:
         value = math.nan
     if not 0 < value <= largest:
-        raise InvalidConfiguration(f"{limit!r} is not a limit of {LATENCY_NAMES[metric]}", hint=allowed)
+        raise InvalidConfiguration(f"{limit!r} is not a limit of {METRIC[metric].title}", hint=allowed)
     if statistic == "median":
         statistic = "p50"
     percentile = _PERCENTILE.fullmatch(statistic)
     if statistic not in ("mean", "max") and not (percentile and float(percentile[1]) > 0):
-        raise InvalidConfiguration(f"{statistic!r} is not a statistic of {LATENCY_NAMES[metric]}", hint=allowed)
+        raise InvalidConfiguration(f"{statistic!r} is not a statistic of {METRIC[metric].title}", hint=allowed)
     return Slo(metric=metric, statistic=statistic, limit=value)
 
 
 def missing_statistics(metrics: Metrics, objective: Objective) -> tuple[str, ...]:
     """What the objective needs and the metrics lack: absent, not a finite number, or negative. Empty: all is there."""
-    needed = {f"{slo.statistic} {LATENCY_NAMES[slo.metric]}": statistic(metrics, slo) for slo in objective.slos}
+    needed = {in_words(slo.statistic, slo.metric): statistic(metrics, slo) for slo in objective.slos}
     needed[objective.maximise] = getattr(metrics, objective.maximise)
-    needed["success_rate"] = metrics.success_rate
+    needed[SUCCESS_RATE] = metrics.success_rate
     if objective.soft is not None:
-        needed["generate_speed"] = metrics.generate_speed
-        for name, penalty in (("ttft", objective.soft.ttft_penalty), ("tpot", objective.soft.tpot_penalty)):
+        needed[GENERATE_SPEED] = metrics.generate_speed
+        penalties: dict[LatencyName, float] = {TTFT: objective.soft.ttft_penalty, TPOT: objective.soft.tpot_penalty}
+        for name, penalty in penalties.items():
             if penalty > 0:
-                needed[f"mean {LATENCY_NAMES[name]}"] = getattr(metrics, name).get("mean")
+                needed[in_words("mean", name)] = latency_of(metrics, name).get("mean")
     return tuple(name for name, value in needed.items() if value is None or not 0 <= value < math.inf)
 
 
@@ -94,10 +104,12 @@ def judge(metrics: Metrics | None, objective: Objective, devices: int = 1) -> Ju
     for slo in objective.slos:
         measured = statistic(metrics, slo) or 0.0
         if measured > slo.limit:
-            broken.append(f"{slo.statistic} {LATENCY_NAMES[slo.metric]} {_apart(measured, slo.limit, '>')}")
+            broken.append(f"{in_words(slo.statistic, slo.metric)} {_apart(measured, slo.limit, '>')}")
             violation += (measured - slo.limit) / slo.limit
     if metrics.success_rate < objective.success_rate:
-        broken.append(f"success rate {_apart(metrics.success_rate, objective.success_rate, '<', unit='')}")
+        broken.append(
+            f"{METRIC[SUCCESS_RATE].label} {_apart(metrics.success_rate, objective.success_rate, '<', unit='')}"
+        )
         violation += (objective.success_rate - metrics.success_rate) / objective.success_rate
     violation = min(violation, LARGEST_VIOLATION)
     value = float(getattr(metrics, objective.maximise))
@@ -147,10 +159,9 @@ def aggregate(measurements: Sequence[Metrics]) -> Metrics:
         completed=_median_count(m.completed for m in measurements) or 0,
         failed=_median_count(m.failed for m in measurements) or 0,
         duration=median(m.duration for m in measurements),
-        ttft=_median_latency([m.ttft for m in measurements]),
-        tpot=_median_latency([m.tpot for m in measurements]),
-        e2el=_median_latency([m.e2el for m in measurements]),
-        itl=_median_latency([m.itl for m in measurements]),
+        **latency_fields(
+            {name: _median_latency([latency_of(m, name) for m in measurements]) for name in ALL_LATENCIES}
+        ),
         goodput=_median_present([m.goodput for m in measurements]),
         input_tokens=_median_count(m.input_tokens for m in measurements),
         output_tokens=_median_count(m.output_tokens for m in measurements),
@@ -160,7 +171,7 @@ def aggregate(measurements: Sequence[Metrics]) -> Metrics:
 
 def statistic(metrics: Metrics, slo: Slo) -> float | None:
     """The measured value that an SLO limits, in seconds; None where it was not told."""
-    latency: Latency = getattr(metrics, slo.metric)
+    latency = latency_of(metrics, slo.metric)
     # Clients call it either way.
     return latency.get(slo.statistic, latency.get("median") if slo.statistic == "p50" else None)
 

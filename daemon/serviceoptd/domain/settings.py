@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from serviceopt_journal.events import Value
-from serviceopt_journal.latency_metrics import MetricName
+from serviceopt_journal.metric_table import GENERATE_SPEED, Goal, MetricName
 
 Dtype = Literal[
     "int", "float", "str", "bool", "enum", "range", "ratio", "share", "factories", "times", "ternary_factories",
@@ -58,7 +58,7 @@ class SoftFormula(msgspec.Struct, frozen=True, kw_only=True):
 class Objective(msgspec.Struct, frozen=True, kw_only=True):
     """What is maximised, and what must hold."""
 
-    maximise: Literal["generate_speed", "throughput", "goodput"] = "generate_speed"
+    maximise: Goal = GENERATE_SPEED
     slos: tuple[Slo, ...] = ()
     success_rate: float = 0.99
     per_device: bool = False

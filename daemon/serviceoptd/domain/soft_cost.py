@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 
+from serviceopt_journal.metric_table import TPOT, TTFT
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.settings import Objective, SoftFormula
 
@@ -29,10 +30,10 @@ def soft_cost(metrics: Metrics, objective: Objective, formula: SoftFormula) -> f
     """
     limits = {slo.metric: slo.limit for slo in objective.slos}
     cost = 0.4 * _quotient(formula.generate_speed_target, metrics.generate_speed)
-    if formula.ttft_penalty > 0 and "ttft" in limits:
-        cost += 0.2 * _penalty(formula.ttft_penalty, metrics.ttft["mean"], limits["ttft"])
-    if formula.tpot_penalty > 0 and "tpot" in limits:
-        cost += 0.3 * _penalty(formula.tpot_penalty, metrics.tpot["mean"], limits["tpot"])
+    if formula.ttft_penalty > 0 and TTFT in limits:
+        cost += 0.2 * _penalty(formula.ttft_penalty, metrics.ttft["mean"], limits[TTFT])
+    if formula.tpot_penalty > 0 and TPOT in limits:
+        cost += 0.3 * _penalty(formula.tpot_penalty, metrics.tpot["mean"], limits[TPOT])
     return cost + 0.1 * _penalty(formula.success_rate_penalty, objective.success_rate, metrics.success_rate)
 
 

@@ -6,13 +6,14 @@ from typing import Any
 
 from serviceopt_journal.documents.runs import Table
 from serviceopt_journal.events import Value
-from serviceopt_journal.metrics import NOT_TOLD, Metrics
+from serviceopt_journal.metric_table import METRICS, OWN_METRIC_COLUMNS, PREDECESSORS_COLUMNS
+from serviceopt_journal.metrics import Metrics, column_value
 from serviceoptd.domain.state import Particle, RunState
 
-METRIC_COLUMNS = ("generate_speed", "time_to_first_token", "time_per_output_token", "success_rate", "throughput")
+METRIC_COLUMNS = PREDECESSORS_COLUMNS
 RECORD_COLUMNS = ("error", "backup", "duration", "real_evaluation", "fitness", "num_prompts")
 OWN_COLUMNS = (
-    "run", "evaluation", "source", "repeats", "particle", "feasible", "violated", "goodput", "audited",
+    "run", "evaluation", "source", "repeats", "particle", "feasible", "violated", *OWN_METRIC_COLUMNS, "audited",
     "confirmations", "remark",
 )  # fmt: skip
 
@@ -49,11 +50,7 @@ def row(run: RunState, particle: Particle) -> dict[str, Value | None]:
     failed_real = bool(origin.error) and not origin.simulated
     evaluation = run.evaluations.get(particle.evaluation) if particle.evaluation is not None else None
     record: dict[str, Value | None] = {
-        "generate_speed": metrics.generate_speed if metrics else None,
-        "time_to_first_token": metrics.ttft.get("mean") if metrics else None,
-        "time_per_output_token": metrics.tpot.get("mean") if metrics else None,
-        "success_rate": _told(metrics.success_rate) if metrics else None,
-        "throughput": _told(metrics.throughput) if metrics else None,
+        **{each.column: column_value(metrics, each.key) if metrics else None for each in METRICS if each.column},
         **{field.name: particle.configuration.get(field.name) for field in run.settings.fields},
         "error": particle.error or particle.unconfirmed or particle.rejected or _partly_failed(origin.metrics),
         "backup": evaluation.backup if evaluation else origin.imported.backup if origin.imported else "",
@@ -68,16 +65,11 @@ def row(run: RunState, particle: Particle) -> dict[str, Value | None]:
         "particle": particle.number,
         "feasible": run.feasible(particle),
         "violated": "; ".join(judgement.broken) if origin.metrics or origin.censored else "",
-        "goodput": metrics.goodput if metrics else None,
         "audited": particle.audited,
         "confirmations": len(particle.confirmations),
         "remark": origin.remark,
     }
     return {name: record[name] for name in columns(run)}
-
-
-def _told(value: float) -> float | None:
-    return None if value == NOT_TOLD else value
 
 
 def _partly_failed(metrics: Metrics | None) -> str:

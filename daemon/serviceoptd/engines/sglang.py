@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.metric_table import E2EL, ITL, TTFT, series_of
 from serviceoptd.domain.settings import ModelFacts
 from serviceoptd.engines.http_engine import HttpCommand, HttpEngine, HttpSection
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan
@@ -47,9 +48,7 @@ CHANGES_THE_MODEL = frozenset({"config", "json_model_override_args", "cpu_offloa
 """Options after which the model's directory does not tell what lies in the devices' memory."""
 QUANTISES = frozenset({"quantization", "torchao_config"})
 SERIES = {
-    "ttft": ("sglang:time_to_first_token_seconds",),
-    "itl": ("sglang:inter_token_latency_seconds", "sglang:time_per_output_token_seconds"),
-    "e2el": ("sglang:e2e_request_latency_seconds",),
+    **series_of("sglang:", TTFT, ITL, E2EL),
     "tokens": ("sglang:generation_tokens_total",),
     "finished": ("sglang:num_requests_total",),
     "running": ("sglang:num_running_reqs",),

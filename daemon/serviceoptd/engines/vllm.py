@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.metric_table import E2EL, ITL, PREEMPTIONS, TPOT, TTFT, series_of
 from serviceoptd.domain.settings import ModelFacts
 from serviceoptd.engines.http_engine import HttpEngine, HttpSection
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan
@@ -56,15 +57,11 @@ class VllmSection(HttpSection):
 
 
 SERIES = {
-    "ttft": ("vllm:time_to_first_token_seconds",),
-    "tpot": ("vllm:request_time_per_output_token_seconds",),
-    "itl": ("vllm:inter_token_latency_seconds", "vllm:time_per_output_token_seconds"),
-    "e2el": ("vllm:e2e_request_latency_seconds",),
+    **series_of("vllm:", TTFT, TPOT, ITL, E2EL, PREEMPTIONS),
     "tokens": ("vllm:generation_tokens_total",),
     "finished": ("vllm:request_success_total",),
     "running": ("vllm:num_requests_running",),
     "waiting": ("vllm:num_requests_waiting",),
-    "preemptions": ("vllm:num_preemptions_total",),
     "steps": ("vllm:iteration_tokens_total",),
     "prompt_tokens": ("vllm:prompt_tokens_total",),
     "cached_tokens": ("vllm:prompt_tokens_cached_total", "vllm:prefix_cache_hits_total"),

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from serviceopt_journal.errors import ServiceoptError
-from serviceopt_journal.latency_metrics import ALL_LATENCIES
+from serviceopt_journal.metric_table import ALL_LATENCIES, PREEMPTIONS, TTFT
 from serviceoptd.domain.stopping.service_counters import Counters, Distribution, EngineCounters
 from serviceoptd.io.http_probe import probe
 from serviceoptd.toolkit.interface import HttpProbe
@@ -93,11 +93,13 @@ def counters(found: Sequence[Sample], series: Mapping[str, Sequence[str]], now: 
     def distribution(key: str) -> Distribution:
         return Distribution(_sum(chosen(key, "_count")), _sum(chosen(key, "_sum")), _buckets(chosen(key, "_bucket")))
 
-    latencies = {key: distribution(key) for key in ALL_LATENCIES if chosen(key, "_count") and chosen(key, "_sum")}
+    latencies: dict[str, Distribution] = {
+        key: distribution(key) for key in ALL_LATENCIES if chosen(key, "_count") and chosen(key, "_sum")
+    }
     ended = chosen("ended_prompt_tokens", "_sum"), chosen("ended_output_tokens", "_sum")
     engine = None
     # the steps of several engines run at the same time: their sum says nothing of how long one takes
-    if len(chosen("steps", "_count")) == 1 and chosen("prompt_tokens") and all(ended) and "ttft" in latencies:
+    if len(chosen("steps", "_count")) == 1 and chosen("prompt_tokens") and all(ended) and TTFT in latencies:
         engine = EngineCounters(
             steps=distribution("steps"),
             prompt_tokens=_sum(chosen("prompt_tokens")),
@@ -111,7 +113,7 @@ def counters(found: Sequence[Sample], series: Mapping[str, Sequence[str]], now: 
         finished=_sum(chosen("finished")),
         in_flight=_sum(chosen("running")) + _sum(chosen("waiting")),
         failed=_sum([sample for sample in chosen("finished") if FAILED.search(sample.labels)]),
-        preemptions=_sum(chosen("preemptions")) if chosen("preemptions") else None,
+        preemptions=_sum(chosen(PREEMPTIONS)) if chosen(PREEMPTIONS) else None,
         running=_sum(chosen("running")),
         engine=engine,
     )

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy as np
 
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration
-from serviceopt_journal.metrics import Metrics
+from serviceopt_journal.metric_table import E2EL, GENERATE_SPEED, THROUGHPUT, TPOT, TTFT, LatencyName, reading
+from serviceopt_journal.metrics import Metrics, latency_of
 from serviceoptd.domain.load import load_of
 from serviceoptd.domain.objective import aggregate
 from serviceoptd.domain.settings import ModelFacts
@@ -28,14 +30,24 @@ DRAWN = 5
 """Benchmarks of a prediction, whose median counts: the client's arrivals and lengths are not known."""
 FEWEST_RANKED = 3  # points below which a rank correlation says nothing
 
+COMPARED_STATISTICS: tuple[tuple[LatencyName, str], ...] = (
+    *((TTFT, "mean"), (TTFT, "p99")),
+    *((TPOT, "mean"), (TPOT, "p99")),
+    (E2EL, "mean"),
+)
+
+
+def _statistic(metrics: Metrics, name: LatencyName, statistic: str) -> float | None:
+    return latency_of(metrics, name).get(statistic)
+
+
 READINGS: dict[str, Callable[[Metrics], float | None]] = {
-    "generate_speed": lambda metrics: metrics.generate_speed,
-    "throughput": lambda metrics: metrics.throughput,
-    "ttft mean": lambda metrics: metrics.ttft.get("mean"),
-    "ttft p99": lambda metrics: metrics.ttft.get("p99"),
-    "tpot mean": lambda metrics: metrics.tpot.get("mean"),
-    "tpot p99": lambda metrics: metrics.tpot.get("p99"),
-    "e2el mean": lambda metrics: metrics.e2el.get("mean"),
+    GENERATE_SPEED: lambda metrics: metrics.generate_speed,
+    THROUGHPUT: lambda metrics: metrics.throughput,
+    **{
+        reading(name, statistic): partial(_statistic, name=name, statistic=statistic)
+        for name, statistic in COMPARED_STATISTICS
+    },
 }
 """What is compared, in tokens/s, requests/s and seconds; only what the client told."""
 
@@ -149,21 +161,21 @@ def points(
 def errors(found: Sequence[Point]) -> list[ErrorOf]:
     """One line for each reading that was measured and predicted."""
     lines = []
-    for reading in READINGS:
-        pairs = [pair for point in found if (pair := point.pair(reading)) is not None]
+    for name in READINGS:
+        pairs = [pair for point in found if (pair := point.pair(name)) is not None]
         if not pairs:
             continue
         measured, predicted = np.array(pairs).T
         off = predicted / measured - 1
         lines.append(
             ErrorOf(
-                reading=reading,
+                reading=name,
                 points=len(pairs),
                 median=float(np.median(np.abs(off))),
                 p90=float(np.quantile(np.abs(off), 0.9)),
                 bias=float(np.median(off)),
                 rank=rank_correlation(measured, predicted),
-                spread=_spread(found, reading),
+                spread=_spread(found, name),
             )
         )
     return lines

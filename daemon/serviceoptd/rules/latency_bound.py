@@ -14,9 +14,10 @@ documentation, "Optimization and Tuning", on what tensor parallelism and chunked
 from __future__ import annotations
 
 from itertools import product
-from typing import ClassVar, Literal
+from typing import ClassVar, Final
 
 from serviceopt_journal.events import Configuration
+from serviceopt_journal.metric_table import TPOT, TTFT
 from serviceopt_journal.metrics import NOT_TOLD, Metrics
 from serviceoptd.domain.load import load_of
 from serviceoptd.domain.settings import Field, Slo
@@ -24,7 +25,7 @@ from serviceoptd.domain.space.constraints import names_of, number
 from serviceoptd.rules.deployment import DATA, PIPELINE, TENSOR, Deployment
 from serviceoptd.rules.interface import Facts, Kind, Rejection
 
-LATENCIES: tuple[Literal["ttft"], Literal["tpot"]] = ("ttft", "tpot")
+LATENCIES: Final = (TTFT, TPOT)
 ON_CHIP = 256 * 1024**2
 """Bytes: no listed device keeps more than this in its last-level cache, so at most that much is not read again."""
 
@@ -56,14 +57,14 @@ def bound(configuration: Configuration, facts: Facts, slo: Slo) -> float:
     """Seconds that this statistic cannot be below; 0 where nothing is known of it."""
     deployment, devices = Deployment.of(configuration, facts), facts.settings.device_facts
     model, least = deployment.model, 0.0
-    if slo.metric == "tpot" and deployment.speculates:
+    if slo.metric == TPOT and deployment.speculates:
         return 0.0
     if model.read_each_step is not None and devices.bandwidth:
         # one stage of a pipeline after the other reads its part
         read = model.read_each_step / deployment.layer_devices - ON_CHIP * deployment.stages
         least = max(0.0, read / devices.bandwidth)
     prompt = _mean_prompt(facts)
-    of_the_mean = slo.metric != "tpot" and slo.statistic in ("mean", "max")
+    of_the_mean = slo.metric != TPOT and slo.statistic in ("mean", "max")
     if of_the_mean and prompt and model.flops_each_token is not None and devices.flops:
         peak = deployment.devices * devices.flops * ABOVE_THE_DATA_SHEET
         least = max(least, 0.0 if _caches_prefixes(deployment) else model.flops_each_token * prompt / peak)

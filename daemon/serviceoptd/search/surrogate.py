@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
-from serviceopt_journal.metrics import NOT_TOLD, Metrics
+from serviceopt_journal.metric_table import E2EL, GENERATE_SPEED, GOODPUT, LIMITS, TPOT, TTFT, LatencyName
+from serviceopt_journal.metrics import NOT_TOLD, Latency, Metrics, latency_fields
 from serviceoptd.domain.objective import statistic
 from serviceoptd.domain.settings import Objective, Slo
 from serviceoptd.search import queueing_prior
@@ -28,10 +29,10 @@ from serviceoptd.search.prediction import TIMES_AS_FAR, WRONG, Forecast, Point
 
 Array = NDArray[np.float64]
 
-NOISE = {"objective": 0.03, "ttft": 0.07, "tpot": 0.035, "e2el": 0.04}
+NOISE = {"objective": 0.03, TTFT: 0.07, TPOT: 0.035, E2EL: 0.04}
 """Relative noise of one measurement, assumed beforehand and then fitted: a little above the medians of repeated runs of
 real vLLM (2.5 % throughput, 6 % TTFT, 2.6 % TPOT); that of the end-to-end latency is a guess between them."""
-UNEXPLAINED = {"objective": 0.25, "ttft": 0.6, "tpot": 0.2, "e2el": 0.3}
+UNEXPLAINED = {"objective": 0.25, TTFT: 0.6, TPOT: 0.2, E2EL: 0.3}
 """How far the logarithm is from the queueing model, known beforehand."""
 WITHOUT_QUEUEING = 1.0
 LEAST_SPEED = 1e-3  # tokens/s
@@ -120,7 +121,7 @@ class Surrogate:
     def expectation(self, position: Array, best: float | None) -> Expectation:
         """What to say of one canonical position (d): for people and the journal. `best`: the incumbent's logarithm."""
         predicted = self.predict(position[None, :])
-        latencies: dict[str, dict[str, float]] = {"ttft": {}, "tpot": {}, "e2el": {}}
+        latencies: dict[LatencyName, Latency] = {name: {} for name in LIMITS}
         for slo, value in zip(self._slos, predicted.latencies[:, 0], strict=True):
             latencies[slo.metric][slo.statistic] = float(np.exp(value))
         kept = float(np.exp(predicted.log_kept[0]))
@@ -129,11 +130,11 @@ class Surrogate:
             gain = float(np.exp(log_expected_improvement(predicted, best)[0]))
         return Expectation(self._metrics(float(np.exp(predicted.objective[0])), latencies), kept, gain)
 
-    def _metrics(self, objective: float, latencies: dict[str, dict[str, float]]) -> Metrics | None:
+    def _metrics(self, objective: float, latencies: dict[LatencyName, Latency]) -> Metrics | None:
         """As the result of a measurement, where the objective is one of its numbers."""
-        if self._target.per_device or self._target.maximise == "goodput":
+        if self._target.per_device or self._target.maximise == GOODPUT:
             return None
-        speed = objective if self._target.maximise == "generate_speed" else objective * self._tokens
+        speed = objective if self._target.maximise == GENERATE_SPEED else objective * self._tokens
         return Metrics(
             generate_speed=speed,
             throughput=speed / self._tokens,
@@ -141,16 +142,14 @@ class Surrogate:
             completed=0,
             failed=0,
             duration=0.0,
-            ttft=latencies["ttft"],
-            tpot=latencies["tpot"],
-            e2el=latencies["e2el"],
+            **latency_fields(latencies),
         )
 
     def _ceiling(self, positions: Array) -> Array:
         rate = self._encoding.amount(RATE, positions)
         if rate is None or self._target.per_device:
             return np.full(len(positions), np.inf)
-        return np.log(rate * (self._tokens if self._target.maximise == "generate_speed" else 1.0))
+        return np.log(rate * (self._tokens if self._target.maximise == GENERATE_SPEED else 1.0))
 
     def _learn_queueing(self, metrics: Sequence[Metrics]) -> None:
         usable = [
@@ -196,7 +195,7 @@ class Surrogate:
 
     def _logarithms(self, steady: queueing_prior.Steady) -> Array:
         whole = np.logaddexp(steady.ttft, np.log(self._tokens) + steady.tpot)
-        by_metric = {"ttft": steady.ttft, "tpot": steady.tpot, "e2el": whole}
+        by_metric = {TTFT: steady.ttft, TPOT: steady.tpot, E2EL: whole}
         return np.stack([steady.throughput, *(by_metric[slo.metric] for slo in self._slos)])
 
     def _prior_variance(self, positions: Array) -> Array:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serviceopt_journal.latency_metrics import LATENCY_METRICS
+from serviceopt_journal.metric_table import GENERATE_SPEED, GOODPUT, LIMITS, THROUGHPUT
 from serviceoptd.config import plugins
 from serviceoptd.config.placeholders import PLACEHOLDERS
 from serviceoptd.domain.proving.racing import PATIENCE
@@ -143,8 +143,8 @@ def _statistics(settings: RunSettings) -> Iterator[Disagreement]:
     if not isinstance(metrics, Mapping) or not metrics:
         return
     wanted = [f"{slo.metric}.{slo.statistic}" for slo in settings.objective.slos]
-    if settings.objective.maximise == "goodput":
-        wanted.append("goodput")
+    if settings.objective.maximise == GOODPUT:
+        wanted.append(GOODPUT)
     for name in wanted:
         if name not in _names(metrics):
             yield Disagreement(
@@ -166,10 +166,10 @@ def _reported(settings: RunSettings) -> Iterator[Disagreement]:
     for slo in settings.objective.slos:
         if slo.statistic not in reported:
             message = f"`{settings.benchmark}` does not report {slo.statistic} of {slo.metric}"
-            yield Disagreement(LATENCY_METRICS[slo.metric].slo_key, message, allowed)
-    if settings.objective.maximise == "goodput" and "goodput" not in reported:
+            yield Disagreement(LIMITS[slo.metric].key, message, allowed)
+    if settings.objective.maximise == GOODPUT and GOODPUT not in reported:
         yield Disagreement(
-            "objective", f"`{settings.benchmark}` does not report goodput", "generate_speed or throughput"
+            "objective", f"`{settings.benchmark}` does not report {GOODPUT}", f"{GENERATE_SPEED} or {THROUGHPUT}"
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from serviceopt_journal.documents.requests import Submission
+from serviceopt_journal.metric_table import GOODPUT
 from serviceoptd.config.plugins import blaming
 from serviceoptd.domain.settings import RunSettings, default_rules
 from serviceoptd.submitting.draft import Draft, Prepared
@@ -61,8 +62,8 @@ def measurement_parts(settings: RunSettings, engine: Mapping[str, str], benchmar
         **{f"engine.{key}": value for key, value in engine.items() if key not in decided},
         **{f"benchmark.{key}": value for key, value in benchmark.items()},
     }
-    if settings.objective.maximise == "goodput":  # its value, unlike the others', depends on the limits
-        parts["goodput"] = _canonical(msgspec.to_builtins(settings.objective.slos))
+    if settings.objective.maximise == GOODPUT:  # its value, unlike the others', depends on the limits
+        parts[GOODPUT] = _canonical(msgspec.to_builtins(settings.objective.slos))
     return dict(sorted(parts.items()))
 
 

@@ -9,23 +9,23 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from serviceopt_journal.metric_table import ALL_LATENCIES, METRICS, PREEMPTIONS, TTFT, Unit
 from serviceoptd.toolkit.interface import UnusableResult
 
 Kind = Literal["time", "tokens/s", "requests/s", "ratio", "count"]
 Step = str | int
 
-METRIC_NAME = re.compile(
-    r"generate_speed|throughput|goodput|success_rate|completed|failed|num_prompts|duration|input_tokens|output_tokens"
-    r"|(ttft|tpot|itl|e2el)\.(mean|median|min|max|p\d{1,2}(\.\d+)?)"
-)
-KINDS: dict[str, Kind] = {
-    "generate_speed": "tokens/s",
-    "throughput": "requests/s",
-    "goodput": "requests/s",
-    "success_rate": "ratio",
-    "duration": "time",
+_KIND_OF_UNIT: dict[Unit, Kind] = {
+    "output tokens/s": "tokens/s",
+    "requests/s": "requests/s",
+    "0..1": "ratio",
+    "s": "time",
 }
-"""Kinds of metrics; a latency is a time, everything else is a count."""
+KINDS: dict[str, Kind] = {metric.key: _KIND_OF_UNIT.get(metric.unit, "count") for metric in METRICS}
+METRIC_NAME = re.compile(
+    "|".join(key for key in (*KINDS, "num_prompts") if key not in (*ALL_LATENCIES, PREEMPTIONS))
+    + rf"|({'|'.join(ALL_LATENCIES)})\.(mean|median|min|max|p\d{{1,2}}(\.\d+)?)"
+)
 
 UNITS: dict[Kind, dict[str, float]] = {
     "time": {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "min": 60.0},
@@ -49,7 +49,7 @@ _QUANTITY = re.compile(
 
 def kind_of(metric: str) -> Kind:
     """What kind of number a metric is."""
-    return "time" if "." in metric else KINDS.get(metric, "count")
+    return KINDS.get(metric.partition(".")[0], "count")
 
 
 def unit_factor(unit: str, kind: Kind) -> float:
@@ -78,7 +78,7 @@ def parse_path(path: str) -> tuple[Step, ...]:
     while position < len(rest):
         match = _STEP.match(rest, position)
         if match is None:
-            raise ValueError(f"{path!r} is not a path into JSON, such as results.0.ttft.mean")
+            raise ValueError(f"{path!r} is not a path into JSON, such as results.0.{TTFT}.mean")
         position = match.end()
         index, plain = match["index"], match["plain"]
         steps.append(int(index) if index is not None else plain or match["quoted"] or match["key"])

@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.metric_table import METRIC, TPOT, TTFT
 from serviceoptd.domain.settings import Field
 from serviceoptd.domain.space.space import Space
 from serviceoptd.toolkit.arguments import ARGUMENT, flag_of, value_of
+
+GENERATES_TEXT = (
+    "serviceopt tunes services that generate text: their output tokens, "
+    f"{METRIC[TTFT].title} and {METRIC[TPOT].title} are measured"
+)
+"""What to do about an option that serves embeddings or the like."""
 
 
 def refuse_searched_service(fields: Sequence[Field], engine: str) -> None:
@@ -58,7 +65,7 @@ def refuse_pooling(words: Sequence[str], asks: Mapping[str, Sequence[str]], alia
             raise InvalidConfiguration(
                 f"{f'{flag} {value}'.strip()}: embeddings, classification and reranking are not supported, for they "
                 "generate no tokens",
-                hint="serviceopt tunes services that generate text: their output tokens, TTFT and TPOT are measured",
+                hint=GENERATES_TEXT,
             )
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from serviceopt_journal.errors import InvalidConfiguration, ServiceoptError
+from serviceopt_journal.metric_table import TPOT, TTFT
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.ais_bench import files, flags
 from serviceoptd.benchmarks.ais_bench.model import ModelFile, Value
@@ -235,7 +236,7 @@ def _agree(asked: Asked, ours: Asked) -> bool:
 
 def _suits(model: ModelFile, order: MeasurementOrder) -> None:
     """Raises InvalidConfiguration where this file cannot give what is asked for."""
-    limited = {slo.metric for slo in order.objective.slos} & {"ttft", "tpot"}
+    limited = {slo.metric for slo in order.objective.slos} & {TTFT, TPOT}
     if limited and model.stated("stream") is False:
         raise InvalidConfiguration(
             f"{model.name} has stream=False: without streaming there is no {' and no '.join(sorted(limited))}",

@@ -15,6 +15,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from serviceopt_journal.metric_table import E2EL, TPOT, TTFT
+
 REFERENCE = "__db_ref__"
 
 
@@ -31,9 +33,9 @@ def latencies_in(table: Path, completed: int) -> dict[str, list[float]]:
     if len(found) != completed or any(len(times) < 2 for times, _ in found):
         return {}
     return {
-        "ttft": [times[1] - times[0] for times, _ in found],
-        "e2el": [times[-1] - times[0] for times, _ in found],
-        "tpot": [(times[-1] - times[1]) / (tokens - 1) for times, tokens in found if tokens > 1],
+        TTFT: [times[1] - times[0] for times, _ in found],
+        E2EL: [times[-1] - times[0] for times, _ in found],
+        TPOT: [(times[-1] - times[1]) / (tokens - 1) for times, tokens in found if tokens > 1],
     }
 
 

@@ -17,7 +17,22 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from serviceopt_journal.metrics import Latency, Metrics
+from serviceopt_journal.metric_table import (
+    ALL_LATENCIES,
+    COMPLETED,
+    DURATION,
+    E2EL,
+    FAILED,
+    GENERATE_SPEED,
+    INPUT_TOKENS,
+    OUTPUT_TOKENS,
+    THROUGHPUT,
+    TPOT,
+    TTFT,
+    LatencyName,
+    keys_in_results,
+)
+from serviceopt_journal.metrics import Latency, Metrics, latency_fields
 from serviceoptd.benchmarks.ais_bench.requests import latencies_in
 from serviceoptd.benchmarks.interface import ClientOutcome
 from serviceoptd.benchmarks.result_checks import believe, ended_well, result_in, telling_line
@@ -32,7 +47,8 @@ STATISTICS = frozenset({"mean", "min", "max", "p50", "p75", "p90", "p99"})
 """What its table has of each latency."""
 
 STAGE = "total"
-_METRICS = {"TTFT": "ttft", "TPOT": "tpot", "ITL": "itl", "E2EL": "e2el"}
+_KEYS = keys_in_results("ais_bench")
+_LATENCIES = {_KEYS[name].names[0]: name for name in ALL_LATENCIES if name in _KEYS}
 _COLUMNS = {"Average": "mean", "Min": "min", "Max": "max", "Median": "p50"}
 _ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\([A-Z]|>)")
 
@@ -70,28 +86,32 @@ def metrics_of(table: str, summary: str) -> Metrics:
         UnusableResult: a value is missing or has no unit, or the counts do not add up.
     """
     told, latencies = _told(json_in(summary)), _latencies(table)
-    sent, completed = (_number(told, f"{which} Requests", "count") for which in ("Total", "Success"))
-    failed = _number(told, "Failed Requests", "count")
+    sent, completed = (_number(told, name, "count") for name in ("Total Requests", _name(COMPLETED, told)))
+    failed = _number(told, _name(FAILED, told), "count")
     if not all(count.is_integer() for count in (sent, completed, failed)) or completed + failed != sent or sent == 0:
         raise UnusableResult(
             f"the counts do not add up: {completed:g} completed + {failed:g} failed are not {sent:g} sent"
         )
-    # the documentation calls it Output, the program Generated
-    generated = next((key for key in ("Total Generated Tokens", "Total Output Tokens") if key in told), None)
     return Metrics(
-        generate_speed=_number(told, "Output Token Throughput", "tokens/s"),
-        throughput=_number(told, "Request Throughput", "requests/s"),
+        generate_speed=_number(told, _name(GENERATE_SPEED, told), "tokens/s"),
+        throughput=_number(told, _name(THROUGHPUT, told), "requests/s"),
         success_rate=completed / sent,
         completed=round(completed),
         failed=round(failed),
-        duration=_number(told, "Benchmark Duration", "time"),
-        ttft=latencies["ttft"],
-        tpot=latencies["tpot"],
-        itl=latencies["itl"],
-        e2el=latencies["e2el"],
-        input_tokens=round(_number(told, "Total Input Tokens", "count")) if "Total Input Tokens" in told else None,
-        output_tokens=round(_number(told, generated, "count")) if generated else None,
+        duration=_number(told, _name(DURATION, told), "time"),
+        **latency_fields(latencies),
+        input_tokens=_tokens(told, INPUT_TOKENS),
+        output_tokens=_tokens(told, OUTPUT_TOKENS),
     )
+
+
+def _name(metric: str, told: Mapping[str, Any]) -> str:
+    return _KEYS[metric].name_in(told)
+
+
+def _tokens(told: Mapping[str, Any], metric: str) -> int | None:
+    name = _name(metric, told)
+    return round(_number(told, name, "count")) if name in told else None
 
 
 def _table(work_directory: Path) -> Path:
@@ -111,7 +131,7 @@ def _table(work_directory: Path) -> Path:
     return tables[0] if tables else place / "performances" / "MODEL" / "DATASET.csv"
 
 
-def _latencies(table: str) -> dict[str, Latency]:
+def _latencies(table: str) -> dict[LatencyName, Latency]:
     try:
         rows = list(csv.DictReader(io.StringIO(table, newline=None)))
     except csv.Error as error:
@@ -120,19 +140,19 @@ def _latencies(table: str) -> dict[str, Latency]:
     if STAGE not in stages:
         told = f"only the stages {', '.join(sorted(stages))}" if rows else "no row"
         raise UnusableResult(f"the table has {told}, not `{STAGE}`", hint="do not change the summarizer")
-    found: dict[str, Latency] = {name: {} for name in _METRICS.values()}
+    found: dict[LatencyName, Latency] = {name: {} for name in _LATENCIES.values()}
     for row in rows:
         name = row.get("Performance Parameters") or ""
-        if row.get("Stage") == STAGE and name in _METRICS:
-            found[_METRICS[name]] = {
+        if row.get("Stage") == STAGE and name in _LATENCIES:
+            found[_LATENCIES[name]] = {
                 statistic: quantity(cell, IN_TEXT, "time", f"{name} {column}")
                 for column, cell in row.items()
                 if (statistic := _statistic(column))
             }
-    if missing := [name for name in ("TTFT", "E2EL") if not found[_METRICS[name]]]:
+    if missing := [_KEYS[name].names[0] for name in (TTFT, E2EL) if not found[name]]:
         raise UnusableResult(f"the table has no row {', '.join(missing)}")
-    if found["ttft"] == found["e2el"] and not found["tpot"]:
-        found["ttft"] = {}  # answers in one piece: nothing was told before the end, so there is no time to first token
+    if found[TTFT] == found[E2EL] and not found[TPOT]:
+        found[TTFT] = {}  # answers in one piece: nothing was told before the end, so there is no time to first token
     return found
 
 

@@ -21,7 +21,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from serviceopt_journal.metrics import Latency, Metrics
+from serviceopt_journal.metric_table import ALL_LATENCIES, LatencyName, ResultKeys, keys_in_results
+from serviceopt_journal.metrics import Latency, Metrics, latency_fields
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder
 from serviceoptd.benchmarks.result_checks import believe, ended_well, result_in
 from serviceoptd.benchmarks.vllm_benchmark.result import parsed
@@ -35,12 +36,10 @@ STATES = ("successful", "errored", "incomplete")
 FLAGS = {"--profile": "profile", "--seed": "seed", "--backend": "backend"}
 """What we asked for -> where the result repeats it."""
 
-FIELDS = {
-    "ttft": ("time_to_first_token_ms", 1e-3),
-    "tpot": ("inter_token_latency_ms", 1e-3),
-    "e2el": ("request_latency", 1.0),
-}
-"""Our metric -> the field of a request, and what makes seconds of it."""
+_KEYS = keys_in_results("guidellm")
+FIELDS: Mapping[LatencyName, ResultKeys] = {name: _KEYS[name] for name in ALL_LATENCIES if name in _KEYS}
+"""Our metric -> the field of a request."""
+_SECONDS = {"s": 1.0, "ms": 1e-3}
 
 COMPARED = frozenset({"kind", "streams", "rate", "max_concurrency", "value", "target", "model", "request_format"})
 
@@ -99,10 +98,10 @@ def _metrics(measured: Sequence[tuple[str, Request]], order: MeasurementOrder) -
         )
     duration = _duration([request for _, request in measured])
     tokens = sum(_number(request, "output_tokens", 0.0) for request in good)
-    values = {
+    values: dict[str, list[float]] = {
         metric: [seconds for request in good if (seconds := _seconds(request, metric)) is not None] for metric in FIELDS
     }
-    latencies = {metric: _statistics(found, order) for metric, found in values.items()}
+    latencies: dict[LatencyName, Latency] = {metric: _statistics(values[metric], order) for metric in FIELDS}
     return Metrics(
         generate_speed=tokens / duration,
         throughput=len(good) / duration,
@@ -110,10 +109,7 @@ def _metrics(measured: Sequence[tuple[str, Request]], order: MeasurementOrder) -
         completed=len(good),
         failed=len(measured) - len(good),
         duration=duration,
-        ttft=latencies["ttft"],
-        tpot=latencies["tpot"],
-        e2el=latencies["e2el"],
-        itl={},
+        **latency_fields(latencies),
         goodput=_goodput(good, order.objective, duration),
         input_tokens=round(sum(_number(request, "prompt_tokens", 0.0) for request in good)),
         output_tokens=round(tokens),
@@ -162,8 +158,8 @@ def _percentile(ascending: Sequence[float], percent: float) -> float:
     return ascending[below] + (ascending[above] - ascending[below]) * (place - below)
 
 
-def _seconds(request: Request, metric: str) -> float | None:
-    field, factor = FIELDS[metric]
+def _seconds(request: Request, metric: LatencyName) -> float | None:
+    field, factor = FIELDS[metric].names[0], _SECONDS[FIELDS[metric].unit]
     return None if request.get(field) is None else _number(request, field, 0.0) * factor
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator
 from pydantic import Field as Bounded
 
-from serviceopt_journal.latency_metrics import ALL_LATENCIES
+from serviceopt_journal.metric_table import ALL_LATENCIES, GOODPUT
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.http_client import RESULT, HttpClient, HttpClientCommand, HttpClientSection
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder
@@ -208,7 +208,7 @@ def _percentile(statistic: str) -> float | None:
 
 def _goodput(objective: Objective) -> list[str]:
     """Goodput judges each request, whatever statistic the SLO limits; of two limits of a metric the smaller counts."""
-    if objective.maximise != "goodput":
+    if objective.maximise != GOODPUT:
         return []
     limits: dict[str, float] = {}
     for slo in objective.slos:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceoptd.benchmarks.vllm_benchmark.flags import SPELLINGS
 from serviceoptd.toolkit.arguments import value_of
+from serviceoptd.toolkit.position_checks import GENERATES_TEXT
 
 BACKEND = re.compile(r".*(embedding|pooling|rerank|classif|score).*")
 ENDPOINT = re.compile(r".*/(embeddings|pooling|rerank|classify|score|encode)/?")
@@ -28,5 +29,5 @@ def refuse_pooling(others: Sequence[str], dataset_name: str = "") -> None:
     if found:
         raise InvalidConfiguration(
             f"{found[0]}: embeddings, classification and reranking are not supported, for they generate no tokens",
-            hint="serviceopt tunes services that generate text: their output tokens, TTFT and TPOT are measured",
+            hint=GENERATES_TEXT,
         )

@@ -6,6 +6,7 @@ failed exits 0 with latencies of 0.0; an older version has no `failed`.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -15,11 +16,26 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from serviceopt_journal.metrics import Latency, Metrics
+from serviceopt_journal.metric_table import (
+    ALL_LATENCIES,
+    COMPLETED,
+    DURATION,
+    E2EL,
+    FAILED,
+    GENERATE_SPEED,
+    GOODPUT,
+    INPUT_TOKENS,
+    OUTPUT_TOKENS,
+    THROUGHPUT,
+    TPOT,
+    TTFT,
+    LatencyName,
+    keys_in_results,
+)
+from serviceopt_journal.metrics import Latency, Metrics, latency_fields
 from serviceoptd.benchmarks.interface import ClientOutcome
 from serviceoptd.benchmarks.result_checks import believe, ended_well, result_in
 from serviceoptd.benchmarks.vllm_benchmark.flags import SPELLINGS
-from serviceoptd.benchmarks.vllm_benchmark.versions import GOODPUT
 from serviceoptd.domain.statistics.order_statistics import tails
 from serviceoptd.toolkit.arguments import value_of
 from serviceoptd.toolkit.interface import UnusableResult
@@ -27,7 +43,8 @@ from serviceoptd.toolkit.interface import UnusableResult
 SEED_KEY = "serviceopt_seed"
 """The client copies `--metadata` into its result, so that a result can be told from another measurement's."""
 
-_LATENCY = re.compile(r"(mean|median|p\d+(?:\.\d+)?)_(ttft|tpot|itl|e2el)_ms")
+_KEYS = keys_in_results("vllm_benchmark")
+_LATENCIES = {name: re.compile(_KEYS[name].pattern()) for name in ALL_LATENCIES if name in _KEYS}
 _NAMES = {"median": "p50", "p0": "min", "p100": "max"}
 
 
@@ -70,8 +87,8 @@ def metrics_of(document: Mapping[str, Any]) -> Metrics:
     Raises:
         UnusableResult: a key is missing or not a number, or the counts do not add up.
     """
-    sent, completed = count(document, "num_prompts"), count(document, "completed")
-    failed = count(document, "failed") if "failed" in document else sent - completed
+    sent, completed = count(document, "num_prompts"), count(document, _name(COMPLETED, document))
+    failed = count(document, _name(FAILED, document)) if _name(FAILED, document) in document else sent - completed
     if sent <= 0 or completed + failed != sent:
         raise UnusableResult(
             f"the counts do not add up: {completed} completed + {failed} failed are not {sent} sent",
@@ -82,25 +99,31 @@ def metrics_of(document: Mapping[str, Any]) -> Metrics:
             f"none of {sent} requests completed, and the client exited 0",
             hint="its output and the service's log show the answers",
         )
-    latencies: dict[str, Latency] = {"ttft": {}, "tpot": {}, "itl": {}, "e2el": {}}
-    for key in document:
-        if match := _LATENCY.fullmatch(key):
-            latencies[match[2]][_NAMES.get(match[1], match[1])] = number(document, key) / 1000.0
+    latencies: dict[LatencyName, Latency] = {name: {} for name in ALL_LATENCIES}
+    for key, (name, pattern) in itertools.product(document, _LATENCIES.items()):
+        if match := pattern.fullmatch(key):
+            latencies[name][_NAMES.get(match[1], match[1])] = number(document, key) / 1000.0
     return Metrics(
-        generate_speed=number(document, "output_throughput"),
-        throughput=number(document, "request_throughput"),
+        generate_speed=number(document, _name(GENERATE_SPEED, document)),
+        throughput=number(document, _name(THROUGHPUT, document)),
         success_rate=completed / sent,
         completed=completed,
         failed=failed,
-        duration=number(document, "duration"),
-        ttft=latencies["ttft"],
-        tpot=latencies["tpot"],
-        e2el=latencies["e2el"],
-        itl=latencies["itl"],
-        goodput=next((number(document, key) for key in GOODPUT if document.get(key) is not None), None),
-        input_tokens=count(document, "total_input_tokens") if "total_input_tokens" in document else None,
-        output_tokens=count(document, "total_output_tokens") if "total_output_tokens" in document else None,
+        duration=number(document, _name(DURATION, document)),
+        **latency_fields(latencies),
+        goodput=next((number(document, key) for key in _KEYS[GOODPUT].names if document.get(key) is not None), None),
+        input_tokens=_counted(INPUT_TOKENS, document),
+        output_tokens=_counted(OUTPUT_TOKENS, document),
     )
+
+
+def _name(metric: str, document: Mapping[str, Any]) -> str:
+    return _KEYS[metric].name_in(document)
+
+
+def _counted(metric: str, document: Mapping[str, Any]) -> int | None:
+    name = _name(metric, document)
+    return count(document, name) if name in document else None
 
 
 def latencies_of(document: Mapping[str, Any]) -> dict[str, list[float]]:
@@ -111,7 +134,7 @@ def latencies_of(document: Mapping[str, Any]) -> dict[str, list[float]]:
     Raises:
         UnusableResult: a list is missing, of another length than the others, or not of numbers.
     """
-    found: dict[str, list[float]] = {"ttft": [], "tpot": [], "e2el": []}
+    found: dict[str, list[float]] = {TTFT: [], TPOT: [], E2EL: []}
     try:
         lists = [document[key] for key in ("output_lens", "ttfts", "itls", "errors")]
         sent = document.get(
@@ -123,10 +146,10 @@ def latencies_of(document: Mapping[str, Any]) -> dict[str, list[float]]:
             if error or not tokens:
                 continue
             decoding = math.fsum(gaps)
-            found["ttft"].append(float(first))
-            found["e2el"].append(first + decoding)
+            found[TTFT].append(float(first))
+            found[E2EL].append(first + decoding)
             if tokens > 1:
-                found["tpot"].append(decoding / (tokens - 1))
+                found[TPOT].append(decoding / (tokens - 1))
     except (KeyError, TypeError, ValueError) as error:
         raise UnusableResult(f"the single requests cannot be read: {error!r}") from error
     return found

@@ -14,9 +14,6 @@ SINCE: Mapping[str, Release] = {
 }
 """Flags of ours that are younger than the client, in 0.8.4 already."""
 
-GOODPUT = ("request_goodput", "request_goodput:")
-"""Keys of the goodput: the second one up to 0.9.1, and in copies that were made then."""
-
 ONLY_DATA_SET = "random"
 """Of a client that has no --dataset-path."""
 

@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
+from serviceopt_journal.metric_table import E2EL, METRIC, SUCCESS_RATE, TPOT, TTFT, in_words
 from serviceopt_journal.metrics import Metrics, Tail
 from serviceopt_journal.proof import Interval, Proof, SloProof
-from serviceoptd.domain.objective import LATENCY_NAMES, aggregate, judge, rank, statistic
+from serviceoptd.domain.objective import aggregate, judge, rank, statistic
 from serviceoptd.domain.settings import Objective, Slo
 from serviceoptd.domain.statistics.confidence import Mean, Noise, interval, pooled, probability_below, t_probability
 from serviceoptd.domain.statistics.order_statistics import deviation, needed, probability_within, tail_name
 
 ASSUMED_SPEED, ASSUMED_TAIL = 0.03, 0.14
-ASSUMED_MEAN = {"ttft": 0.06, "tpot": 0.03, "e2el": 0.03}
+ASSUMED_MEAN = {TTFT: 0.06, TPOT: 0.03, E2EL: 0.03}
 """Noise (standard deviation of the logarithm) before it has been measured: the medians of repeated runs of real engines."""
 SMALLEST = 1e-9
 """Stands for a measured 0, which has no logarithm."""
@@ -170,7 +171,7 @@ class Race:
 
     def _binding(self, finalist: Finalist) -> str:
         if _success_rate(finalist) < self.objective.success_rate:
-            return f"success rate >= {self.objective.success_rate:g}"
+            return f"{METRIC[SUCCESS_RATE].label} >= {self.objective.success_rate:g}"
         probabilities = self.probabilities(finalist)
         slo = self.objective.slos[probabilities.index(min(probabilities))]
         tails = _tails(finalist, slo)
@@ -222,4 +223,4 @@ def _tails(finalist: Finalist, slo: Slo) -> list[Tail]:
 
 
 def _words(slo: Slo) -> str:
-    return f"{slo.statistic} {LATENCY_NAMES[slo.metric]} <= {slo.limit:g} s"
+    return f"{in_words(slo.statistic, slo.metric)} <= {slo.limit:g} s"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from msgspec.structs import replace
 
 from serviceopt_journal.events import MeasurementRejected
+from serviceopt_journal.metric_table import Goal
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.objective import Judgement, judge
 from serviceoptd.domain.settings import Objective
 
-RATES = ("generate_speed", "throughput", "goodput")
+RATES = get_args(Goal)
 """Statistics of which a bound says nothing about the limits."""
 
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from serviceopt_journal.latency_metrics import MetricName
+from serviceopt_journal.metric_table import MetricName, RateName
 from serviceopt_journal.metrics import Metrics
-
-RateName = Literal["generate_speed", "throughput"]
 
 
 @dataclass(frozen=True)

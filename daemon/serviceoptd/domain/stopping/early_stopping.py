@@ -14,11 +14,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from serviceopt_journal.latency_metrics import MetricName
+from serviceopt_journal.metric_table import (
+    E2EL,
+    GENERATE_SPEED,
+    GOODPUT,
+    LIMITS,
+    SUCCESS_RATE,
+    THROUGHPUT,
+    TPOT,
+    TTFT,
+    MetricName,
+    RateName,
+    in_words,
+)
 from serviceopt_journal.metrics import Metrics
-from serviceoptd.domain.objective import LATENCY_NAMES, Judgement
+from serviceoptd.domain.objective import Judgement
 from serviceoptd.domain.settings import Objective, Slo
-from serviceoptd.domain.stopping.client_ratios import Agreement, RateName
+from serviceoptd.domain.stopping.client_ratios import Agreement
 from serviceoptd.domain.stopping.projected_result import Forecast, Interval
 from serviceoptd.domain.stopping.service_counters import Counters, observed
 
@@ -100,7 +112,7 @@ def _hopeless(forecast: Forecast, slo: Slo, stakes: Stakes, *, statistical: bool
     else:
         return None
     reason = (
-        f"{_so_far(forecast)}: the {slo.statistic} {LATENCY_NAMES[slo.metric]} will be above {bound:.3g} s, and its "
+        f"{_so_far(forecast)}: the {in_words(slo.statistic, slo.metric)} will be above {bound:.3g} s, and its "
         f"limit is {slo.limit:g} s"
     )
     if best.violation:
@@ -123,7 +135,7 @@ def _failing(forecast: Forecast, stakes: Stakes, *, statistical: bool) -> Verdic
         f"{_so_far(forecast)}: {forecast.last.failed:.0f} of them failed, the success rate will be below {bound:.3g}, "
         f"and at least {required:g} is required"
     )
-    return Verdict("hopeless", reason, observed(forecast.last, stakes.objective), "success_rate", bound)
+    return Verdict("hopeless", reason, observed(forecast.last, stakes.objective), SUCCESS_RATE, bound)
 
 
 def _beaten(forecast: Forecast, stakes: Stakes) -> Verdict | None:
@@ -154,7 +166,7 @@ def _converged(forecast: Forecast, stakes: Stakes) -> Verdict | None:
     flawless = not forecast.last.failed and all(client.success_rate == 1.0 for client, _ in agreement.pairs)
     if not flawless or (rate := _rate(forecast, name)) is None:
         return None
-    means = {metric: forecast.mean(metric) for metric in ("ttft", "tpot", "e2el")}
+    means = {metric: forecast.mean(metric) for metric in LIMITS}
     needed = [(means[slo.metric], agreement.latency(slo.metric)) for slo in slos]
     # Nothing has been seen yet of how the batch empties at the end: on average half of it runs then. So much may be
     # lost, or nothing, or twice that.
@@ -166,17 +178,17 @@ def _converged(forecast: Forecast, stakes: Stakes) -> Verdict | None:
     if width > stakes.precision:
         return None
     last, plain = forecast.last, observed(forecast.last, stakes.objective)
-    per_second = rate.middle / (1.0 + unseen) / (last.tokens if name == "generate_speed" else last.finished)
+    per_second = rate.middle / (1.0 + unseen) / (last.tokens if name == GENERATE_SPEED else last.finished)
     metrics = Metrics(
-        generate_speed=last.tokens * per_second * agreement.rate("generate_speed").middle,
-        throughput=last.finished * per_second * agreement.rate("throughput").middle,
+        generate_speed=last.tokens * per_second * agreement.rate(GENERATE_SPEED).middle,
+        throughput=last.finished * per_second * agreement.rate(THROUGHPUT).middle,
         success_rate=1.0,
         completed=plain.completed,
         failed=0,
         duration=plain.duration,
-        ttft=_mean("ttft", means["ttft"], agreement),
-        tpot=_mean("tpot", means["tpot"], agreement),
-        e2el=_mean("e2el", means["e2el"], agreement),
+        ttft=_mean(TTFT, means[TTFT], agreement),
+        tpot=_mean(TPOT, means[TPOT], agreement),
+        e2el=_mean(E2EL, means[E2EL], agreement),
         output_tokens=plain.output_tokens,
         preemptions=plain.preemptions,
     )
@@ -184,11 +196,11 @@ def _converged(forecast: Forecast, stakes: Stakes) -> Verdict | None:
 
 
 def _rate_name(objective: Objective) -> RateName | None:
-    return None if objective.maximise == "goodput" else objective.maximise
+    return None if objective.maximise == GOODPUT else objective.maximise
 
 
 def _rate(forecast: Forecast, name: RateName) -> Interval | None:
-    return forecast.rate(lambda look: look.tokens if name == "generate_speed" else look.finished)
+    return forecast.rate(lambda look: look.tokens if name == GENERATE_SPEED else look.finished)
 
 
 def _mean(metric: MetricName, value: Interval | None, agreement: Agreement) -> dict[str, float]:

@@ -12,6 +12,7 @@ from itertools import pairwise
 import msgspec
 
 from serviceopt_journal.events import Configuration
+from serviceopt_journal.metric_table import TTFT
 from serviceoptd.domain.stopping.service_counters import Counters, EngineCounters
 
 
@@ -77,7 +78,7 @@ def _window(
 ) -> Window | None:
     """None: the counters contradict each other, or there was no step."""
     steps = last.steps.since(first.steps)
-    prompts = after.latencies["ttft"].count - before.latencies["ttft"].count
+    prompts = after.latencies[TTFT].count - before.latencies[TTFT].count
     cached = last.cached_tokens - first.cached_tokens
     computed = last.prompt_tokens - first.prompt_tokens - cached
     decoded = after.tokens - before.tokens - prompts

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from serviceopt_journal.latency_metrics import MetricName
+from serviceopt_journal.metric_table import TPOT, MetricName
 from serviceoptd.domain.statistics.batch_means import Steady, steady
 from serviceoptd.domain.statistics.order_statistics import share_of
 from serviceoptd.domain.stopping.service_counters import BETWEEN_TOKENS, Counters
@@ -54,7 +54,7 @@ class Forecast:
 
     def series(self, metric: MetricName, statistic: str) -> str | None:
         """Which latency tells about it; None: none does. Times between tokens stand in for the mean TPOT only."""
-        names = (metric, BETWEEN_TOKENS) if metric == "tpot" and statistic == "mean" else (metric,)
+        names = (metric, BETWEEN_TOKENS) if metric == TPOT and statistic == "mean" else (metric,)
         return next((n for n in names if n in self.last.latencies and self.last.latencies[n].count), None)
 
     def least_mean(self, metric: MetricName, *, statistical: bool) -> float | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from serviceopt_journal.metric_table import E2EL, ITL, TPOT, TTFT
 from serviceopt_journal.metrics import Latency, Metrics
 from serviceoptd.domain.settings import Objective
 from serviceoptd.domain.statistics.order_statistics import share_of
 
-BETWEEN_TOKENS = "itl"
+BETWEEN_TOKENS = ITL
 """The one latency that is counted once a token; all others are counted once a request."""
 
 
@@ -110,10 +111,10 @@ def observed(counted: Counters, objective: Objective) -> Metrics:
         completed=round(counted.finished - counted.failed),
         failed=round(counted.failed),
         duration=seconds,
-        ttft=_latency(counted, ("ttft",), "ttft", objective),
-        tpot=_latency(counted, ("tpot", BETWEEN_TOKENS), "tpot", objective),
-        e2el=_latency(counted, ("e2el",), "e2el", objective),
-        itl=_latency(counted, (BETWEEN_TOKENS,), "itl", objective),
+        ttft=_latency(counted, (TTFT,), TTFT, objective),
+        tpot=_latency(counted, (TPOT, BETWEEN_TOKENS), TPOT, objective),
+        e2el=_latency(counted, (E2EL,), E2EL, objective),
+        itl=_latency(counted, (BETWEEN_TOKENS,), ITL, objective),
         output_tokens=round(counted.tokens),
         preemptions=None if counted.preemptions is None else round(counted.preemptions),
     )

@@ -9,6 +9,15 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, model_validator
 
+from serviceopt_journal.metric_table import (
+    COMPLETED,
+    DURATION,
+    FAILED,
+    GENERATE_SPEED,
+    OUTPUT_TOKENS,
+    SUCCESS_RATE,
+    THROUGHPUT,
+)
 from serviceoptd.toolkit.endpoint import Port
 from serviceoptd.toolkit.extraction import METRIC_NAME, flattened, kind_of, parse_path, unit_factor
 from serviceoptd.toolkit.interface import Options, ProcessOptions
@@ -115,13 +124,13 @@ class CommandClient(ProcessOptions):
             if not METRIC_NAME.fullmatch(name):
                 raise ValueError(f"{name} is not a metric: `serviceoptctl docs engines#command` lists them")
             unit_factor(source.unit, kind_of(name))
-        if not ({"generate_speed"} <= names or {"output_tokens", "duration"} <= names):
-            raise ValueError("metrics needs generate_speed (or output_tokens and duration)")
-        if not names & {"throughput", "duration"}:
-            raise ValueError("metrics needs throughput (or duration)")
-        if not names & {"completed", "failed", "success_rate"}:
+        if not ({GENERATE_SPEED} <= names or {OUTPUT_TOKENS, DURATION} <= names):
+            raise ValueError(f"metrics needs {GENERATE_SPEED} (or {OUTPUT_TOKENS} and {DURATION})")
+        if not names & {THROUGHPUT, DURATION}:
+            raise ValueError(f"metrics needs {THROUGHPUT} (or {DURATION})")
+        if not names & {COMPLETED, FAILED, SUCCESS_RATE}:
             raise ValueError(
-                "metrics needs completed, failed or success_rate: "
+                f"metrics needs {COMPLETED}, {FAILED} or {SUCCESS_RATE}: "
                 "a client whose requests all failed must not be believed"
             )
         return self

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serviceopt_journal.events import Configuration
-from serviceopt_journal.metrics import NOT_TOLD, Metrics
+from serviceopt_journal.metric_table import GENERATE_SPEED, GOODPUT, LIMITS, LatencyName
+from serviceopt_journal.metrics import NOT_TOLD, Latency, Metrics, latency_fields
 from serviceoptd.domain.objective import judge, statistic
 from serviceoptd.domain.settings import Objective
 from serviceoptd.domain.space.space import Space
@@ -107,11 +108,11 @@ class Advice:
 
     def expected(self, outlook: Outlook, index: int) -> Metrics | None:
         """The corrected prediction as the result of a measurement, where the objective is one of its numbers."""
-        if self._objective.maximise == "goodput":
+        if self._objective.maximise == GOODPUT:
             return None
         value = float(np.exp(outlook.objective.corrected[index]))
-        speed = value if self._objective.maximise == "generate_speed" else value / self._each_token
-        latencies: dict[str, dict[str, float]] = {"ttft": {}, "tpot": {}, "e2el": {}}
+        speed = value if self._objective.maximise == GENERATE_SPEED else value / self._each_token
+        latencies: dict[LatencyName, Latency] = {name: {} for name in LIMITS}
         for slo, (belief, _) in zip(self._objective.slos, outlook.latencies, strict=True):
             latencies[slo.metric][slo.statistic] = float(np.exp(belief.corrected[index]))
         return Metrics(
@@ -121,9 +122,7 @@ class Advice:
             completed=0,
             failed=0,
             duration=0.0,
-            ttft=latencies["ttft"],
-            tpot=latencies["tpot"],
-            e2el=latencies["e2el"],
+            **latency_fields(latencies),
         )
 
     def _seen(self, configurations: Sequence[Configuration]) -> Array:

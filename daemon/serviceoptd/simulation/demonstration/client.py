@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from serviceopt_journal.metric_table import E2EL, LIMITS, TPOT, TTFT, MetricName
 from serviceopt_journal.metrics import Latency, Metrics
 from serviceoptd.domain.settings import Slo
 from serviceoptd.domain.statistics.draws import uniforms
@@ -44,14 +45,10 @@ def sampled_metrics(
     throughput = state.request_rate * speed * share
     if not completed:
         kept = list(range(REQUESTS))
-    limits = {metric: [slo.limit for slo in slos if slo.metric == metric] for metric in ("ttft", "tpot", "e2el")}
+    measured: dict[MetricName, list[float]] = {TTFT: ttft, TPOT: tpot, E2EL: e2el}
+    limits = {metric: [slo.limit for slo in slos if slo.metric == metric] for metric in LIMITS}
     good = sum(
-        all(
-            values[index] <= limit
-            for values, name in ((ttft, "ttft"), (tpot, "tpot"), (e2el, "e2el"))
-            for limit in limits[name]
-        )
-        for index in kept
+        all(values[index] <= limit for name, values in measured.items() for limit in limits[name]) for index in kept
     )
     asked = {metric: [slo.statistic for slo in slos if slo.metric == metric] for metric in limits}
     return Metrics(
@@ -61,9 +58,9 @@ def sampled_metrics(
         completed=completed,
         failed=workload.num_prompts - completed,
         duration=workload.num_prompts / (state.request_rate * speed),
-        ttft=_latency([ttft[index] for index in kept], asked["ttft"]),
-        tpot=_latency([tpot[index] for index in kept], asked["tpot"]),
-        e2el=_latency([e2el[index] for index in kept], asked["e2el"]),
+        ttft=_latency([ttft[index] for index in kept], asked[TTFT]),
+        tpot=_latency([tpot[index] for index in kept], asked[TPOT]),
+        e2el=_latency([e2el[index] for index in kept], asked[E2EL]),
         itl=_gaps(state, workload, pace * tail),
         goodput=throughput * good / len(kept),
         input_tokens=completed * workload.input_tokens,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from serviceopt_journal.metric_table import TPOT, TTFT, in_words
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.simulation.schedulers.vllm import VllmScheduler
 from serviceoptd.simulation.step_times.columns import Column
@@ -36,11 +37,11 @@ MOST_REQUESTS = 10_000  # to simulate for one evaluation; further loads are pass
 
 READINGS: Mapping[str, Callable[[Metrics], float]] = {
     "throughput": lambda metrics: metrics.generate_speed,
-    "mean TPOT": lambda metrics: metrics.tpot.get("mean", 0.0),
-    "mean TTFT": lambda metrics: metrics.ttft.get("mean", 0.0),
-    "p99 TTFT": lambda metrics: metrics.ttft.get("p99", 0.0),
+    in_words("mean", TPOT): lambda metrics: metrics.tpot.get("mean", 0.0),
+    in_words("mean", TTFT): lambda metrics: metrics.ttft.get("mean", 0.0),
+    in_words("p99", TTFT): lambda metrics: metrics.ttft.get("p99", 0.0),
 }
-WEIGHTS: Mapping[str, float] = {"throughput": 1.0, "mean TPOT": 1.0, "mean TTFT": 1.0, "p99 TTFT": 0.5}
+WEIGHTS: Mapping[str, float] = dict(zip(READINGS, (1.0, 1.0, 1.0, 0.5), strict=True))
 """Of the errors that are made small. The 99th percentile scatters, and tells how long the last of a burst waits."""
 
 

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
+from serviceopt_journal.metric_table import E2EL, TPOT, TTFT
 from serviceopt_journal.metrics import Latency, Metrics
 from serviceoptd.domain.settings import Slo
 from serviceoptd.domain.statistics.order_statistics import tails
@@ -31,7 +32,7 @@ def client_metrics(requests: Sequence[Request], timeline: Timeline, slos: Sequen
         (end - start) / (length - 1) if length > 1 else 0.0
         for start, end, length in zip(first, whole, lengths, strict=True)
     ]
-    values = {"ttft": first, "tpot": later, "e2el": whole}
+    values = {TTFT: first, TPOT: later, E2EL: whole}
     limits = [(values[slo.metric], slo.limit) for slo in slos if slo.metric in values]
     good = sum(all(measured[place] <= limit for measured, limit in limits) for place in range(len(served)))
     asked = {name: [slo.statistic for slo in slos if slo.metric == name] for name in values}
@@ -44,14 +45,14 @@ def client_metrics(requests: Sequence[Request], timeline: Timeline, slos: Sequen
         completed=len(served),
         failed=len(requests) - len(served),
         duration=timeline.ended,
-        ttft=latency(first, None, asked["ttft"]),
-        tpot=latency(several, None, asked["tpot"]),
-        e2el=latency(whole, None, asked["e2el"]),
+        ttft=latency(first, None, asked[TTFT]),
+        tpot=latency(several, None, asked[TPOT]),
+        e2el=latency(whole, None, asked[E2EL]),
         itl=latency(timeline.gaps, timeline.gap_counts),
         goodput=good / duration,
         input_tokens=sum(requests[number].prompt_tokens for number in served),
         output_tokens=sum(lengths),
-        tails=tails({"ttft": first, "tpot": several, "e2el": whole}, slos),
+        tails=tails({TTFT: first, TPOT: several, E2EL: whole}, slos),
     )
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from serviceopt_journal.metric_table import GOODPUT, in_words
 from serviceoptd.config.load import load_text
-from serviceoptd.domain.objective import LATENCY_NAMES
 from serviceoptd.domain.settings import (
     LOAD_NAMES,
     Budget,
@@ -71,12 +71,12 @@ def _unjudged(objective: Objective, table: Table) -> Iterator[str]:
     """What the objective needs and this file does not tell."""
     told = [row.metrics for row in table.rows if row.metrics is not None]
     wanted = [
-        f"{slo.statistic} {LATENCY_NAMES[slo.metric]}"
+        in_words(slo.statistic, slo.metric)
         for slo in objective.slos
         if not any(slo.statistic in getattr(metrics, slo.metric) for metrics in told)
     ]
-    if objective.maximise == "goodput":
-        wanted.append("goodput")
+    if objective.maximise == GOODPUT:
+        wanted.append(GOODPUT)
     if wanted:
         yield f"the objective needs {', '.join(wanted)}, which the file does not contain: no row counts as feasible"
 

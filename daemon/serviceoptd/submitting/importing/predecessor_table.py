@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration, Value
-from serviceopt_journal.metrics import NOT_TOLD, Metrics
+from serviceopt_journal.metric_table import ALL_LATENCIES, GENERATE_SPEED, METRIC, SUCCESS_RATE, THROUGHPUT, LatencyName
+from serviceopt_journal.metrics import NOT_TOLD, Latency, Metrics, latency_fields
 from serviceoptd.config.fields import CANONICAL
 from serviceoptd.domain.table import METRIC_COLUMNS, OWN_COLUMNS, RECORD_COLUMNS
 
@@ -22,17 +23,18 @@ MOST_ROWS = 10_000
 MOST_PROBLEMS = 20
 IGNORED_COLUMNS = frozenset({*OWN_COLUMNS, "case_id"})
 LARGEST = 1e12  # of a parameter's value, as for the bounds of a target field
-NO_RESULT = "the imported file has no generate_speed for it"
+NO_RESULT = f"the imported file has no {GENERATE_SPEED} for it"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BOOLS = {"true": True, "false": False}
 _UNKNOWN_CELLS = frozenset({"none", "nan", "null", "n/a", "na"})
 """What stands in a cell whose value was not known, in any letters; an empty one besides."""
 _STATISTIC = re.compile(r"(?P<of>[a-z]\w*?)_(?P<statistic>max|min|mean|avg|average|median|std|p\d+(?:\.\d+)?)")
-_LATENCIES = {
-    "ttft": "ttft", "time_to_first_token": "ttft", "first_token_latency": "ttft",
-    "tpot": "tpot", "time_per_output_token": "tpot", "itl": "itl", "inter_token_latency": "itl",
-    "e2el": "e2el", "e2e_latency": "e2el",
-}  # fmt: skip
+_LATENCIES: Mapping[str, LatencyName] = {
+    column: name
+    for name in ALL_LATENCIES
+    for column in (name, METRIC[name].column, *METRIC[name].older_columns)
+    if column
+}
 """Columns of statistics in older releases: whose they are."""
 _KEPT_STATISTIC = re.compile(r"max|median|p\d+(?:\.\d+)?")
 
@@ -151,8 +153,8 @@ def _columns(
     """The columns that hold parameters: unknown ones before the record's columns. Those behind are left out."""
     fixed = {*METRIC_COLUMNS, *RECORD_COLUMNS, *statistics}
     warnings: list[str] = []
-    if "generate_speed" not in header:
-        problems.add(1, "no column generate_speed: is this a data_storage_*.csv?")
+    if GENERATE_SPEED not in header:
+        problems.add(1, f"no column {GENERATE_SPEED}: is this a data_storage_*.csv?")
         return (), warnings
     if twice := sorted({name for name in header if name and header.count(name) > 1}):
         problems.add(1, f"more than one column {', '.join(twice)}")
@@ -197,16 +199,14 @@ def _row(
     problems: _Problems,
 ) -> Row:
     numbers = {name: _number(line, name, told.get(name, ""), problems) for name in (*METRIC_COLUMNS, "duration")}
-    latencies: dict[str, dict[str, float]] = {"ttft": {}, "tpot": {}, "itl": {}, "e2el": {}}
-    latencies["ttft"] |= _mean(numbers["time_to_first_token"])
-    latencies["tpot"] |= _mean(numbers["time_per_output_token"])
+    latencies: dict[LatencyName, Latency] = {name: _mean(numbers.get(METRIC[name].column)) for name in ALL_LATENCIES}
     for name, (of, statistic) in statistics.items():
         seconds = _number(line, name, told[name], problems) if _is_kept(of, statistic) else None
         if seconds is not None:
             latencies[_LATENCIES[of]][statistic] = seconds
-    speed, success = numbers["generate_speed"], numbers["success_rate"]
+    speed, success = numbers[GENERATE_SPEED], numbers[SUCCESS_RATE]
     if success is not None and success > 1:
-        problems.add(line, f"success_rate {success:g} is not between 0 and 1")
+        problems.add(line, f"{SUCCESS_RATE} {success:g} is not between 0 and 1")
     prompts = _finite(told.get("num_prompts", ""))
     if prompts is not None and (prompts < 0 or prompts != int(prompts)):
         problems.add(line, f"num_prompts {prompts:g} is not a number of requests")
@@ -218,15 +218,12 @@ def _row(
     completed = round(sent * success) if success is not None else 0
     metrics = None if speed is None else Metrics(
         generate_speed=speed,
-        throughput=_or_not_told(numbers["throughput"]),
+        throughput=_or_not_told(numbers[THROUGHPUT]),
         success_rate=_or_not_told(success),
         completed=completed,
         failed=sent - completed if success is not None else 0,
         duration=0.0,
-        ttft=latencies["ttft"],
-        tpot=latencies["tpot"],
-        itl=latencies["itl"],
-        e2el=latencies["e2el"],
+        **latency_fields(latencies),
     )  # fmt: skip
     return Row(
         line=line,
