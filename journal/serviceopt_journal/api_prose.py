@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
+from .metric_reference import columns
+
+
+def _filled(text: str) -> str:
+    """The paragraphs with lines of equal length, whatever was put into them."""
+    paragraphs = text.strip().split("\n\n")
+    return "\n\n".join(fill(each, 120, break_long_words=False, break_on_hyphens=False) for each in paragraphs) + "\n"
+
+
 HEAD = """# The API
 
 Generated from the types by `python -m serviceopt_journal.api_reference > docs/api.md`; do not edit.
@@ -24,19 +35,20 @@ Limits, each told with status 400: a body of 8 MiB (an import: 40 MiB), a config
 each other, a name of 200 characters, a reason of 2000. A request must have arrived whole within 20 seconds, a connection
 that waits as long for its next one is closed, and so is the 129th at a time.
 """
-ROWS = """The columns, in this order: `generate_speed` (output tokens/s), `time_to_first_token` (s), `time_per_output_token`
-(s), `success_rate` (0..1), `throughput` (requests/s), every target field, `error`, `backup`, `duration` (s),
+ROWS = _filled(f"""The columns, in this order: {columns(predecessors=True)},
+every target field, `error`, `backup`, `duration` (s),
 `real_evaluation` (false: predicted or simulated), `fitness`, `num_prompts`, and then our own: `run`, `evaluation`,
-`source` (`measured`, `simulated`, `predicted`, `imported`), `repeats`, `particle`, `feasible`, `violated`, `goodput`
-(requests/s), `audited` (what a rejection rule had said of a particle that was measured all the same), `confirmations`
-(measurements after the search; where there are some, the metrics are their median, and `repeats` is their number),
-`remark` (why a result should not be believed, above all where a simulation goes beyond its model's training data).
+`source` (`measured`, `simulated`, `predicted`, `imported`), `repeats`, `particle`, `feasible`, `violated`,
+{columns(predecessors=False)}, `audited` (what a rejection rule had said of a particle that was measured all the
+same), `confirmations` (measurements after the search; where there are some, the metrics are their median, and
+`repeats` is their number), `remark` (why a result should not be believed, above all where a simulation goes beyond
+its model's training data).
 
 `export` writes them as CSV in UTF-8: booleans are `true` and `false`, nothing is an empty cell, and text that a
 spreadsheet would execute has an apostrophe in front. `export --all` puts the target fields of all runs between the
 two fixed parts. `export --events` has the columns `seq`, `time` (ISO 8601, UTC), `type`, `run`, `particle`,
 `evaluation`, `payload` (JSON).
-"""
+""")
 IMPORT = """The run is over at once. Its identities are `imported:` and the SHA-256 of the file, so that no value of it is
 reused and no run continues it.
 """

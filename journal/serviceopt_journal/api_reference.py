@@ -9,7 +9,7 @@ from typing import get_args
 
 import msgspec
 
-from . import api_prose
+from . import api_prose, metric_reference
 from .documents import checked, local, particles, requests, runs
 from .documents.records import Records
 from .documents.routes import ROUTES
@@ -78,6 +78,7 @@ _WORDS = {
 _ELSEWHERE = {"Proof": "events.md#proof", "Tail": "events.md#tail-of-metrics", "Recorded": "#record"}
 _BEHIND = {
     runs.Table: api_prose.ROWS,
+    Metrics: metric_reference.names(),
     requests.Import: api_prose.IMPORT,
     Records: api_prose.EVENTS,
     local.Verified: api_prose.MODELS,

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from serviceopt_journal.documents.particles import Particle
 from serviceopt_journal.documents.runs import RunSummary
 from serviceopt_journal.metric_table import (
     ALL_LATENCIES,
-    GENERATE_SPEED,
-    GOODPUT,
     METRIC,
+    METRICS,
     SUCCESS_RATE,
-    THROUGHPUT,
     TPOT,
     TTFT,
     LatencyName,
+    Unit,
 )
-from serviceopt_journal.metrics import NOT_TOLD, latency_of
+from serviceopt_journal.metrics import NOT_TOLD, column_value, latency_of
 from serviceoptctl.render.units import latency, percent, request_rate, speed
 
 IN_SHORT: tuple[LatencyName, ...] = (TTFT, TPOT)
 """The latencies whose means stand on the one line of a result."""
+_RATES: Mapping[Unit, Callable[[float], str]] = {"output tokens/s": speed, "requests/s": request_rate}
 _PERCENTILES_SHOWN = ("mean", "p50", "p90", "p95", "p99")
 
 
@@ -63,11 +65,11 @@ def in_full(particle: Particle) -> list[tuple[str, str]]:
     metrics = particle.metrics
     if metrics is None:
         return [("result", in_short(particle))]
-    lines = [(METRIC[GENERATE_SPEED].label, labelled(speed(metrics.generate_speed), particle))]
-    if metrics.throughput != NOT_TOLD:
-        lines.append((METRIC[THROUGHPUT].label, labelled(request_rate(metrics.throughput), particle)))
-    if metrics.goodput is not None:
-        lines.append((METRIC[GOODPUT].label, labelled(request_rate(metrics.goodput), particle)))
+    lines = [
+        (metric.label, labelled(_RATES[metric.unit](value), particle))
+        for metric in METRICS
+        if metric.unit in _RATES and (value := column_value(metrics, metric.key)) is not None
+    ]
     # what an objective can limit comes first
     for name in sorted(ALL_LATENCIES, key=lambda each: METRIC[each].limit is None):
         statistics = latency_of(metrics, name)
