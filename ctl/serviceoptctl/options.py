@@ -20,6 +20,18 @@ def run_number(_context: click.Context, _parameter: click.Parameter, value: str 
     raise click.BadParameter(f"{value!r} is not a run; give its number, or `latest`")
 
 
+def standard_output(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """None, which is standard output, where a file is called `-`."""
+    return None if value == "-" else value
+
+
+def directory(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """Checks that a place for several files is not meant to be standard output."""
+    if value == "-":
+        raise click.BadParameter("several files are written, and standard output cannot hold them; give a directory")
+    return value
+
+
 class PluginName(click.Option):
     """An option whose values are installed plugins: `--help` and completion list them, whoever made them."""
 

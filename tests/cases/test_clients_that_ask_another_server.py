@@ -71,6 +71,47 @@ def with_ais_bench(tmp_path: Path, model: str, more: str = "") -> None:
     dry_run(checked, tmp_path / "state")
 
 
+GUIDELLM = """
+engine = "vllm"
+benchmark = "guidellm"
+[vllm.command]
+port = 8080
+model = "org/model"
+served_model_name = "m"
+[guidellm]
+{section}
+[guidellm.command]
+port = 8080
+model = "org/model"
+served_model_name = "m"
+others = "{others}"
+"""
+
+
+def with_guidellm(tmp_path: Path, others: str, section: str = "") -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(GUIDELLM.format(others=others, section=section))
+    checked = check(path, environment={}, working_directory=tmp_path)
+    assert checked.unusable == ()
+    dry_run(checked, tmp_path / "state")
+
+
+@pytest.mark.parametrize("others", ["--target http://127.0.0.1:9999", "--target=http://10.0.0.9:8080/v1"])
+def test_a_target_of_guidellm_that_is_not_the_services_is_told_by_check(tmp_path: Path, others: str) -> None:
+    with pytest.raises(InvalidConfiguration, match=r"--target http://\S+ is not the service's 127\.0\.0\.1:8080"):
+        with_guidellm(tmp_path, others)
+
+
+def test_a_variable_of_guidellm_with_another_address_is_told_too(tmp_path: Path) -> None:
+    section = 'environment = { GUIDELLM__OPENAI__BASE_URL = "http://127.0.0.1:9999" }'
+    with pytest.raises(InvalidConfiguration, match=r"BASE_URL=http://127\.0\.0\.1:9999 is not the service's"):
+        with_guidellm(tmp_path, "", section)
+
+
+def test_the_services_own_target_is_accepted(tmp_path: Path) -> None:
+    with_guidellm(tmp_path, "--target http://localhost:8080")
+
+
 ONLY_URL = MODEL.replace('        host_ip="localhost",\n        host_port=8080,\n', "")
 
 

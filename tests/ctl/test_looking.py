@@ -198,7 +198,7 @@ def test_the_best_are_parameters_metrics_gain_and_the_exact_command(invoke: Invo
     ]  # fmt: skip
     assert invoke("best", "--format", "shell").stdout.strip() == command
     assert invoke("best", "--format", "env").stdout.splitlines() == [
-        "MAX_NUM_SEQS=128", "ASCEND_RT_VISIBLE_DEVICES=2,3", "CUDA_VISIBLE_DEVICES=0",
+        "ASCEND_RT_VISIBLE_DEVICES=2,3", "MAX_NUM_SEQS=128", "CUDA_VISIBLE_DEVICES=0",
     ]  # fmt: skip
     assert json.loads(invoke("best", "--format", "json").stdout) == json.loads(invoke("best", "--json").stdout)
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from serviceopt_journal.documents.particles import FinishedFiles
-from serviceopt_journal.errors import EnvironmentLacks
+from serviceopt_journal.documents.particles import FinishedFiles, Recommendation
+from serviceopt_journal.errors import EnvironmentLacks, NotFound
 from serviceoptctl import exporting
 from serviceoptctl.errors import note
-from serviceoptctl.options import json_option, run_argument
+from serviceoptctl.options import json_option, run_argument, standard_output
 from serviceoptctl.render import recommendation as render
 from serviceoptctl.render.text import echo_json, to_json
 from serviceoptctl.source import open_source
@@ -27,8 +27,9 @@ from serviceoptctl.source import open_source
     "configuration file, such as MindIE's config.json.",
 )
 @click.option(
-    "-o", "--output", metavar="FILE", type=click.Path(),
-    help="Write it here, not to the terminal; of several configuration files, a directory for them.",
+    "-o", "--output", metavar="FILE", type=click.Path(), callback=standard_output,
+    help="Write it here, not to the terminal; of several configuration files, a directory for them. `-` is standard "
+    "output.",
 )  # fmt: skip
 @json_option
 def best(run: str, form: str, output: str | None, as_json: bool) -> None:
@@ -50,9 +51,23 @@ def best(run: str, form: str, output: str | None, as_json: bool) -> None:
         echo_json(answer.told)
     else:
         shown = {"json": lambda: to_json(answer.told), "shell": lambda: render.shell(answer.document)}
-        text = shown.get(form, lambda: render.environment(answer.document))()
+        text = shown.get(form, lambda: _variables(answer.document))()
         with exporting.opened(output) as stream:
             stream.write(text + "\n")
+
+
+def _variables(found: Recommendation) -> str:
+    """The lines of an environment file.
+
+    Raises:
+        NotFound: there is none to write, with the format that has what is to be deployed.
+    """
+    if not render.variables(found):
+        raise NotFound(
+            f"particle {found.particle} of run {found.run} is deployed without any environment variable",
+            hint=render.without_variables(found),
+        )
+    return render.environment(found)
 
 
 def _config(found: FinishedFiles, output: str | None) -> None:

@@ -7,15 +7,16 @@ import click
 from serviceoptctl import exporting
 from serviceoptctl.documents import LATEST, Source
 from serviceoptctl.errors import note
-from serviceoptctl.options import current_run_argument
+from serviceoptctl.options import current_run_argument, standard_output
 from serviceoptctl.source import journal_directory, open_source
 
 
 @click.command()
 @current_run_argument
 @click.option(
-    "-o", "--output", metavar="FILE", type=click.Path(dir_okay=False), help="Write here, not to the terminal."
-)
+    "-o", "--output", metavar="FILE", type=click.Path(dir_okay=False), callback=standard_output,
+    help="Write here, not to the terminal; `-` is standard output.",
+)  # fmt: skip
 @click.option("--all", "every", is_flag=True, help="Every run, with the columns of all of them.")
 @click.option("--events", is_flag=True, help="Every event instead of the results; with RUN, those of that run.")
 @click.option(

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from serviceoptctl.errors import note
-from serviceoptctl.options import PluginName, config_option, json_option
+from serviceoptctl.options import PluginName, config_option, directory, json_option
 from serviceoptctl.render.text import echo_json, facts, safe
 from serviceoptctl.submission import submission
 
@@ -23,7 +23,7 @@ from serviceoptctl.submission import submission
     metavar="NAME", help="Benchmark client.",
 )  # fmt: skip
 @click.option(
-    "-o", "--output", "target", default="profile", show_default=True, metavar="DIRECTORY",
+    "-o", "--output", "target", default="profile", show_default=True, metavar="DIRECTORY", callback=directory,
     help="Directory of the recordings; an interrupted profile continues there.",
 )  # fmt: skip
 @click.option(

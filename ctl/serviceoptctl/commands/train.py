@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from serviceoptctl.options import json_option
+from serviceoptctl.options import directory, json_option
 from serviceoptctl.render.text import echo_json, facts, safe
 from serviceoptctl.source import journal_directory
 
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     "--run", "runs", multiple=True, type=click.IntRange(min=1), metavar="RUN",
     help="With --journal: of this run only; may be repeated.",
 )  # fmt: skip
-@click.option("-o", "--output", "target", default=".", metavar="DIRECTORY", help="Write the model here.")
+@click.option(
+    "-o", "--output", "target", default=".", metavar="DIRECTORY", callback=directory, help="Write the model here."
+)
 @click.option(
     "-t", "--type", "framework", type=click.Choice(["mindie", "vllm"]), default="mindie",
     help="Engine whose profile was parsed.", show_default=True,

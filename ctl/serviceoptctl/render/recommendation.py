@@ -59,28 +59,59 @@ def shell(document: Recommendation) -> str:
     Without a command of the service's own (a supervisor of ours, a service of somebody else) the parameters instead.
     """
     deploy = document.deploy
-    if deploy is None or not deploy.argv or deploy.internal:
-        lines = [_why_no_command(document), *_in_files(document), *environment(document).splitlines()]
+    if deploy is None or not _has_command(deploy):
+        told = environment(document).splitlines()
+        lines = [_why_no_command(document), *_in_files(document), *told]
         return "\n".join(line for line in lines if line)
-    variables = {**deploy.inherited_environment, **deploy.environment}
-    settings = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
+    settings = [f"{name}={shlex.quote(value)}" for name, value in variables(document).items()]
     command = " ".join([*settings, shlex.join(deploy.argv)])
     return "\n".join([*_in_files(document), *_masked(document), command])
 
 
 def environment(document: Recommendation) -> str:
-    """`NAME=value` lines, as an environment file or a shell has them: parameters of the service, and what else was set.
+    """`NAME=value` lines of the variables, as an environment file or a shell has them."""
+    lines = (f"{name}={shlex.quote(str(value))}" for name, value in variables(document).items())
+    return "\n".join([*_masked(document), *lines])
 
-    The client's load is no variable of the service, nor is what belongs into a configuration file.
+
+def variables(document: Recommendation) -> dict[str, str]:
+    """What was set for the measured service and what it inherited; where no command of its own is known, its parameters.
+
+    The client's load is no variable of the service, nor is what belongs into a configuration file or on a command line.
     """
     deploy = document.deploy or Deploy()
-    values: dict[str, str] = {
+    told = deploy.inherited_environment | deploy.environment
+    return told if _has_command(deploy) else _parameters(document) | told
+
+
+def without_variables(document: Recommendation) -> str:
+    """Where to look instead, for somebody who wanted the variables of a setting that has none."""
+    best = f"`serviceoptctl best {document.run}"
+    deploy = document.deploy or Deploy()
+    if deploy.files:
+        of = ", ".join(deploy.files)
+        return f"{best} --format config -o {_target(deploy)}` writes {of} with the recommended values"
+    if document.positions:
+        return f"the engine's file holds the recommended values already; {best}` shows each with its place"
+    if _has_command(deploy):
+        return f"{best} --format shell` prints the command that was measured"
+    return f"{best}` shows the parameters"
+
+
+def _has_command(deploy: Deploy) -> bool:
+    return bool(deploy.argv) and not deploy.internal
+
+
+def _parameters(document: Recommendation) -> dict[str, str]:
+    return {
         name: value_text(value)
         for name, value in document.configuration.items()
         if name not in document.load and name not in document.positions
     }
-    values |= deploy.inherited_environment | deploy.environment
-    return "\n".join([*_masked(document), *(f"{name}={shlex.quote(str(value))}" for name, value in values.items())])
+
+
+def _target(deploy: Deploy) -> str:
+    return "FILE" if len(deploy.files) == 1 else "DIRECTORY"
 
 
 def _in_files(document: Recommendation) -> list[str]:
@@ -92,7 +123,7 @@ def _in_files(document: Recommendation) -> list[str]:
     if not deploy.files:
         known = document.deploy is not None
         return [*places, *(["# the engine's file holds these values already"] if known else [])]
-    write = f"serviceoptctl best {document.run} --format config -o {'FILE' if len(deploy.files) == 1 else 'DIRECTORY'}"
+    write = f"serviceoptctl best {document.run} --format config -o {_target(deploy)}"
     then = (
         [f"# then run the deployment scripts: delete.sh, deploy.sh in {_directory(deploy)}"] if deploy.internal else []
     )

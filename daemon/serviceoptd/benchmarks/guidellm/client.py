@@ -18,7 +18,7 @@ from serviceoptd.benchmarks.guidellm.result import read_result
 from serviceoptd.benchmarks.http_client import RESULT, HttpClient, HttpClientCommand, HttpClientSection
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
 from serviceoptd.toolkit import arguments, program
-from serviceoptd.toolkit.asked_address import Asked, address_in
+from serviceoptd.toolkit.asked_address import Asked, address_in, asked_in
 from serviceoptd.toolkit.interface import Options, Workplace
 from serviceoptd.toolkit.secrets import mask
 
@@ -89,11 +89,13 @@ class GuidellmBenchmark(HttpClient):
         return read_result(outcome, outcome.order.workplace.directory / RESULT)
 
     def asks(self, plan: MeasurementPlan) -> list[Asked]:
-        """The target of its backend."""
-        told = arguments.value_of("--backend", plan.command.argv) if plan.command else None
-        target = json.loads(told or "{}").get("target", "")
+        """The target of its backend, and every address that further flags or variables name beside it."""
+        if plan.command is None:
+            return []
+        argv, environment = plan.command.argv, plan.command.environment
+        target = json.loads(arguments.value_of("--backend", argv) or "{}").get("target", "")
         found = address_in(target, f'target "{target}"')
-        return [found] if found else []
+        return [*([found] if found else []), *asked_in(argv, self.aliases, environment)]
 
     def data(self, workplace: Workplace) -> Path | None:
         """The data set's file; None where there is none."""
