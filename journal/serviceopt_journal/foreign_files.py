@@ -26,7 +26,9 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
-_OF_THE_FILE = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ENXIO})
+_OF_THE_FILE = frozenset(
+    {errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ENXIO, errno.EISDIR}
+)
 """What the file itself, or its name, is to blame for. Any other error is this machine's: it is an OSError for the caller."""
 
 
@@ -59,10 +61,7 @@ def opened(path: Path, *, through_links: bool = False) -> Iterator[BinaryIO]:
         finally:
             os.close(found)
     except OSError as error:
-        if error.errno not in _OF_THE_FILE:
-            raise
-        told = (error.strerror or type(error).__name__).lower()
-        raise UnfitFile(f"{path} cannot be read: {told}", hint="see which program made it") from error
+        raise _blamed(path, error, "read") from error
     with os.fdopen(descriptor, "rb", buffering=0) as file:
         yield file
 
@@ -126,6 +125,50 @@ def lines(path: Path, limit: int, *, longest: int = MIB, through_links: bool = F
                 raise UnfitFile(f"a line of {path} is longer than {_bytes(longest)}", hint="see which program made it")
         if rest:
             yield rest
+
+
+def replace(path: Path, text: bytes) -> None:
+    """Writes a new file under this name: what was there, such as a link or a pipe, is not written through.
+
+    Raises:
+        UnfitFile: a directory is there.
+        OSError: this machine cannot write now.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except IsADirectoryError as error:
+        raise UnfitFile(f"{path} is a directory, and not a file", hint="see which program made it") from error
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(text)
+
+
+def appending(path: Path) -> int:
+    """A descriptor that appends to the file, which is made if it is not there; the caller closes it.
+
+    Raises:
+        UnfitFile: it is no regular file, or may not be written.
+        OSError: this machine cannot open it now.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o640)
+    except OSError as error:
+        raise _blamed(path, error, "written") from error
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise UnfitFile(f"{path} is {_kind(mode)}, and not a file", hint="see which program made it")
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
+def _blamed(path: Path, error: OSError, done: str) -> Exception:
+    """The error as the file's own fault, where it is."""
+    if error.errno not in _OF_THE_FILE:
+        return error
+    told = (error.strerror or type(error).__name__).lower()
+    return UnfitFile(f"{path} cannot be {done}: {told}", hint="see which program made it")
 
 
 def _slice(file: BinaryIO, begin: int, size: int) -> bytes:

@@ -16,7 +16,7 @@ LIES = {
     "all-failed": "no request|completed|every request",
     "nan": "not a number|nan|finite",
     "none": "no result|not there|wrote no",
-    "directory": "cannot be read",
+    "pipe": "is a pipe, and not a file",
     "other": "another|num_prompts|differs",
     "half-a-file": "JSON|read",
     "zero-latency": "0",

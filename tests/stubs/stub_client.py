@@ -5,7 +5,7 @@
     --stub-hold FILE         goes on as soon as this file is there
     --stub-faster F          everything takes a factor less time
     --stub-paced             takes as long as its result says, and has the stub engine count its requests meanwhile
-    --stub-lie LIE           all-failed, some-failed, nan, none, directory, other, exit-7, half-a-file or zero-latency
+    --stub-lie LIE           all-failed, some-failed, nan, none, pipe, other, exit-7, half-a-file or zero-latency
     --stub-dated S           the result is S seconds younger than now
     --stub-lies N=LIE,...    another lie for each concurrency
     --stub-when NAME>NUMBER  the above only where this holds of its own arguments (`>`, `<` or `=`)
@@ -176,8 +176,8 @@ def write(arguments: Arguments, document: dict[str, Any], lie: str) -> None:
     if lie == "none":
         return
     path = Path(arguments.text("result-dir", "."), arguments.text("result-filename", "result.json"))
-    if lie == "directory":
-        path.mkdir()
+    if lie == "pipe":
+        os.mkfifo(path)
         return
     text = json.dumps(document)
     path.write_text(text[: len(text) // 2] if lie == "half-a-file" else text)

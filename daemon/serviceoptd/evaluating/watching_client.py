@@ -88,7 +88,7 @@ async def _believed(
     )
     live, limit = measurement.service, measurement.run.settings.limits.http
     try:
-        metrics = measurement.benchmark.read(outcome)
+        metrics = await asyncio.to_thread(measurement.benchmark.read, outcome)
     except UnusableResult as unusable:
         # A client whose requests fail is often the first to notice that its service has died.
         await asyncio.wait({service}, timeout=DYING if live.child is not None else 0.0)

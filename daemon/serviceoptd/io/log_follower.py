@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from serviceopt_journal.foreign_files import MIB, UnfitFile, opened, tail
 from serviceoptd.domain.settings import LogPatterns
 
 _LINE_END = re.compile(rb"[\r\n]")  # progress bars end their lines with a carriage return
-_AT_ONCE = 4 * 1024 * 1024  # bytes read by one call, so that a flood of output does not stop the loop
-_LOOKED_THROUGH = 4 * 1024 * 1024  # bytes at the end of a log in which the reason of a failure is looked for
+_AT_ONCE = MIB  # bytes read by one call, so that a flood of output does not stop the loop
+_FURTHEST_BEHIND = 8 * MIB  # bytes that may wait to be read; where more do, only the last of them are
+_LOOKED_THROUGH = 4 * MIB  # bytes at the end of a log in which the reason of a failure is looked for
 
 
 _CONTROL_SEQUENCE = re.compile(
@@ -58,6 +60,7 @@ class LogFollower:
     """The lines that are added to a file, which may not exist yet, be truncated, or be replaced.
 
     A line longer than `longest_line` bytes comes in pieces of that size. Bytes that are not UTF-8 are shown as U+FFFD.
+    Of a flood the last part is read, after a line that says how much was not. What is no regular file has no lines.
     """
 
     def __init__(self, path: Path, *, longest_line: int = 65_536) -> None:
@@ -73,7 +76,9 @@ class LogFollower:
         `ended`: nobody writes any more, so all that is left is read, and what has no line end yet is a line as well.
         """
         found: list[bytes] = []
-        while data := self._read():
+        for _ in range(_FURTHEST_BEHIND // _AT_ONCE + 1):  # something that outlives the process may write for ever
+            if not (data := self._read()):
+                break
             *complete, self._unfinished = _LINE_END.split(self._unfinished + data)
             found.extend(complete)
             while len(self._unfinished) > self._longest:
@@ -94,11 +99,8 @@ class LogFollower:
     def written_since(self, position: int) -> list[str]:
         """The lines from this byte on, of the last few megabytes; what `lines` gives next does not change."""
         try:
-            with self.path.open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                file.seek(max(size - _LOOKED_THROUGH, min(position, size)))
-                found = _LINE_END.split(file.read())
-        except OSError:
+            found = _LINE_END.split(tail(self.path, _LOOKED_THROUGH, begin=position))
+        except (OSError, UnfitFile):
             return []
         return [plain(line[: self._longest].decode(errors="replace")) for line in found]
 
@@ -107,26 +109,30 @@ class LogFollower:
 
     def _read(self) -> bytes:
         try:
-            with self.path.open("rb") as file:
+            with opened(self.path) as file:
                 now = os.fstat(file.fileno())
                 if now.st_size < self._offset or now.st_ino != self._inode:
                     self._offset, self._inode, self._unfinished = 0, now.st_ino, b""
-                if now.st_size == self._offset:
-                    return b""
+                left_out = self._leave_out(now.st_size - self._offset)
                 file.seek(self._offset)
                 data = file.read(_AT_ONCE)
-        except OSError:  # not there yet, or not any more
+        except (OSError, UnfitFile):  # not there yet, not any more, or none
             return b""
         self._offset += len(data)
-        return data
+        return left_out + data
+
+    def _leave_out(self, behind: int) -> bytes:
+        """Goes on to the last of what waits, where too much does; the line that says so."""
+        if behind <= _FURTHEST_BEHIND:
+            return b""
+        self._offset += behind - _AT_ONCE
+        return b"\n[serviceopt: %d bytes of this log were not looked through]\n" % (behind - _AT_ONCE)
 
     def tail(self, characters: int) -> str:
         """The last characters of the file, without white space around them; empty when there is no file."""
         try:
-            with self.path.open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                file.seek(max(0, size - 4 * characters - 4))  # a character has four bytes at most
-                text = plain(file.read().decode(errors="replace")).strip()
-        except OSError:
+            last = tail(self.path, 4 * characters + 4)  # a character has four bytes at most
+        except (OSError, UnfitFile):
             return ""
+        text = plain(last.decode(errors="replace")).strip()
         return text[-characters:] if characters > 0 else ""

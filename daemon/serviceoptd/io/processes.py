@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
+from serviceopt_journal.foreign_files import appending
+from serviceopt_journal.foreign_files import replace as replace_file
 from serviceoptd.toolkit.find_program import find_program
 from serviceoptd.toolkit.interface import Command
 
@@ -79,7 +81,7 @@ def _popen(
 ) -> subprocess.Popen[bytes]:
     with contextlib.ExitStack() as opened:
         try:
-            log = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            log = appending(output)
             opened.callback(os.close, log)
             enter = None if cgroup is None else _entering(cgroup, opened)
             return subprocess.Popen(
@@ -123,7 +125,7 @@ def _write_files(files: Mapping[Path, bytes], directory: Path) -> None:
             )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            replace_file(path, content)
         except OSError as error:
             raise EnvironmentLacks(
                 f"{path} cannot be written: {error.strerror}", hint="make room, or let the daemon's user write there"

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostile_files import HOSTILE
+from journal.test_foreign_files import bounded
+from serviceopt_journal.foreign_files import MIB
 from serviceoptd.domain.settings import LogPatterns
 from serviceoptd.io.log_follower import LogFollower, Match, scan
 
@@ -115,3 +119,52 @@ def test_a_colour_of_eight_bits_is_left_out_and_letters_of_other_scripts_stay(tm
     log = tmp_path / "service.log"
     log.write_text("\x9b1;31mfehler\x9b0m: \u05e9\u05d2\u05d9\u05d0\u05d4 \u8c03\u4f18 \u00fc\n", encoding="utf-8")
     assert LogFollower(log).lines() == ["fehler: \u05e9\u05d2\u05d9\u05d0\u05d4 \u8c03\u4f18 \u00fc"]
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_log_that_is_no_file_or_has_no_end_is_followed_within_bounds(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "service.log"
+    HOSTILE[what](path)
+    follower = LogFollower(path)
+    with bounded(48 * MIB):
+        found = [*follower.lines(), *follower.lines(ended=True)]
+        said, last = follower.written_since(0), follower.tail(200)
+    regular = what in ("a sparse file of 20 GiB", "an endless line")
+    assert bool(found) == regular
+    assert any("bytes of this log were not looked through" in line for line in found) == regular
+    assert sum(map(len, said)) <= 4 * MIB
+    assert len(last) <= 200
+
+
+def test_what_was_written_before_and_after_a_flood_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "service.log"
+    path.write_text("starting\n")
+    follower = LogFollower(path)
+    assert follower.lines() == ["starting"]
+    with path.open("a") as log:
+        log.writelines("the same again\n" for _ in range(1_000_000))
+        log.write("out of memory\n")
+    notice, *rest = [line for line in follower.lines(ended=True) if line != "the same again"]
+    assert notice == f"[serviceopt: {path.stat().st_size - MIB - 9} bytes of this log were not looked through]"
+    assert rest[-1] == "out of memory"
+    with path.open("a") as log:
+        log.write("ended\n")
+    assert follower.lines() == ["ended"]
+
+
+def test_a_log_that_is_written_for_ever_does_not_hold_its_reader(tmp_path: Path) -> None:
+    path, enough = tmp_path / "service.log", threading.Event()
+
+    def flood() -> None:
+        with path.open("wb", buffering=0) as log:
+            while not enough.is_set() and log.tell() < 1024 * MIB:
+                log.write(b"again and again\n" * 65_536)
+
+    writer = threading.Thread(target=flood)
+    writer.start()
+    try:
+        with bounded(128 * MIB, seconds=60.0):
+            LogFollower(path).lines(ended=True)
+    finally:
+        enough.set()
+        writer.join()

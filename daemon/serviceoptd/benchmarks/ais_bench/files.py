@@ -16,12 +16,15 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
+from serviceopt_journal.foreign_files import MIB, UnfitFile, content
 from serviceoptd.toolkit import program
 from serviceoptd.toolkit.find_program import find_program
 from serviceoptd.toolkit.interface import Workplace
 from serviceoptd.toolkit.provenance import prefixes
 
 Kind = Literal["models", "datasets"]
+LARGEST = 16 * MIB
+"""Bytes of a configuration file that is read."""
 USUAL_DIRECTORY = "configs"
 CACHE = "AIS_BENCH_DATASETS_CACHE"
 _BELOW = {"models": ("models",), "datasets": ("datasets", "dataset_collections")}
@@ -48,7 +51,7 @@ class ConfigFile:
             EnvironmentLacks: it cannot be read.
         """
         try:
-            return self.path.read_bytes()
+            return content(self.path, LARGEST, through_links=True)
         except OSError as error:
             raise EnvironmentLacks(f"{self.path} cannot be read: {error.strerror}", hint="allow it") from error
 
@@ -191,14 +194,14 @@ def _editable(packages: Path) -> Iterator[Path]:
     """Source directories that an installation with `pip install -e` refers to."""
     for note in sorted(packages.glob("ais_bench*.dist-info/direct_url.json")):
         try:
-            url = urlsplit(json.loads(note.read_text())["url"])
-        except (OSError, ValueError, KeyError, TypeError):
+            url = urlsplit(json.loads(content(note, LARGEST, through_links=True))["url"])
+        except (OSError, UnfitFile, ValueError, KeyError, TypeError):
             continue  # a damaged note only means that nothing is found there
         if url.scheme == "file":
             yield Path(unquote(url.path))
     for note in sorted([*packages.glob("*.pth"), *packages.glob("ais*bench*.egg-link")]):
         try:
-            lines = note.read_text(errors="replace").splitlines()
-        except OSError:
+            lines = content(note, LARGEST, through_links=True).decode(errors="replace").splitlines()
+        except (OSError, UnfitFile):
             continue
         yield from (Path(line.strip()) for line in lines if line.startswith("/"))

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from serviceopt_journal.foreign_files import UnfitFile, lines, opened
 from serviceopt_journal.metric_table import E2EL, TPOT, TTFT
+from serviceoptd.benchmarks.result_checks import LARGEST_RESULT
 
 REFERENCE = "__db_ref__"
 
@@ -28,7 +31,7 @@ def latencies_in(table: Path, completed: int) -> dict[str, list[float]]:
     """
     try:
         found = sorted(_requests(table), key=lambda request: request[0][0])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, sqlite3.Error):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError, UnfitFile, sqlite3.Error):
         return {}
     if len(found) != completed or any(len(times) < 2 for times, _ in found):
         return {}
@@ -43,20 +46,22 @@ def _requests(table: Path) -> Iterator[tuple[list[float], int]]:
     """The times and the output tokens of each completed request."""
     stored: dict[str, Mapping[int, list[float]]] = {}
     for details in table.parent.glob("*_details.jsonl"):
-        with details.open(encoding="utf-8") as lines:
-            for line in lines:
-                request: dict[str, Any] = json.loads(line)
-                if not request["success"]:
-                    continue
-                name = Path(str(request["db_name"])).name  # a file of that directory, whatever the line says
-                if name not in stored:
-                    stored[name] = dict(_arrays(table.parent / "db_data" / name))
-                yield stored[name][request["time_points"][REFERENCE]], int(request["output_tokens"])
+        for line in lines(details, LARGEST_RESULT):
+            request: dict[str, Any] = json.loads(line)
+            if not request["success"]:
+                continue
+            name = Path(str(request["db_name"])).name  # a file of that directory, whatever the line says
+            if name not in stored:
+                stored[name] = dict(_arrays(table.parent / "db_data" / name))
+            yield stored[name][request["time_points"][REFERENCE]], int(request["output_tokens"])
 
 
 def _arrays(database: Path) -> Iterator[tuple[int, list[float]]]:
     import numpy as np
 
+    with opened(database) as file:  # SQLite itself would wait for a pipe
+        if os.fstat(file.fileno()).st_size > LARGEST_RESULT:
+            return
     uri = f"{database.absolute().as_uri()}?mode=ro&immutable=1"
     with closing(sqlite3.connect(uri, uri=True)) as connection:
         for number, blob in connection.execute("SELECT id, arr_blob FROM numpy_store"):

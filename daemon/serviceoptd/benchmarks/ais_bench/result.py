@@ -17,6 +17,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from serviceopt_journal import foreign_files
+from serviceopt_journal.foreign_files import UnfitFile
 from serviceopt_journal.metric_table import (
     ALL_LATENCIES,
     COMPLETED,
@@ -35,7 +37,7 @@ from serviceopt_journal.metric_table import (
 from serviceopt_journal.metrics import Latency, Metrics, latency_fields
 from serviceoptd.benchmarks.ais_bench.requests import latencies_in
 from serviceoptd.benchmarks.interface import ClientOutcome
-from serviceoptd.benchmarks.result_checks import believe, ended_well, result_in, telling_line
+from serviceoptd.benchmarks.result_checks import LARGEST_RESULT, believe, ended_well, result_in, telling_line
 from serviceoptd.domain.statistics.order_statistics import tails
 from serviceoptd.toolkit.extraction import IN_TEXT, Kind, json_in, quantity
 from serviceoptd.toolkit.interface import UnusableResult
@@ -64,7 +66,7 @@ def read_result(outcome: ClientOutcome, work_directory: Path, concurrency: int) 
         table = _table(work_directory)
         files = {TABLE: result_in(table, outcome), SUMMARY: result_in(table.with_suffix(".json"), outcome)}
         for name, content in files.items():
-            (outcome.order.workplace.directory / name).write_bytes(content)
+            foreign_files.replace(outcome.order.workplace.directory / name, content)
         summary = files[SUMMARY].decode(errors="replace")
         metrics = metrics_of(files[TABLE].decode(errors="replace"), summary)
         told = _told(json_in(summary))
@@ -198,12 +200,11 @@ def _conversations(table: Path) -> int:
     """How many prompts the details tell of: each turn of a conversation is a request, and has its prompt's number."""
     found: set[Any] = set()
     for details in table.parent.glob("*_details.jsonl"):
-        with details.open(errors="replace") as lines:
-            for line in lines:
-                try:
-                    found.add(json.loads(line).get("id"))
-                except (ValueError, AttributeError):
-                    return -1
+        try:
+            for line in foreign_files.lines(details, LARGEST_RESULT):
+                found.add(json.loads(line).get("id"))
+        except (ValueError, AttributeError, TypeError, UnfitFile):
+            return -1
     return len(found)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from serviceopt_journal import foreign_files
 from serviceopt_journal.metric_table import (
     ALL_LATENCIES,
     COMPLETED,
@@ -158,7 +159,8 @@ def latencies_of(document: Mapping[str, Any]) -> dict[str, list[float]]:
 def keep_small(document: Mapping[str, Any], path: Path) -> None:
     """Writes the result anew, with the decoding time of each request in place of every gap and without the texts."""
     small = {key: value for key, value in document.items() if key not in ("itls", "generated_texts")}
-    path.write_text(json.dumps({**small, "decoding_times": [math.fsum(gaps) for gaps in document["itls"]]}))
+    decoding = [math.fsum(gaps) for gaps in document["itls"]]
+    foreign_files.replace(path, json.dumps({**small, "decoding_times": decoding}).encode())
 
 
 def number(document: Mapping[str, Any], key: str) -> float:
