@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import structlog
 from serviceopt_journal.artefacts import ArtefactStore
 from serviceopt_journal.clock import SystemClock
 from serviceopt_journal.codec import Recorded
+from serviceopt_journal.errors import JournalFull, JournalUnreadable, JournalWriteFailed
+from serviceopt_journal.failures import explained
 from serviceopt_journal.places import Places
 from serviceopt_journal.store import Journal
 from serviceoptd.config import plugins
@@ -28,6 +31,12 @@ from serviceoptd.service.loop import Loop
 
 TOLD_EVERY = 10_000  # events between two words to systemd while the journal is replayed
 EXTENSION = 120.0  # seconds asked of systemd each time; the database is checked before the first event is read
+RETRY_AFTER = 1.0  # seconds between attempts to open the journal, or as long as the last one took
+PASSING = (
+    JournalFull,
+    JournalUnreadable,
+    JournalWriteFailed,
+)  # the disk's or the machine's trouble, which may be over later
 
 LOG = structlog.get_logger("serviceoptd")
 
@@ -36,10 +45,41 @@ LOG = structlog.get_logger("serviceoptd")
 async def opened(places: Places, *, standalone: bool) -> AsyncIterator[Daemon]:
     """A daemon on the journal in `places.state`, which is locked, verified and replayed; closed at the end.
 
+    The service waits while the disk is full or fails, as it does when it runs. In the foreground (`standalone`) that
+    is an error at once.
+
     Raises:
-        JournalError: the journal is locked, damaged, or of a newer release; nothing was changed.
+        JournalError: the journal is locked, damaged, or of a newer release; nothing was changed. In the foreground also:
+            it cannot be read or written now.
     """
-    state, notifier = State(), ServiceNotifier()
+    for complaint in plugins.installed().complaints():
+        LOG.warning("problem with a plugin", reason=complaint)
+    notifier, told = ServiceNotifier(), ""
+    while True:
+        began = time.monotonic()
+        try:
+            journal, daemon = await _started(places, notifier, standalone=standalone)
+        except PASSING as error:
+            if standalone:
+                raise
+            pause = max(RETRY_AFTER, time.monotonic() - began)
+            notifier.extend_timeout(EXTENSION + pause)
+            notifier.status(f"waiting to start: {error}")
+            if str(error) != told:
+                LOG.warning("waiting to start", reason=str(error), hint=error.hint)
+            told = str(error)
+            await asyncio.sleep(pause)
+        else:
+            break
+    try:
+        yield daemon
+    finally:
+        journal.close()
+
+
+async def _started(places: Places, notifier: ServiceNotifier, *, standalone: bool) -> tuple[Journal, Daemon]:
+    """One attempt: the journal is open and holds that this process writes it, or nothing is left open."""
+    state = State()
 
     def replayed(record: Recorded) -> None:
         nonlocal state
@@ -50,9 +90,10 @@ async def opened(places: Places, *, standalone: bool) -> AsyncIterator[Daemon]:
 
     notifier.extend_timeout(EXTENSION)
     notifier.status("reading the journal")
-    journal = Journal.open(places.state, on_event=replayed)
-    try:
+    with explained(places.state):
         clock = SystemClock()
+    journal = Journal.open(places.state, clock=clock, on_event=replayed)
+    try:
         context = Context(
             ledger=Ledger(journal, state, clock),
             clock=clock,
@@ -63,15 +104,14 @@ async def opened(places: Places, *, standalone: bool) -> AsyncIterator[Daemon]:
             cgroups=cgroups.prepare(),
             tool_prefix=own_prefix(),
         )
-        for complaint in plugins.installed().complaints():
-            LOG.warning("problem with a plugin", reason=complaint)
         daemon = Daemon(context, Loop(context), standalone=standalone)
         for fault in journal.repaired:
             LOG.warning("the journal was repaired", reason=fault)
         await daemon.start(replayed=state.seq, repaired=journal.repaired)
-        yield daemon
-    finally:
+    except BaseException:
         journal.close()
+        raise
+    return journal, daemon
 
 
 async def serve(places: Places, *, drop_in: Path | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import tempfile
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .errors import EnvironmentLacks, JournalDamaged, JournalFull, NotFound
+from .failures import NO_ROOM
 from .file_system import sync_directory
 from .foreign_files import opened
 
@@ -46,7 +46,7 @@ class ArtefactStore:
         except FileNotFoundError as error:
             raise NotFound(f"{error.filename} is not there, so it cannot be kept") from error
         except OSError as error:
-            if error.errno == errno.ENOSPC:
+            if error.errno in NO_ROOM:
                 raise JournalFull("there is no room on the disk to keep a file", hint="make room") from error
             raise EnvironmentLacks(f"a file cannot be kept: {error}", hint="check the permissions") from error
 

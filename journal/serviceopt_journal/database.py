@@ -16,20 +16,17 @@ from pathlib import Path
 from typing import Self, TypeVar
 from urllib.parse import quote
 
-from .errors import EnvironmentLacks, JournalDamaged, JournalError, JournalUnreadable, NotFound, ServiceoptError
-from .wal_image import image
+from .errors import EnvironmentLacks, JournalError, NotFound
+from .failures import explain, unwritable
+from .wal_image import apply
 
 FILE_NAME = "journal.db"
-DAMAGE_HINT = (
-    "`serviceoptctl journal verify` lists every problem, `serviceoptctl export --events --until N` saves what is good; "
-    "nothing was changed"
-)
 # 16 KiB pages: a batch needs a quarter of the writes of 4 KiB ones, and a single event is hardly slower.
 _PAGE_BYTES = 16384
 _CHECKPOINT_PAGES = 500
 _COPY_ATTEMPTS = 20
-# SQLite's message about a damaged schema repeats the damaged bytes; where they are not UTF-8, sqlite3 fails to decode it.
-UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+_WAL_ATTEMPTS = 2  # a disk that fails leaves the mode as it was, without an error
+_LONGEST_IN_MEMORY = 1 << 30  # bytes of database and WAL that the writer verifies in memory, and not in a copy
 _CANNOT_BE_SHARED = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR})
 
 Result = TypeVar("Result")
@@ -41,6 +38,7 @@ def connect_for_writing(directory: Path) -> sqlite3.Connection:
     Raises:
         sqlite3.Error: it cannot be opened, or is no database.
         OSError: the file cannot be made.
+        EnvironmentLacks: the file system does not let SQLite keep a write-ahead log.
     """
     path = directory / FILE_NAME
     # Made here and not by SQLite, so that it and its companions have the mode that lets the group read.
@@ -49,7 +47,7 @@ def connect_for_writing(directory: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
-        connection.execute("PRAGMA journal_mode = WAL")
+        _set_to_wal(connection, directory)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA recursive_triggers = ON")
         # Some distributions have it on; it overwrites what is deleted, and here nothing ever is.
@@ -61,11 +59,19 @@ def connect_for_writing(directory: Path) -> sqlite3.Connection:
     return connection
 
 
+def _set_to_wal(connection: sqlite3.Connection, directory: Path) -> None:
+    for _ in range(_WAL_ATTEMPTS):
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode == "wal":
+            return
+    raise unwritable(directory) or EnvironmentLacks(f"SQLite keeps the journal in mode {mode} and not in WAL mode here")
+
+
 class _Way(Enum):
     SHARED = "beside a writer: its -shm file is there"
     IMMUTABLE = "everything is in the database file"
     COPY = "a writer died: its -wal file must be read, and reading in place would change files"
-    MEMORY = "the same, and there is no room for a copy"
+    MEMORY = "the same, for the next writer, who must not need room elsewhere; or there is none for a copy"
 
 
 class ReadPlan:
@@ -135,7 +141,11 @@ class ReadPlan:
             )
         if not self._alone and _size(self._directory / f"{FILE_NAME}-shm") is not None:
             return _Way.SHARED
-        return _Way.COPY if _size(self._directory / f"{FILE_NAME}-wal") else _Way.IMMUTABLE
+        wal = _size(self._directory / f"{FILE_NAME}-wal")
+        if not wal:
+            return _Way.IMMUTABLE
+        small = wal + (self._directory / FILE_NAME).stat().st_size <= _LONGEST_IN_MEMORY
+        return _Way.MEMORY if self._alone and small else _Way.COPY
 
     def _opened(self, directory: Path, how: str) -> sqlite3.Connection:
         path = directory / FILE_NAME
@@ -167,16 +177,18 @@ class ReadPlan:
         """The same without a copy on any disk. Takes as much memory as the journal is long, twice while it is opened."""
         paths = [self._directory / name for name in (FILE_NAME, f"{FILE_NAME}-wal")]
         try:
-            database, log = self._unchanged(lambda: [path.read_bytes() if path.exists() else b"" for path in paths])
-        except OSError as error:
-            raise EnvironmentLacks(
-                f"the journal cannot be read: {error}", hint="check the permissions of its files, and the disk"
-            ) from error
+            database, log = self._unchanged(lambda: [_read(path) for path in paths])
+        except (OSError, MemoryError) as error:
+            raise explain(error) from error
         connection = sqlite3.connect(":memory:", isolation_level=None)
         connection.text_factory = bytes
         try:
-            connection.deserialize(image(database, log))
+            apply(log, database)
+            connection.deserialize(database)
             connection.execute("PRAGMA schema_version").fetchone()
+        except MemoryError as error:
+            connection.close()
+            raise explain(error) from error
         except BaseException:
             connection.close()
             raise
@@ -207,19 +219,16 @@ class ReadPlan:
         return (database.st_ino, database.st_size, database.st_mtime_ns, wal or 0)
 
 
-def explain(error: sqlite3.Error | UnicodeDecodeError) -> ServiceoptError:
-    """What an error of SQLite while reading means for the user: damage only where the content is to blame."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return JournalError(f"the journal is busy: {error}", hint="try again")
-    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
-        return EnvironmentLacks(f"the journal cannot be opened: {error}", hint="check the permissions of its files")
-    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_FULL):
-        return JournalUnreadable(
-            f"the journal cannot be read now: {error}",
-            hint="check for a full disk or memory, and the kernel's log for disk errors; nothing was changed",
-        )
-    return JournalDamaged(f"SQLite cannot read the journal: {error}", hint=DAMAGE_HINT)
+def _read(path: Path) -> bytearray:
+    """The file's bytes, held once; empty where there is no such file."""
+    content = bytearray(_size(path) or 0)
+    if content:
+        with path.open("rb", buffering=0) as file:
+            read = 0
+            while count := file.readinto(memoryview(content)[read:]):
+                read += count
+        del content[read:]
+    return content
 
 
 def _size(path: Path) -> int | None:

@@ -55,7 +55,7 @@ class JournalDamaged(JournalError):
 
 
 class JournalUnreadable(JournalError):
-    """The disk or the memory fails now: no statement about the journal itself. Trying again may help."""
+    """The disk, the memory or the limit of open files fails now: no statement about the journal. Trying again may help."""
 
     exit_code = ExitCode.ENVIRONMENT
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from .errors import EnvironmentLacks, JournalLocked
+from .failures import explain, passes
 
 FILE_NAME = "journal.lock"
 
@@ -28,6 +29,7 @@ class WriterLock:
         Raises:
             JournalLocked: another process has it; the message names that process.
             EnvironmentLacks: the directory cannot be written by this user.
+            JournalFull, JournalUnreadable: the file cannot be made or opened now.
         """
         path = directory / FILE_NAME
         while True:
@@ -35,6 +37,8 @@ class WriterLock:
                 created = not path.exists()
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
             except OSError as error:
+                if passes(error):
+                    raise explain(error) from error
                 raise EnvironmentLacks(
                     f"{path} cannot be opened for writing: {error.strerror}",
                     hint="run as the user that owns the state directory, or set SERVICEOPT_STATE_DIR",
@@ -105,6 +109,8 @@ def _is_the_file(path: Path, descriptor: int) -> bool:
         return False
     except OSError as error:
         os.close(descriptor)
+        if passes(error):
+            raise explain(error) from error
         raise EnvironmentLacks(
             f"{path} cannot be looked at: {error.strerror}", hint="check the permissions of the state directory"
         ) from error

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 from . import schema
 from .anchor import Anchor, Slots
 from .chain import GENESIS, Head
-from .database import DAMAGE_HINT, FILE_NAME, ReadPlan, connect_for_writing, explain
-from .errors import EnvironmentLacks, JournalDamaged, JournalFull
+from .database import FILE_NAME, ReadPlan, connect_for_writing
+from .errors import EnvironmentLacks, JournalDamaged
+from .failures import DAMAGE_HINT, explain, explained, passes
 from .file_system import refuse_network_file_system, sync_directory
 from .verification import OnEvent, Report, database_was_lost, examine
 
@@ -24,12 +22,15 @@ def made(state_directory: Path) -> Path:
 
     Raises:
         EnvironmentLacks: a network file system, or it cannot be made.
+        JournalFull, JournalUnreadable: it cannot be made now.
     """
     directory = state_directory.absolute()
-    refuse_network_file_system(directory)
     try:
+        refuse_network_file_system(directory)
         directory.mkdir(mode=0o750, parents=True, exist_ok=True)
     except OSError as error:
+        if passes(error):
+            raise explain(error) from error
         raise EnvironmentLacks(
             f"{directory} cannot be made: {error.strerror}", hint="set SERVICEOPT_STATE_DIR to a directory that can"
         ) from error
@@ -41,21 +42,27 @@ def verified(directory: Path, slots: Slots | None, *, on_event: OnEvent | None, 
 
     Raises:
         JournalDamaged, JournalFromTheFuture: nothing may be appended.
+        JournalUnreadable: it cannot be read now.
         EnvironmentLacks: it cannot be read.
     """
+    with explained(directory):
+        report = _examined(directory, slots, on_event=on_event, anchored=anchored)
+    if error := report.error():
+        raise error
+    return report
+
+
+def _examined(directory: Path, slots: Slots | None, *, on_event: OnEvent | None, anchored: bool) -> Report:
     if lost := database_was_lost(directory, slots):
         raise JournalDamaged(f"the journal is damaged: {lost}", first_bad_seq=1, hint=DAMAGE_HINT)
     if not (directory / FILE_NAME).exists():
         return Report()
-    with ReadPlan(directory, alone=True) as plan, explained():
+    with ReadPlan(directory, alone=True) as plan:
         connection = plan.connect()
         try:
-            report = examine(connection, slots, on_event=on_event, anchored=anchored)
+            return examine(connection, slots, on_event=on_event, anchored=anchored)
         finally:
             connection.close()
-    if error := report.error():
-        raise error
-    return report
 
 
 def connected(
@@ -105,9 +112,6 @@ def writable(directory: Path, head: Head) -> sqlite3.Connection:
 
 
 def _refuse_other_state(connection: sqlite3.Connection, head: Head) -> None:
-    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-    if mode != "wal":
-        raise EnvironmentLacks(f"SQLite keeps the journal in mode {mode} and not in WAL mode here")
     found = Head(*(connection.execute(LAST_EVENT).fetchone() or GENESIS))
     if found != head:
         raise JournalDamaged(
@@ -115,33 +119,3 @@ def _refuse_other_state(connection: sqlite3.Connection, head: Head) -> None:
             first_bad_seq=min(head.seq, found.seq) + 1,
             hint=DAMAGE_HINT,
         )
-
-
-def is_full(error: sqlite3.Error) -> bool:
-    """Whether there is no room on the disk; what was being written can be tried again on a new connection."""
-    # The shared memory file holds nothing durable: that it cannot grow only means that the disk is full.
-    code = getattr(error, "sqlite_errorcode", 0)
-    return bool(code & 0xFF == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE)
-
-
-@contextlib.contextmanager
-def explained() -> Iterator[None]:
-    """Turns errors of SQLite and of the system into ours.
-
-    Raises:
-        JournalFull, JournalDamaged, EnvironmentLacks: by what happened.
-    """
-    try:
-        yield
-    except sqlite3.Error as error:
-        if is_full(error):
-            raise JournalFull("there is no room on the disk for the journal", hint="make room") from error
-        raise explain(error) from error
-    except UnicodeDecodeError as error:
-        raise explain(error) from error
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise JournalFull("there is no room on the disk for the journal", hint="make room") from error
-        raise EnvironmentLacks(
-            f"the journal's files cannot be read or written: {error}", hint="check the permissions"
-        ) from error

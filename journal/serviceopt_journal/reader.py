@@ -10,8 +10,9 @@ from typing import Self
 from . import schema
 from .chain import GENESIS, Head
 from .codec import Recorded, decode
-from .database import DAMAGE_HINT, UNREADABLE, ReadPlan, explain
+from .database import ReadPlan
 from .errors import JournalDamaged
+from .failures import DAMAGE_HINT, UNREADABLE, explain
 from .views import VIEWS
 
 _ROWS_AT_ONCE = 2000

@@ -17,8 +17,9 @@ from .codec import Recorded, encode_commit
 from .database import FILE_NAME
 from .errors import JournalError, JournalFull, JournalWriteFailed
 from .events import Event
+from .failures import explained, is_full
 from .lock import WriterLock
-from .opening import LAST_EVENT, connected, explained, is_full, made, verified, writable
+from .opening import LAST_EVENT, connected, made, verified, writable
 from .verification import OnEvent
 
 _ROWS_EACH_STATEMENT = 100
@@ -72,15 +73,17 @@ class Journal:
             JournalDamaged: verification failed.
             JournalFromTheFuture: a newer release wrote it.
             JournalFull: there is no room for its files.
+            JournalUnreadable: the disk or the memory fails now, or no file can be opened; trying again may help.
             EnvironmentLacks: a network file system, or a directory that this user cannot write.
         """
         directory = made(state_directory)
         lock = WriterLock.acquire(directory)
         try:
-            with explained():
+            with explained(directory):
+                clock = clock or SystemClock()
                 slots = read_anchor(directory) if anchor else None
             report = verified(directory, slots, on_event=on_event, anchored=anchor)
-            with explained():
+            with explained(directory):
                 connection, writer_anchor = connected(directory, slots, report.head, anchored=anchor)
             journal = cls(
                 directory=directory,
@@ -88,7 +91,7 @@ class Journal:
                 connection=connection,
                 anchor=writer_anchor,
                 head=report.head,
-                clock=clock or SystemClock(),
+                clock=clock,
                 repaired=tuple(report.warnings),
             )
             lock.sign()
@@ -138,13 +141,14 @@ class Journal:
 
         Raises:
             JournalFull: there is still no room.
+            JournalUnreadable: the disk fails now.
             JournalWriteFailed: an earlier commit or sync failed for another reason.
         """
         with self._appending:
             if isinstance(self._refusal, JournalWriteFailed):
                 raise self._refusal
             self._connection.close()
-            with explained():
+            with explained(self._directory):
                 self._connection = writable(self._directory, self._head)
             self._refusal = None
 
@@ -185,7 +189,7 @@ class Journal:
             with contextlib.suppress(sqlite3.Error):
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-            if is_full(error):
+            if is_full(error, self._directory):
                 self._refusal = JournalFull(
                     "there is no room on the disk: nothing was written", hint=f"make room on {self._directory}"
                 )

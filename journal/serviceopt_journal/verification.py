@@ -13,8 +13,9 @@ from . import schema
 from .anchor import Slots, read_anchor
 from .chain import GENESIS, HASH_BYTES, Head
 from .codec import Recorded, decode
-from .database import DAMAGE_HINT, FILE_NAME, UNREADABLE, ReadPlan, explain
+from .database import FILE_NAME, ReadPlan
 from .errors import JournalDamaged, JournalError, JournalFromTheFuture
+from .failures import DAMAGE_HINT, UNREADABLE, explain
 
 _LISTED_PROBLEMS = 100
 _ANCHOR_ATTEMPTS = 100
@@ -107,7 +108,7 @@ def _verify(state_directory: Path, plan: ReadPlan) -> Report:
     return report
 
 
-def _unreadable(error: sqlite3.Error | UnicodeDecodeError) -> Report:
+def _unreadable(error: sqlite3.Error | UnicodeDecodeError | MemoryError) -> Report:
     explained = explain(error)
     if not isinstance(explained, JournalDamaged):
         raise explained from error

@@ -18,9 +18,8 @@ _VERSIONS_AT = 18  # of writing and of reading: 2 for a database with a log, 1 f
 Checksum = tuple[int, int]
 
 
-def image(database: bytes, log: bytes) -> bytes:
-    """The bytes of the database as a reader would see it through its log; it needs no log any more."""
-    found = bytearray(database)
+def apply(log: bytes | bytearray, found: bytearray) -> None:
+    """Makes of the database's bytes what a reader would see through its log; they need no log any more."""
     for number, page, pages in _committed(log):
         end = number * len(page)
         if len(found) < end:
@@ -30,12 +29,11 @@ def image(database: bytes, log: bytes) -> bytes:
             del found[pages * len(page) :]
     if len(found) >= _VERSIONS_AT + 2:
         found[_VERSIONS_AT : _VERSIONS_AT + 2] = b"\x01\x01"
-    return bytes(found)
 
 
-def _committed(log: bytes) -> Iterator[tuple[int, bytes, int]]:
+def _committed(log: bytes | bytearray) -> Iterator[tuple[int, bytes | bytearray, int]]:
     """Page number, content, and pages of the database after the commit (0 within one), of each frame that counts."""
-    frames: list[tuple[int, bytes, int]] = []
+    frames: list[tuple[int, bytes | bytearray, int]] = []
     for frame in _frames(log):
         frames.append(frame)
         if frame[2]:
@@ -43,7 +41,7 @@ def _committed(log: bytes) -> Iterator[tuple[int, bytes, int]]:
             frames.clear()
 
 
-def _frames(log: bytes) -> Iterator[tuple[int, bytes, int]]:
+def _frames(log: bytes | bytearray) -> Iterator[tuple[int, bytes | bytearray, int]]:
     if len(log) < _HEADER.size:
         return
     magic, _, size, _, *salts, first, second = _HEADER.unpack_from(log)
@@ -62,7 +60,7 @@ def _frames(log: bytes) -> Iterator[tuple[int, bytes, int]]:
         at += _FRAME.size + size
 
 
-def _checksum(content: bytes, order: str, before: Checksum) -> Checksum:
+def _checksum(content: bytes | bytearray, order: str, before: Checksum) -> Checksum:
     first, second = before
     words = iter(struct.unpack(f"{order}{len(content) // 4}I", content))
     for left, right in zip(words, words, strict=True):

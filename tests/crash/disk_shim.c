@@ -5,7 +5,7 @@
 
      kill    SIGKILL before the call
      tear    half of a write, or the whole of another call, then SIGKILL
-     eio, enospc    the call does nothing and returns the error
+     eio, enospc, edquot    the call does nothing and returns the error
      half    half of a write, and its true count: what POSIX allows
 
    With a trace, every call is recorded after it was done: a line of text, then the bytes of a write. */
@@ -72,7 +72,7 @@ static int due(void) {
     if (!strcmp(action, "kill")) raise(SIGKILL);
     if (!strcmp(action, "tear")) return TEAR;
     if (!strcmp(action, "half")) return HALF;
-    errno = strcmp(action, "enospc") ? EIO : ENOSPC;
+    errno = !strcmp(action, "enospc") ? ENOSPC : !strcmp(action, "edquot") ? EDQUOT : EIO;
     return FAIL;
 }
 

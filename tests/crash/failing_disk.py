@@ -42,6 +42,7 @@ SHIM = Path(__file__).with_name("disk_shim.c")
 ATTACKS = (
     ("kill", False), ("tear", False), ("half", True),
     ("eio", False), ("eio", True), ("enospc", False), ("enospc", True),
+    ("edquot", True),
 )  # fmt: skip
 """What the disk does, and whether it goes on doing so."""
 

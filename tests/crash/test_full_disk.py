@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -18,8 +17,6 @@ import pytest
 from builders import a_finished_story
 from patience import HANG
 from serviceopt_journal import events as e
-from serviceopt_journal.database import explain
-from serviceopt_journal.errors import ExitCode
 from serviceopt_journal.reader import JournalReader
 from serviceopt_journal.verification import verify
 from stubs.scenario import assert_sound, client, of_type, places, records, start, wait_for
@@ -157,12 +154,3 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 def no_room(*_: object, **__: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-@pytest.mark.parametrize("code", [sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_FULL])
-def test_a_disk_or_a_memory_that_fails_is_not_called_damage(code: int) -> None:
-    failed = sqlite3.OperationalError("disk I/O error")
-    failed.sqlite_errorcode = code
-    error = explain(failed)
-    assert error.exit_code == ExitCode.ENVIRONMENT
-    assert error.message == "the journal cannot be read now: disk I/O error"

@@ -54,7 +54,7 @@ def test_an_anchor_that_the_disk_does_not_give_is_told_with_a_hint(
 ) -> None:
     a_journal(tmp_path)
     monkeypatch.setattr("serviceopt_journal.store.read_anchor", failing(errno.EIO))
-    with pytest.raises(EnvironmentLacks, match="cannot be read"):
+    with pytest.raises(JournalUnreadable, match="cannot be read"):
         Journal.open(tmp_path)
 
 

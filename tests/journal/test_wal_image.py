@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serviceopt_journal.wal_image import image
+from serviceopt_journal.wal_image import apply
 
 Row = tuple[int, bytes]
 
@@ -43,7 +43,9 @@ def by_sqlite(place: Path, database: bytes, log: bytes) -> list[Row] | str:
 
 def in_memory(database: bytes, log: bytes) -> list[Row] | str:
     with closing(sqlite3.connect(":memory:")) as connection:
-        connection.deserialize(image(database, log))
+        found = bytearray(database)
+        apply(log, found)
+        connection.deserialize(found)
         return rows(connection)
 
 

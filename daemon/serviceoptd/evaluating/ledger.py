@@ -50,10 +50,18 @@ class Ledger:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    async def commit(self, *events: Event) -> None:
-        """Makes the events durable, in this order and in one transaction, then visible."""
+    async def commit(self, *events: Event, wait: bool = True) -> None:
+        """Makes the events durable, in this order and in one transaction, then visible.
+
+        Args:
+            events: what happened.
+            wait: False makes a full disk an error.
+
+        Raises:
+            JournalFull: the disk is full, and nobody is to wait for room; nothing was written.
+        """
         async with self._order:
-            self._publish(await self._append(events))
+            self._publish(await self._append(events, wait))
 
     async def changed(self) -> None:
         """Returns after the next commit, or at once when there was one since the last call."""
@@ -75,12 +83,12 @@ class Ledger:
         """Lets `changed` return although nothing was committed (the process is to stop)."""
         self._changed.set()
 
-    async def _append(self, events: tuple[Event, ...]) -> tuple[Recorded, ...]:
+    async def _append(self, events: tuple[Event, ...], wait: bool) -> tuple[Recorded, ...]:
         while True:
             try:
                 recorded = self._journal.append(*self._with_hold(), *events)
             except JournalFull as full:
-                if self._given_up:
+                if self._given_up or not wait:
                     raise
                 await self.wait_for_room(str(full))
                 with suppress(JournalFull):

@@ -61,7 +61,11 @@ class Daemon:
         return self.context.clock
 
     async def start(self, *, replayed: int, repaired: tuple[str, ...] = ()) -> None:
-        """Commits that this process now writes the journal, and what opening it put right."""
+        """Commits that this process now writes the journal, and what opening it put right.
+
+        Raises:
+            JournalFull, JournalWriteFailed: it could not be written, and this journal takes no more.
+        """
         await self.ledger.commit(
             DaemonStarted(
                 version=__version__,
@@ -71,7 +75,8 @@ class Daemon:
                 standalone=self._standalone,
                 replayed=replayed,
                 repaired=repaired,
-            )
+            ),
+            wait=False,
         )
 
     @contextlib.asynccontextmanager
