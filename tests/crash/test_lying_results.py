@@ -21,20 +21,26 @@ LIES = {
     "half-a-file": "JSON|read",
     "zero-latency": "0",
     "exit-7": "7",
+    "one-piece": "one piece",
+    "elsewhere": "the service itself finished 0: another server",
+    "nearly-elsewhere": "the service itself finished 1: another server",
 }
 """Lie -> what its reason must speak of (a regular expression). The first is told at concurrency 1, and so on."""
+PARTLY, HONEST = len(LIES) + 1, len(LIES) + 2
+"""The concurrency at which a third of the requests fail, and the one of the truth."""
 
 Run = tuple[Any, list[Recorded], dict[str, dict[str, str]]]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run over CONCURRENCY 1 to 10 on one service: every lie once, 8 of 24 requests failed at 9, and the truth at 10."""
+    """A run over every concurrency up to that of the truth, on one service that counts what it finishes."""
     lies = ",".join(f"{load}={lie}" for load, lie in enumerate([*LIES, "some-failed"], start=1))
     configuration = stub_run(
-        tmp_path_factory.mktemp("lies"), n_particles=10, iters=1, searched=["CONCURRENCY"], client=f"--stub-lies {lies}"
-    )
-    text = configuration.read_text().replace("max = 64\nvalue = 8", "max = 10\nvalue = 10")
+        tmp_path_factory.mktemp("lies"), n_particles=HONEST, iters=1, searched=["CONCURRENCY"],
+        service="--stub-metrics real", client=f"--stub-lies {lies}",
+    )  # fmt: skip
+    text = configuration.read_text().replace("max = 64\nvalue = 8", f"max = {HONEST}\nvalue = {HONEST}")
     configuration.write_text(text)
     ended, recorded, rows = standalone(configuration)
     return ended, recorded, {row["CONCURRENCY"]: row for row in rows}
@@ -54,21 +60,21 @@ def test_a_result_that_lies_is_a_failure_with_a_reason(run: Run, lie: str) -> No
 
 def test_a_partly_failed_measurement_counts_with_its_success_rate_and_says_so(run: Run) -> None:
     _, _, rows = run
-    assert float(rows["9"]["success_rate"]) == pytest.approx(16 / 24)
-    assert rows["9"]["error"] == "8 of 24 requests failed"
-    assert rows["9"]["feasible"] == "false"
-    assert "success rate" in rows["9"]["violated"]
+    assert float(rows[str(PARTLY)]["success_rate"]) == pytest.approx(16 / 24)
+    assert rows[str(PARTLY)]["error"] == "8 of 24 requests failed"
+    assert rows[str(PARTLY)]["feasible"] == "false"
+    assert "success rate" in rows[str(PARTLY)]["violated"]
 
 
 def test_only_the_honest_result_is_recommended(run: Run) -> None:
     ended, recorded, rows = run
     assert ended.returncode == 0, ended.stderr
-    assert len(rows) == 10
-    assert rows["10"]["error"] == ""
-    assert [row["CONCURRENCY"] for row in rows.values() if row["feasible"] == "true"] == ["10"]
-    assert min(rows.values(), key=lambda row: float(row["fitness"])) == rows["10"]
+    assert len(rows) == HONEST
+    assert rows[str(HONEST)]["error"] == ""
+    assert [row["CONCURRENCY"] for row in rows.values() if row["feasible"] == "true"] == [str(HONEST)]
+    assert min(rows.values(), key=lambda row: float(row["fitness"])) == rows[str(HONEST)]
     (finished,) = of_type(recorded, e.RunFinished)
-    assert str(finished.recommended) == rows["10"]["particle"]
+    assert str(finished.recommended) == rows[str(HONEST)]["particle"]
     assert_sound(recorded)
 
 

@@ -155,3 +155,34 @@ def test_a_measurement_during_which_the_engine_dies_is_repeated_on_another_launc
     assert [row["error"] for row in rows] == [""]
     assert len(of_type(recorded, e.ServiceLaunching)) == 2
     assert_sound(recorded)
+
+
+def test_a_service_that_gives_no_token_any_more_ends_its_measurement_and_is_launched_anew(tmp_path: Path) -> None:
+    configuration = stub_run(
+        tmp_path, n_particles=1, iters=1, searched=["CONCURRENCY"], top="stall_timeout = 1",
+        service=f"--stub-metrics real --stub-stuck-after 0.2 --stub-once {tmp_path / 'service'}",
+        client=f"--stub-paced --stub-hang --stub-once {tmp_path / 'client'}",
+    )  # fmt: skip
+    ended, recorded, rows = standalone(configuration)
+
+    assert ended.returncode == 0, ended.stderr
+    (told,) = of_type(recorded, e.MeasurementFailed)
+    assert (told.kind, told.cause, told.will_retry) == ("service", "hung_engine", True)
+    assert "8 requests are in flight, and for 1 s no token came" in told.reason
+    assert [row["error"] for row in rows] == [""]
+    assert len(of_type(recorded, e.ServiceLaunching)) == 2
+    assert_sound(recorded)
+
+
+def test_a_slow_service_whose_tokens_come_is_measured_to_its_end(tmp_path: Path) -> None:
+    configuration = stub_run(
+        tmp_path, n_particles=1, iters=1, searched=["CONCURRENCY"], top="stall_timeout = 0.5",
+        service="--stub-metrics real", client="--stub-paced --stub-faster 0.4",
+    )  # fmt: skip
+    ended, recorded, rows = standalone(configuration)
+
+    assert ended.returncode == 0, ended.stderr
+    assert [row["error"] for row in rows] == [""]
+    (finished,) = of_type(recorded, e.MeasurementFinished)
+    assert finished.metrics.duration > 2 * 0.5
+    assert_sound(recorded)

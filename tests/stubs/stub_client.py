@@ -1,11 +1,13 @@
 """Writes a result as `vllm bench serve` does, calculated from the service's parameters and the load.
 
     --stub-seconds S         takes S seconds
-    --stub-hang              never ends
+    --stub-hang              never ends; with --stub-paced its requests stay with the engine
     --stub-hold FILE         goes on as soon as this file is there
     --stub-faster F          everything takes a factor less time
     --stub-paced             takes as long as its result says, and has the stub engine count its requests meanwhile
-    --stub-lie LIE           all-failed, some-failed, nan, none, pipe, other, exit-7, half-a-file or zero-latency
+    --stub-lie LIE           all-failed, some-failed, nan, none, pipe, other, exit-7, half-a-file, zero-latency,
+                             one-piece (the first token comes with the last one), elsewhere or nearly-elsewhere (the
+                             engine counts none or one of its requests)
     --stub-dated S           the result is S seconds younger than now
     --stub-lies N=LIE,...    another lie for each concurrency
     --stub-when NAME>NUMBER  the above only where this holds of its own arguments (`>`, `<` or `=`)
@@ -29,6 +31,7 @@ from stub_arguments import Arguments, age
 
 INPUT_LENGTH, OUTPUT_LENGTH = 128, 32
 PERCENTILES = (50, 90, 95, 99)
+FOREVER = 3600.0  # seconds
 
 
 def main(given: list[str]) -> None:
@@ -47,16 +50,17 @@ def main(given: list[str]) -> None:
         time.sleep(arguments.number("stub-seconds", 0.0))
         while arguments.has("stub-hold") and not Path(arguments.text("stub-hold")).exists():
             time.sleep(0.05)
-        if arguments.has("stub-hang"):
-            time.sleep(3600.0)
+    hangs = misbehaves and arguments.has("stub-hang")
+    if hangs and not arguments.has("stub-paced"):
+        time.sleep(FOREVER)
     if lie == "exit-7":
         print("stub-client: something went wrong in the client", flush=True)
         leave(7)
     document = result(arguments, seqs, tokens, lie)
     if arguments.has("stub-paced"):
-        pace(arguments, document)
+        pace(arguments, document, FOREVER if hangs else document["duration"])
     else:
-        count(arguments, document["completed"])
+        count(arguments, {"elsewhere": 0, "nearly-elsewhere": 1}.get(lie, document["completed"]))
     write(arguments, document, lie)
     leave(0)
 
@@ -68,7 +72,7 @@ def count(arguments: Arguments, completed: int) -> None:
         connection.recv(64)
 
 
-def pace(arguments: Arguments, document: dict[str, Any]) -> None:
+def pace(arguments: Arguments, document: dict[str, Any], seconds: float) -> None:
     """The engine sees the connection end when this process does."""
     load = {
         "requests": document["num_prompts"],
@@ -81,7 +85,7 @@ def pace(arguments: Arguments, document: dict[str, Any]) -> None:
     query = "&".join(f"{name}={value}" for name, value in load.items())
     with socket.create_connection(address_of(arguments), timeout=5.0) as connection:
         connection.sendall(f"GET /stub/load?{query} HTTP/1.1\r\nHost: stub\r\n\r\n".encode())
-        time.sleep(document["duration"])
+        time.sleep(seconds)
 
 
 def chosen_lie(arguments: Arguments) -> str:
@@ -124,6 +128,9 @@ def result(arguments: Arguments, seqs: float, tokens: float, lie: str) -> dict[s
     ttft, tpot, e2el, rate = ttft / faster, tpot / faster, e2el / faster, rate * faster
     completed = {"all-failed": 0, "some-failed": prompts - prompts // 3}.get(lie, prompts)
     times = {"ttft": ttft, "tpot": tpot, "itl": tpot, "e2el": e2el}
+    if lie == "one-piece":
+        times["ttft"] = 0.9995 * e2el
+        times["tpot"] = times["itl"] = (e2el - times["ttft"]) / (OUTPUT_LENGTH - 1)
     if lie in ("all-failed", "zero-latency"):
         times = dict.fromkeys(times, 0.0)
     if lie == "all-failed":

@@ -11,6 +11,7 @@
     --stub-dead-after N      answers 503 from then on, but for its metrics, once N clients have begun: its engine is dead
     --stub-metrics KIND      what GET /metrics tells of the loads of `stub-client --stub-paced`: "real", "steps"
                              (and what the engine counts of its own) or "garbage"
+    --stub-stuck-after S     gives no token any more from S seconds after a load has begun, and answers all the same
     --stub-linger S          counts the requests of a client that has gone as running for so long
     --stub-when NAME>NUMBER  the above only where this holds of its own arguments (`>`, `<` or `=`)
     --stub-once FILE         the above only once: the file remembers; with --stub-turn N the N-th time
@@ -55,6 +56,7 @@ def serve(arguments: Arguments, began: float, *, misbehaves: bool) -> None:
     listener.bind((arguments.text("host", "127.0.0.1"), int(arguments.number("port", 8000))))
     listener.listen(64)
     never = float("inf")
+    loads.stuck_after = arguments.number("stub-stuck-after", never) if misbehaves else never
     loads.dead_after = arguments.number("stub-dead-after", never) if misbehaves else never
     ready_at = never if misbehaves and arguments.has("stub-hang") else began
     ready_at += arguments.number("stub-delay", 0.0) if misbehaves else 0.0

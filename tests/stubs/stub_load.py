@@ -17,6 +17,7 @@ class Loads:
         self.connection: socket.socket | None = None
         self.load: dict[str, float] = {}
         self.clients, self.dead_after = 0, float("inf")  # how many began, and after how many the engine is dead
+        self.stuck_after = float("inf")  # seconds of a load
         self.begun = self.gone = 0.0
         self.counts = {"first": 0.0, "finished": 0.0, "ttft": 0.0, "tpot": 0.0, "tokens": 0.0, "steps": 0.0}
         self.buckets = {"ttft": dict.fromkeys(EDGES, 0.0), "tpot": dict.fromkeys(EDGES, 0.0)}
@@ -65,16 +66,16 @@ class Loads:
         return "\n".join(lines) + "\n"
 
     def added(self, now: float) -> tuple[dict[str, float], dict[str, dict[float, float]]]:
-        load = self.load
-        finished = float(min(load["requests"], int((now - self.begun) * load["rate"])))
+        load, worked = self.load, min(now - self.begun, self.stuck_after)
+        finished = float(min(load["requests"], int(worked * load["rate"])))
         first = min(load["requests"], finished + load["concurrency"])
         more = {
             "first": first,
             "finished": finished,
             "ttft": first * load["ttft"],
             "tpot": finished * load["tpot"],
-            "tokens": min(load["requests"], (now - self.begun) * load["rate"]) * load["length"],
-            "steps": float(int(min(load["requests"] / load["rate"], now - self.begun) / load["tpot"])),
+            "tokens": min(load["requests"], worked * load["rate"]) * load["length"],
+            "steps": float(int(min(load["requests"] / load["rate"], worked) / load["tpot"])),
         }
         of = {"ttft": first, "tpot": finished}
         buckets = {
