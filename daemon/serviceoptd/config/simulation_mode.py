@@ -106,11 +106,20 @@ def _options(table: Section | None, given: Mapping[str, Any], engine: Section, c
 
 
 def assumed(given: Mapping[str, Any], engine: Section, client: Section) -> list[ConfigProblem]:
-    """What is asked for because nobody can tell how long the client's requests are; none where the table tells it."""
-    unknown = workload_of(engine, client).unknown
-    if not unknown or "lengths" in given or {"input_tokens", "output_tokens"} <= given.keys():
-        return []
-    message = (
-        f"the lengths of requests are not known from {unknown}; those of [simulated] or its defaults are simulated"
-    )
-    return [ConfigProblem(SIMULATED, 0, "simulated.input_tokens", message, ASKED)]
+    """What is asked for because nobody can tell it: the lengths of the client's requests, an engine's file of options.
+
+    Nothing where the table tells it.
+    """
+    found = []
+    told = workload_of(engine, client)
+    if told.unread and not given.get("limits"):
+        message = f"the options in {told.unread} are not simulated"
+        allowed = "give those that limit the scheduler in [simulated] limits, such as max_model_len and block_size"
+        found.append(ConfigProblem(SIMULATED, 0, "simulated.limits", message, allowed))
+    if told.unknown and "lengths" not in given and not {"input_tokens", "output_tokens"} <= given.keys():
+        message = (
+            f"the lengths of requests are not known from {told.unknown}; those of [simulated] or its defaults are "
+            "simulated"
+        )
+        found.append(ConfigProblem(SIMULATED, 0, "simulated.input_tokens", message, ASKED))
+    return found

@@ -14,9 +14,8 @@ from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration
 from serviceoptd.domain.settings import LOAD_NAMES, Field, ModelFacts
 from serviceoptd.domain.space.model_options import changes_the_model, quantises
-from serviceoptd.engines.interface import ServiceOrder, ServicePlan
-from serviceoptd.toolkit import arguments, endpoint, program, provenance
-from serviceoptd.toolkit.config_file import with_config_file
+from serviceoptd.engines.interface import ServiceOrder, ServicePlan, Survey
+from serviceoptd.toolkit import arguments, config_file, endpoint, program, provenance
 from serviceoptd.toolkit.interface import HttpProbe, MetricsPage, Options, Problem, ProcessOptions, Workplace, render
 from serviceoptd.toolkit.model_facts import model_facts
 from serviceoptd.toolkit.position_checks import refuse_dotted_positions, refuse_searched_service, refuse_unanswerable
@@ -89,7 +88,7 @@ class HttpEngine:
 
         Raises:
             InvalidConfiguration: the port is a placeholder, a flag is given twice, a load is among the service's
-                arguments, or `refuse` knows better.
+                arguments, its `--config FILE` is broken, or `refuse` knows better.
         """
         given, ready = self.options.command, self.probe(self.ready_path)
         report = self.probe(self.report_path) if self.report_path else None
@@ -135,9 +134,16 @@ class HttpEngine:
         return {
             "version": provenance.program_version(self.executable, workplace, self.packages),
             "model": provenance.model_identity(self.options.command.model, workplace),
-            "others": " ".join(mask_argv(arguments.split(self.options.command.others))),
+            "others": " ".join(mask_argv(self._others())),
             "environment": provenance.relevant_environment(workplace, own, self.relevant_variables),
+            **config_file.content(self._others(), self.aliases, workplace, self.options.working_directory),
         }
+
+    def surveyed(self, fields: Sequence[Field], workplace: Workplace, guidance: Mapping[str, Any]) -> Survey:
+        """The fields as they are; a remark where the engine's own `--config FILE` cannot be read."""
+        place, directory = f"{self.name}.command.others", self.options.working_directory
+        told = config_file.unread(self._others(), self.aliases, workplace, working_directory=directory, key=place)
+        return Survey(tuple(fields), told)
 
     def remarks(self, fields: Sequence[Field]) -> list[Problem]:
         """Fields that are named like an option and reach nothing."""
@@ -152,13 +158,13 @@ class HttpEngine:
 
     def devices(self, configuration: Configuration, fields: Sequence[Field] = ()) -> int:
         """The product of the parallel sizes, from flags in `others`, `argument:` fields or fields of that name."""
-        words = arguments.filled(arguments.split(self.options.command.others), configuration)
+        words = arguments.filled(self._others(), configuration)
         words += arguments.field_arguments(fields, configuration, load=False)
         return self._accelerators(words, configuration)
 
     def every_option(self, words: Sequence[str], workplace: Workplace) -> list[str]:
         """The arguments, after those of the file that they name with `--config`."""
-        return with_config_file(words, self.aliases, workplace, self.options.working_directory)
+        return config_file.with_config_file(words, self.aliases, workplace, self.options.working_directory)
 
     def _accelerators(self, words: Sequence[str], configuration: Configuration) -> int:
         flags = {"--" + name.lower().replace("_", "-"): render(value) for name, value in configuration.items()}
@@ -197,7 +203,7 @@ class HttpEngine:
         facts are left out; one of `quantising` says that its weights shrink while they are loaded.
         `needs_a_whole_sequence`: the engine does not start where its cache is smaller than the longest sequence.
         """
-        words = arguments.split(self.options.command.others)
+        words = self._others()
         given = arguments.options(self.every_option(words, workplace), self.aliases)
         named = {name.partition(".")[0] for name in given}
         if changing & named or changes_the_model(given) or arguments.hides_flags(words):
@@ -243,7 +249,10 @@ class HttpEngine:
     def _all_words(self) -> list[str]:
         """Everything in which `$NAME` is replaced."""
         given = self.options
-        return [*arguments.split(given.command.others), *given.environment.values(), *(given.stop_command or ())]
+        return [*self._others(), *given.environment.values(), *(given.stop_command or ())]
+
+    def _others(self) -> list[str]:
+        return arguments.split(self.options.command.others)
 
 
 def service_values(order: ServiceOrder) -> dict[str, object]:

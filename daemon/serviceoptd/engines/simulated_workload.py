@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from serviceoptd.engines.vllm_flags import SPELLINGS
 from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
 from serviceoptd.toolkit import arguments
+from serviceoptd.toolkit.config_file import CONFIG
 
 NUMBERS = {"k": 1000, "m": 1000**2, "g": 1000**3, "K": 1024, "M": 1024**2, "G": 1024**3}
 """Units of vLLM's numbers: 32k is 32000, 32K is 32768 (`human_readable_int` in its `vllm/engine/arg_utils.py`)."""
@@ -36,6 +37,7 @@ class Workload:
     options: dict[str, Any] = field(default_factory=dict)
     limits: dict[str, Any] = field(default_factory=dict)
     unknown: str = ""
+    unread: str = ""  # the engine's own file of options, which nobody has read
 
 
 class Chosen(Protocol):
@@ -56,7 +58,8 @@ def workload_of(engine: Chosen, client: Chosen) -> Workload:
     limits = _limits(engine)
     if options.get("prefix_tokens") and not limits.keys() & {"enable_prefix_caching", "disable_radix_cache"}:
         limits["enable_prefix_caching"] = True  # the default of the engines
-    return Workload(options, limits, unknown)
+    unread = arguments.value_of(CONFIG, _others(engine), SPELLINGS if engine.name == "vllm" else None) or ""
+    return Workload(options, limits, unknown, unread if engine.name in ("vllm", "sglang") else "")
 
 
 def _requests(client: Chosen) -> tuple[dict[str, Any], str]:
@@ -114,7 +117,7 @@ def _arrivals(given: Mapping[str, str]) -> dict[str, Any]:
 
 def _limits(engine: Chosen) -> dict[str, Any]:
     """Those of vLLM's scheduler that stand in the engine's `others`."""
-    others = arguments.split((engine.options.get("command") or {}).get("others") or "")
+    others = _others(engine)
     if engine.name == "vllm":
         given = arguments.options(others, SPELLINGS)
     elif engine.name == "sglang":
@@ -127,6 +130,10 @@ def _limits(engine: Chosen) -> dict[str, Any]:
     kinds = {each.name: type(each.default) for each in fields(VllmLimits)}
     read = {name: _value(text, kinds[name]) for name, text in given.items() if name in kinds}
     return {name: value for name, value in read.items() if value is not None}
+
+
+def _others(engine: Chosen) -> list[str]:
+    return arguments.split((engine.options.get("command") or {}).get("others") or "")
 
 
 def _value(text: str, kind: type) -> Any:

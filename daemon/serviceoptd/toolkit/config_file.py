@@ -1,38 +1,58 @@
-"""The options in an engine's own `--config FILE`: flat YAML, as vLLM and SGLang read it. The command line wins over it.
-
-Only single values are read: nobody here asks for the lists and tables of such a file.
-"""
+"""The options in an engine's own `--config FILE`: YAML, as vLLM and SGLang read it. The command line wins over it."""
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from serviceoptd.toolkit import arguments, program
-from serviceoptd.toolkit.interface import Workplace
+from serviceopt_journal.errors import InvalidConfiguration
+from serviceoptd.toolkit import arguments, program, provenance
+from serviceoptd.toolkit.interface import Problem, Workplace
+from serviceoptd.toolkit.spellings import Spellings
 
 CONFIG = "--config"
-_LINE = re.compile(r"""(["']?)(?P<key>[A-Za-z][\w-]*)\1\s*:\s+(?P<value>.*?)\s*(?:(?<=\s)\#.*)?""")
-_TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
-_NOTHING = ("", "null", "~")
-_QUOTES = "\"'"
+ENDINGS = (".yaml", ".yml")
+"""How the name of such a file must end (`load_config_file` of vLLM, `ConfigArgumentMerger` of SGLang)."""
 
 
 def options_of(text: str) -> list[str]:
-    """The single values at the top of the file, as arguments: `tensor-parallel-size: 4`, `enforce-eager: true`."""
-    words: list[str] = []
-    for line in text.splitlines():
-        found = _LINE.fullmatch(line.rstrip() + " ") if line[:1] not in (" ", "\t", "#", "-") else None
-        if found is None:
-            continue
-        flag, value = f"--{found['key']}", found["value"]
-        if value.lower() in _TRUE:
-            words.append(flag)
-        elif value.lower() in _FALSE:
-            words.append(f"--no-{found['key']}")
-        elif value not in _NOTHING and value[0] not in "[{|>&*!":
-            words.append(f"{flag}={value[1:-1] if value[0] in _QUOTES and value[-1] == value[0] else value}")
-    return words
+    """The options as arguments: `tensor-parallel-size: 4`, `enforce-eager: true`; tables as JSON.
+
+    Raises:
+        ValueError: it is not a YAML table.
+    """
+    import yaml  # read by few configurations
+
+    try:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        where = getattr(error, "problem_mark", None)
+        raise ValueError(f"not YAML{f' (line {where.line + 1})' if where else ''}") from error
+    if not isinstance(document, dict):
+        raise ValueError("not a table of options")  # noqa: TRY004 - what a file holds is a value
+    return [word for key, value in document.items() for word in _words(f"--{key}", value)]
+
+
+def _words(flag: str, value: Any) -> list[str]:
+    if value is None or value == []:
+        return []
+    if isinstance(value, bool):
+        return [flag if value else f"--no-{flag.removeprefix('--')}"]
+    if isinstance(value, list):
+        return [flag, *map(str, value)]
+    return [f"{flag}={json.dumps(value, default=str) if isinstance(value, dict) else value}"]
+
+
+def config_file(
+    words: Sequence[str], aliases: Mapping[str, str] | None, workplace: Workplace, working_directory: str | None = None
+) -> Path | None:
+    """The file that the arguments name with `--config`; None: there is none, or its name has yet to be put in."""
+    named = arguments.value_of(CONFIG, words, aliases)
+    if not named or arguments.referred(named):
+        return None
+    return workplace.working_directory / (working_directory or "") / program.located(named, workplace)
 
 
 def with_config_file(
@@ -40,13 +60,69 @@ def with_config_file(
 ) -> list[str]:
     """The arguments with those of the file that they name before them, so that of two values the last one counts.
 
-    A file that cannot be read adds nothing: in a container it may be there all the same, and else the engine says so.
+    A file that cannot be read adds nothing: in a container it may be there all the same. `unread` tells of it.
+
+    Raises:
+        InvalidConfiguration: the file is here and the engine cannot read it, or an abbreviation in it is not unique.
     """
-    named = arguments.value_of(CONFIG, words, aliases)
-    if named is None:
+    path = config_file(words, aliases, workplace, working_directory)
+    text = None if path is None else _text(path)
+    if path is None or text is None:
         return list(words)
-    path = workplace.working_directory / (working_directory or "") / program.located(named, workplace)
     try:
-        return [*options_of(path.read_text()), *words]
+        found = options_of(text)
+    except ValueError as error:
+        raise InvalidConfiguration(
+            f"{CONFIG} {path}: {error}, so the engine does not start",
+            hint="write one option on each line, such as `max-model-len: 8192`",
+        ) from error
+    if path.suffix not in ENDINGS:
+        raise InvalidConfiguration(
+            f"{CONFIG} {path}: the engine reads no file of that ending", hint=f"rename it to {path.stem}{ENDINGS[0]}"
+        )
+    for flag in (word.partition("=")[0] for word in found if arguments.flag_of(word)):
+        _refuse_ambiguous(flag, aliases, path)
+    return [*found, *words]
+
+
+def unread(
+    words: Sequence[str],
+    aliases: Mapping[str, str] | None,
+    workplace: Workplace,
+    *,
+    working_directory: str | None,
+    key: str,
+) -> tuple[Problem, ...]:
+    """A remark where the file that these arguments name cannot be read here. `key`: where the arguments are written."""
+    path = config_file(words, aliases, workplace, working_directory)
+    if path is None or _text(path) is not None:
+        return ()
+    why = "cannot be read" if path.exists() else "does not exist"
+    hint = (
+        "correct the path; if the file is inside a container, give options that change devices or lengths in `others`"
+    )
+    return (Problem(key, f"{CONFIG} {path} {why} here: the options in it are not seen", hint),)
+
+
+def content(
+    words: Sequence[str], aliases: Mapping[str, str] | None, workplace: Workplace, working_directory: str | None = None
+) -> dict[str, str]:
+    """What the measurement identity says of the file; nothing where there is none."""
+    path = config_file(words, aliases, workplace, working_directory)
+    return {} if path is None else {"config_file": provenance.data_digest(path)}
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        return list(words)
+        return None
+
+
+def _refuse_ambiguous(flag: str, aliases: Mapping[str, str] | None, path: Path) -> None:
+    if not isinstance(aliases, Spellings):
+        return
+    try:
+        aliases.refuse_ambiguous(flag)
+    except InvalidConfiguration as refused:
+        raise InvalidConfiguration(f"{CONFIG} {path}: {refused.message}", hint=refused.hint) from refused

@@ -13,8 +13,8 @@ from serviceopt_journal.events import Configuration
 from serviceoptd.domain.settings import LOAD_NAMES, Field
 from serviceoptd.engines.command.section import CommandSection, CommandService
 from serviceoptd.engines.command.spellings import known_program
-from serviceoptd.engines.interface import ServiceOrder, ServicePlan
-from serviceoptd.toolkit import arguments, endpoint, program, provenance
+from serviceoptd.engines.interface import ServiceOrder, ServicePlan, Survey
+from serviceoptd.toolkit import arguments, config_file, endpoint, program, provenance
 from serviceoptd.toolkit.interface import HttpProbe, LogProbe, Options, Problem, Workplace
 from serviceoptd.toolkit.position_checks import refuse_dotted_positions, refuse_searched_service
 from serviceoptd.toolkit.secrets import mask_argv
@@ -93,13 +93,26 @@ class CommandEngine:
         service = self._service()
         executable = service.program or (service.argv[0] if service.argv else "")
         own = provenance.safely_read_environment(service, workplace)
+        words, spellings = known_program(service.argv)
         return {
             "version": service.version or (provenance.program_version(executable, workplace, ()) if executable else ""),
             "argv": " ".join(mask_argv(service.argv)),
             "model": provenance.model_identity(service.model, workplace) if service.model else "",
             "files": provenance.files_identity(service.identity_files, workplace),
             "environment": provenance.relevant_environment(workplace, own, self.relevant_variables),
+            **(config_file.content(words, spellings, workplace, service.working_directory) if spellings else {}),
         }
+
+    def surveyed(self, fields: Sequence[Field], workplace: Workplace, guidance: Mapping[str, Any]) -> Survey:
+        """The fields as they are; a remark where the `--config FILE` of a program that is known cannot be read."""
+        service = self._service()
+        words, spellings = known_program(service.argv)
+        if not spellings:
+            return Survey(tuple(fields))
+        told = config_file.unread(
+            words, spellings, workplace, working_directory=service.working_directory, key="command.service.argv"
+        )
+        return Survey(tuple(fields), told)
 
     @property
     def relevant_variables(self) -> Sequence[str]:
