@@ -26,7 +26,6 @@ from serviceopt_journal.events import Event
 from serviceopt_journal.places import Places
 from serviceopt_journal.store import Journal
 from serviceoptd import foreground
-from serviceoptd.config import plugins
 
 
 def submission(configuration: Path, *, go_on: bool) -> Submission:
@@ -85,8 +84,7 @@ def in_a_fork(work: Callable[[], None]) -> int:
 
 def every(configuration: Path, root: Path, boundaries: list[int]) -> None:
     """Dies after each of these events in turn, and goes on."""
-    plugins.installed().broken()  # imports them all, once
-    with tempfile.TemporaryDirectory(dir=root, prefix="imports-") as state:
+    with tempfile.TemporaryDirectory(dir=root, prefix="imports-") as state:  # imports what a run needs, once
         run(configuration, Path(state), go_on=False)
     for seq in boundaries:
         state = root / str(seq)

@@ -42,7 +42,7 @@ Loader = Callable[[], Any]
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """A strategy or rule of ours, whose numerical libraries are imported when a run first asks it, and not before.
+    """A plugin of ours, imported when a run first asks for it, and not before: a start reads neither every engine nor numpy.
 
     That it can be used need not be looked at: our tests hold it.
     """
@@ -131,13 +131,13 @@ class Plugins:
     def look_at(self, kind: str, name: str) -> None:
         """Loads a plugin only to see whether it can be used; raises as `engine` does.
 
-        Imports no strategy and no rule of ours for that.
+        Imports none of ours for that.
         """
         if not isinstance(self._loaders[kind][name], BuiltIn):
             self._get(kind, name)
 
     def broken(self) -> tuple[BrokenPlugin, ...]:
-        """Every plugin that cannot be used. Imports all of them but strategies and rules of ours."""
+        """Every plugin that cannot be used. Imports all of them but ours."""
         found: list[BrokenPlugin] = []
         for kind, loaders in self._loaders.items():
             for name in sorted(loaders):
@@ -214,10 +214,8 @@ def _of_group(group: str) -> tuple[dict[str, Loader], list[str]]:
         if first is not entry:
             winner = "the built-in one" if first.value.startswith(OURS) else f"the one of {package(first)}"
             hidden.append(f"{kind} `{entry.name}` of {package(entry)} is not used: {winner} has the same name")
-    deferred = kind in ("strategy", "rule")
     loaders: dict[str, Loader] = {
-        name: BuiltIn(entry) if deferred and entry.value.startswith(OURS) else entry.load
-        for name, entry in chosen.items()
+        name: BuiltIn(entry) if entry.value.startswith(OURS) else entry.load for name, entry in chosen.items()
     }
     return loaders, hidden
 

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.engines.simulated_workload import ASKED, workload_of
-from serviceoptd.predicting.section import CAME_LATER
 
 from .problems import ConfigProblem, ConfigurationErrors
 from .sections import Section
@@ -91,6 +90,8 @@ def without_effect(settings: RunSettings) -> list[ConfigProblem]:
 
 def _options(table: Section | None, given: Mapping[str, Any], engine: Section, client: Section) -> dict[str, Any]:
     """`[simulated]` with what the chosen engine and client decide where it is not `given`."""
+    from serviceoptd.predicting.section import CAME_LATER  # a start without a simulation does not read the section
+
     options = dict(table.options) if table is not None else {}
     if "scheduler" not in given and engine.name != SIMULATED:
         options["scheduler"] = "mindie" if engine.name.startswith("mindie") else "vllm"

@@ -9,7 +9,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -29,7 +28,7 @@ MOVED = {
 }
 
 
-class _Alias(Loader):
+class _Alias:
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return None
 
@@ -40,11 +39,12 @@ class _Alias(Loader):
         sys.modules[earlier] = import_module(present)
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return ModuleSpec(fullname, _Alias()) if fullname in MOVED else None
+        # by its methods, without the bases of importlib.abc: every command imports this, and would import those for it
+        return ModuleSpec(fullname, _Alias()) if fullname in MOVED else None  # type: ignore[arg-type]
 
 
 def offer_earlier_names() -> None:

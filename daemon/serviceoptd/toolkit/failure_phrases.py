@@ -7,17 +7,18 @@ error: out of memory" is a lack of memory.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from functools import cache
 
 from serviceoptd.domain import failures
 
 
-def any_of(phrases: Sequence[str]) -> re.Pattern[str]:
+@cache  # and not compiled where the phrases stand: a start waits for it, and only a failure asks for it
+def any_of(phrases: tuple[str, ...]) -> re.Pattern[str]:
     """A pattern that finds any of these phrases."""
     return re.compile("|".join(phrases), re.IGNORECASE)
 
 
-_BY_KIND: tuple[tuple[str, tuple[str, ...]], ...] = (
+KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         failures.KV_CACHE,
         (
@@ -172,26 +173,23 @@ _BY_KIND: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
 )
-KINDS = tuple((kind, any_of(phrases)) for kind, phrases in _BY_KIND)
 
-CONSEQUENCES = any_of(
-    (
-        *("root cause above", "Engine core initialization failed", "EngineCore (?:failed|hit|encountered|died)"),
-        *("EngineDead", "Engine process failed", "Engine loop (?:has died|is not running)", r"core proc\(s\)"),
-        *(
-            "Worker(?:Proc)? (?:failed|initialization failed|proc|died|rank)",
-            "resource_tracker",
-            "leaked (?:shared|sema)",
-        ),
-        *("received sigquit", r"child process (?:died|exited|failed|\d)", "ChildFailedError", "hit an exception"),
-        *("scheduler (?:is dead|died|process)", r"is dead\b", "has died", "Failed to init endpoint"),
-        *("failed to init LLMInferModels", "Exception in worker", "broken ?pipe", "ConnectionReset"),
-        *("connection (?:reset|closed) by (?:peer|remote)", "EOFError", "KeyboardInterrupt", "SystemExit"),
-        *("CancelledError", "RuntimeError: cancelled", "Application startup failed", "destroy_process_group"),
-        *("Exception ignored in", "ERR99999", "RayTaskError", "Actor(?:Died|Unavailable)", "actor died"),
-        *("exited with code", "Process(?:Raised|Exited)", "terminated (?:unexpectedly|by signal)"),
-        *(r"rank \d+ (?:exited|failed)", "shm_broadcast", "remote process exited", "MPI_ABORT"),
-        *("Initialize model failed", r"Initialization failed\. ?$", r"failed to start\.? ?$"),
-    )
+CONSEQUENCES: tuple[str, ...] = (
+    *("root cause above", "Engine core initialization failed", "EngineCore (?:failed|hit|encountered|died)"),
+    *("EngineDead", "Engine process failed", "Engine loop (?:has died|is not running)", r"core proc\(s\)"),
+    *(
+        "Worker(?:Proc)? (?:failed|initialization failed|proc|died|rank)",
+        "resource_tracker",
+        "leaked (?:shared|sema)",
+    ),
+    *("received sigquit", r"child process (?:died|exited|failed|\d)", "ChildFailedError", "hit an exception"),
+    *("scheduler (?:is dead|died|process)", r"is dead\b", "has died", "Failed to init endpoint"),
+    *("failed to init LLMInferModels", "Exception in worker", "broken ?pipe", "ConnectionReset"),
+    *("connection (?:reset|closed) by (?:peer|remote)", "EOFError", "KeyboardInterrupt", "SystemExit"),
+    *("CancelledError", "RuntimeError: cancelled", "Application startup failed", "destroy_process_group"),
+    *("Exception ignored in", "ERR99999", "RayTaskError", "Actor(?:Died|Unavailable)", "actor died"),
+    *("exited with code", "Process(?:Raised|Exited)", "terminated (?:unexpectedly|by signal)"),
+    *(r"rank \d+ (?:exited|failed)", "shm_broadcast", "remote process exited", "MPI_ABORT"),
+    *("Initialize model failed", r"Initialization failed\. ?$", r"failed to start\.? ?$"),
 )
 """What other processes, launchers and Python itself say of a failure that lies elsewhere."""

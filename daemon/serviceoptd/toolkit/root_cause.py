@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from serviceoptd.domain import failures
-from serviceoptd.toolkit.failure_phrases import CONSEQUENCES, KINDS
+from serviceoptd.toolkit.failure_phrases import CONSEQUENCES, KINDS, any_of
 
 _PROCESS = r"\([\w.-]+(?: [\w-]+=\S+)+(?:, [\w-]+=\S+)*\)"
 _STAMP = r"(?:\d{4}[-/]\d\d[-/]\d\d|\d\d-\d\d)[T -]\d\d:\d\d:\d\d(?:[.,:]\d+)*Z?(?:[+-]\d\d:?\d\d)?"
@@ -58,7 +58,7 @@ class _Named:
 
 def kind_of(text: str) -> str:
     """The kind of failure that this text speaks of (`domain/failures.py`); "" when it speaks of none."""
-    return next((kind for kind, pattern in KINDS if pattern.search(text)), "")
+    return next((kind for kind, phrases in KINDS if any_of(phrases).search(text)), "")
 
 
 def root_cause(lines: Sequence[str]) -> Cause | None:
@@ -67,7 +67,7 @@ def root_cause(lines: Sequence[str]) -> Cause | None:
     The first line counts whose kind is known, unless other processes merely echo it; else the first exception, and only
     then what was logged as an error. Where nothing but consequences is told, the first of them.
     """
-    named = list(_named(lines, CONSEQUENCES)) or list(_named(lines, None))
+    named = list(_named(lines, any_of(CONSEQUENCES))) or list(_named(lines, None))
     return min(named, key=_doubt).cause if named else None  # the first of those that are told apart least
 
 

@@ -17,6 +17,8 @@ DEFAULT_FILE = Path(__file__).parent / "msserviceprofiler-default.toml"
 def test_every_built_in_plugin_is_usable() -> None:
     found = installed()
     assert [str(error) for error in found.broken()] == []
+    assert [found.engine(name).name for name in found.engine_names] == list(found.engine_names)
+    assert [found.benchmark(name).name for name in found.benchmark_names] == list(found.benchmark_names)
     assert [found.strategy(name).name for name in found.strategy_names] == list(found.strategy_names)
     assert [found.rule(name).name for name in found.rule_names] == list(found.rule_names)
     assert {"vllm", "command", "simulated"} <= set(installed().engine_names)

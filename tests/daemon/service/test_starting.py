@@ -7,7 +7,10 @@ import errno
 import os
 import resource
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,20 @@ from serviceopt_journal.places import Places
 from serviceopt_journal.reader import JournalReader
 from serviceopt_journal.verification import verify
 from serviceoptd import bootstrap
+from serviceoptd.config.plugins import GROUPS, OURS
+
+MODULES_AT_THE_START = """
+import asyncio, sys
+from pathlib import Path
+from serviceopt_journal.places import Places
+from serviceoptd import bootstrap
+async def start():
+    places = Places(Path(sys.argv[1]), Path(sys.argv[1]) / "socket")
+    async with bootstrap.opened(places, standalone=False) as daemon, daemon.served(places.socket, required=True):
+        print("IMPORTED", *sys.modules)
+asyncio.run(start())
+"""
+SECTIONS_AND_LIBRARIES = {"serviceoptd.predicting.section", "numpy", "scipy", "pandas", "xgboost", "optuna"}
 
 
 def test_systemd_hears_how_far_the_replay_is_and_waits_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,3 +198,20 @@ def test_a_service_without_a_file_to_open_starts_when_there_are_some(tmp_path: P
 
     asyncio.run(start())
     assert verify(tmp_path / "state").problems == []
+
+
+def test_a_start_imports_no_engine_client_strategy_or_rule_before_a_run_needs_it(tmp_path: Path) -> None:
+    a_journal(tmp_path, a_finished_story())
+    command = [sys.executable, "-c", MODULES_AT_THE_START, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    (told,) = (line for line in ended.stdout.splitlines() if line.startswith("IMPORTED"))
+    imported = set(told.split())
+    assert "serviceoptd.service.loop" in imported
+    ours = {
+        entry.module
+        for group in GROUPS.values()
+        for entry in entry_points(group=group)
+        if entry.module.startswith(OURS)
+    }
+    assert len(ours) > 10
+    assert not imported & {*ours, *SECTIONS_AND_LIBRARIES}
