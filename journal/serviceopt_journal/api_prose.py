@@ -81,20 +81,9 @@ LOCAL = """## What `serviceoptctl --json` adds
 
 `watch --json`, `run --watch --json`, `run --standalone --json` and `optimizer --json` print one [record](#record) on
 each line and finally [how it ended](#ended).
-"""
-MODELS = """## Latency models
 
-`train --json` prints `model` and `card_page`, the files that it wrote, and `card`: `recordings`, `batches`, `seed`,
-`split` (`configuration`, `run` or `time`: what was held out), `folds`, `candidates`, `chosen`, `by_stage` and
-`by_size` (each with `batches`, `mape`, `median`, `p90`, `bias`, shares of 1), `table_deviation`, `xgboost`,
-`benchmarks` (by reading: `benchmarks`, `median`, `p90`, `bias`; where the client's results were there), and of
-`--journal` `windowed` (each with `name`, `configuration`, `windows`, `steps`) and `windows` (errors as in
-`by_stage`).
-
-`profile --json` prints `directory`, `steps` (by load, of those measured now), `kept` (loads that were
-there already) and `left_out` (by load or configuration the reason).
-
-`trust --json` prints `run`, `simulated`, `scheduler` (the program that composed the batches, or `null`: ours),
-`errors` (for each `reading`: `points`, `median`, `p90`, `bias`, `rank` and `spread`, shares of 1, or `null`) and
-`points`: `particle`, `configuration`, `values` (by reading `[measured, predicted]`), `outside` and `refused`.
+Of the others `doctor` prints [what it found](#doctor), `check` a [checked](#checked-summary) or an
+[unusable](#unusable-configuration) configuration, `journal verify` [whether it is sound](#verified-journal), `docs` its
+[pages](#pages) or a [page](#page), `train` the [model](#trained-model), `profile` the [recordings](#profiled) and
+`trust` a [comparison](#comparison).
 """

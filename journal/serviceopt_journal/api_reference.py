@@ -10,7 +10,7 @@ from typing import get_args
 import msgspec
 
 from . import api_prose, metric_reference
-from .documents import checked, local, particles, requests, runs
+from .documents import checked, local, models, particles, requests, runs
 from .documents.records import Records
 from .documents.routes import ROUTES
 from .metrics import Metrics
@@ -64,6 +64,18 @@ TITLES: dict[type[msgspec.Struct], str] = {
     local.Examined: "Doctor",
     local.Finding: "Finding",
     local.Verified: "Verified journal",
+    local.Pages: "Pages",
+    local.Page: "Page",
+    models.Trained: "Trained model",
+    models.ModelCard: "Model card",
+    models.Recording: "Recording",
+    models.WindowedRecording: "Windowed recording",
+    models.ErrorLine: "Errors of batches",
+    models.BenchmarkErrors: "Errors of benchmarks",
+    models.Profiled: "Profiled",
+    models.Comparison: "Comparison",
+    models.ReadingErrors: "Errors of a reading",
+    models.ComparedPoint: "Compared point",
 }
 """Every document in the order of the page, with its heading."""
 
@@ -81,7 +93,6 @@ _BEHIND = {
     Metrics: metric_reference.names(),
     requests.Import: api_prose.IMPORT,
     Records: api_prose.EVENTS,
-    local.Verified: api_prose.MODELS,
 }
 _SENT = frozenset(route.body for route in ROUTES)
 

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from serviceopt_journal.api_reference import TITLES, json_type, reference
-from serviceopt_journal.documents import checked, local, particles, records, requests, runs
+from serviceopt_journal.documents import checked, local, models, particles, records, requests, runs
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
-MODULES = (checked, local, particles, records, requests, runs)
+MODULES = (checked, local, models, particles, records, requests, runs)
 
 
 def test_the_page_is_what_the_types_say() -> None:

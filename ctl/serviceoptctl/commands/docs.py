@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from serviceopt_journal.documents.local import Page, Pages
 from serviceoptctl import pages
 from serviceoptctl.options import json_option
 from serviceoptctl.render.text import echo_json
@@ -22,7 +23,7 @@ def docs(topic: str | None, as_json: bool) -> None:
     if topic is None:
         known = pages.topics()
         if as_json:
-            echo_json({"directory": str(pages.directory()), "topics": known})
+            echo_json(Pages(directory=str(pages.directory()), topics=known))
             return
         widest = max(map(len, known))
         for name, title in known.items():
@@ -30,7 +31,7 @@ def docs(topic: str | None, as_json: bool) -> None:
         return
     text = pages.page(topic)
     if as_json:
-        echo_json({"topic": topic, "text": text})
+        echo_json(Page(topic=topic, text=text))
     elif sys.stdout.isatty():
         from rich.console import Console
         from rich.markdown import Markdown

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from serviceopt_journal.documents.models import Profiled
 from serviceoptctl.errors import note
 from serviceoptctl.options import PluginName, config_option, directory, json_option
 from serviceoptctl.render.text import echo_json, facts, safe
@@ -58,7 +59,7 @@ def profile(
     body = submission(configuration=configuration, engine=engine, benchmark=benchmark)
     done = profiled(body, Path(target), configurations=configurations, loads=loads, seed=seed, say=note)
     if as_json:
-        echo_json({"directory": target, "steps": done.steps, "kept": done.kept, "left_out": done.left_out})
+        echo_json(Profiled(directory=target, steps=done.steps, kept=tuple(done.kept), left_out=done.left_out))
         return
     facts(
         [

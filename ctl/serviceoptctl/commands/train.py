@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from serviceopt_journal.documents.models import Trained
 from serviceoptctl.options import directory, json_option
 from serviceoptctl.render.text import echo_json, facts, safe
 from serviceoptctl.source import journal_directory
@@ -70,7 +71,7 @@ def train(
         trained = trained_on(profile, seed=seed, progress=progress)
     path = save(trained, Path(target))
     if as_json:
-        echo_json({"model": str(path), "card_page": str(path.with_name(CARD_FILE)), "card": trained.card})
+        echo_json(Trained(model=str(path), card_page=str(path.with_name(CARD_FILE)), card=trained.card))
     else:
         _summary(trained, path, path.with_name(CARD_FILE))
 

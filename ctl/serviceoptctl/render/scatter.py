@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from html import escape
 from itertools import zip_longest
-from typing import Any, get_args
+from typing import get_args
 
+from serviceopt_journal.documents.models import Comparison
 from serviceopt_journal.metric_table import GENERATE_SPEED, METRIC, TPOT, TTFT, RateName, reading
 from serviceoptctl.render.text import safe
 
-Document = Mapping[str, Any]
 PANEL, MARGIN = 220, 60  # pixels
 ACROSS = 4
 COLUMNS, ROWS = 34, 14  # of a panel on a terminal
@@ -23,10 +23,10 @@ RATES: tuple[str, ...] = get_args(RateName)
 Pairs = list[tuple[float, float]]
 
 
-def _panels(document: Document) -> list[tuple[str, Pairs]]:
+def _panels(document: Comparison) -> list[tuple[str, Pairs]]:
     return [
-        (line["reading"], [p["values"][line["reading"]] for p in document["points"] if line["reading"] in p["values"]])
-        for line in document["errors"]
+        (line.reading, [p.values[line.reading] for p in document.points if line.reading in p.values])
+        for line in document.errors
     ]
 
 
@@ -41,7 +41,7 @@ def _range(pairs: Pairs) -> tuple[float, float]:
     return min(values) / 1.05, max(values) * 1.05
 
 
-def lines(document: Document) -> Iterator[str]:
+def lines(document: Comparison) -> Iterator[str]:
     """Draws the two panels of a metric beside each other.
 
     A number is that of points in one place; dots are where both values are equal.
@@ -80,12 +80,12 @@ def _text_panel(reading: str, pairs: Pairs) -> list[str]:
     ]
 
 
-def plot(document: Document) -> str:
+def plot(document: Comparison) -> str:
     """An SVG picture: a panel for each metric, both axes logarithmic, the diagonal where they agree."""
     panels = _panels(document)
     step = PANEL + MARGIN
     width, height = MARGIN + step * min(ACROSS, len(panels)), MARGIN + step * math.ceil(len(panels) / ACROSS)
-    title = f"run {document['run']}: predicted against measured" + " (SIMULATED)" * document["simulated"]
+    title = f"run {document.run}: predicted against measured" + " (SIMULATED)" * document.simulated
     drawn = [
         f'<g transform="translate({MARGIN + number % ACROSS * step},{MARGIN + number // ACROSS * step})">'
         + _panel(shown_name(reading), pairs)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from serviceopt_journal.documents.models import ReadingErrors
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration
 from serviceopt_journal.metric_table import E2EL, GENERATE_SPEED, THROUGHPUT, TPOT, TTFT, LatencyName, reading
@@ -69,19 +70,6 @@ class Point:
         ours = READINGS[reading](self.predicted) if self.predicted else None
         theirs = READINGS[reading](self.median)
         return (theirs, ours) if ours and theirs and ours > 0 and theirs > 0 else None
-
-
-@dataclass(frozen=True)
-class ErrorOf:
-    """How far off predictions of one reading are. Shares: 0.05 is 5 %."""
-
-    reading: str
-    points: int
-    median: float  # of |predicted / measured - 1|
-    p90: float
-    bias: float  # median of predicted / measured - 1
-    rank: float | None  # Spearman's correlation; None: too few points, or all alike
-    spread: float | None  # median deviation of a repeat from the median of its configuration; None: no repeats
 
 
 def predictor_for(
@@ -158,7 +146,7 @@ def points(
     return [_point(run, particle, predictor, lengths_from_metrics, composer) for particle in own]
 
 
-def errors(found: Sequence[Point]) -> list[ErrorOf]:
+def errors(found: Sequence[Point]) -> list[ReadingErrors]:
     """One line for each reading that was measured and predicted."""
     lines = []
     for name in READINGS:
@@ -168,7 +156,7 @@ def errors(found: Sequence[Point]) -> list[ErrorOf]:
         measured, predicted = np.array(pairs).T
         off = predicted / measured - 1
         lines.append(
-            ErrorOf(
+            ReadingErrors(
                 reading=name,
                 points=len(pairs),
                 median=float(np.median(np.abs(off))),

@@ -48,3 +48,17 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()  # faults that the daemon's next start repairs
     newer: str | None = None  # what only a newer release can read
     events_per_second: float
+
+
+class Pages(msgspec.Struct, frozen=True, kw_only=True):
+    """The pages of the installed documentation, as `docs` lists them."""
+
+    directory: str
+    topics: dict[str, str]  # what `docs` takes -> the page's title
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of the installed documentation, or a section of one."""
+
+    topic: str
+    text: str  # Markdown

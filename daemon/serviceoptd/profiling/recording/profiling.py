@@ -36,7 +36,7 @@ REQUESTS_PER_PLACE = 8  # of the client: enough steps at a low load, which would
 
 
 @dataclass
-class Profiled:
+class Recordings:
     """The recordings that there are after profiling. `left_out`: what did not work, and why."""
 
     steps: dict[str, int] = field(default_factory=dict)  # of each load that was measured now
@@ -52,7 +52,7 @@ def profile(
     loads: int,
     seed: int,
     say: Callable[[str], None],
-) -> Profiled:
+) -> Recordings:
     """Profiles what a submission would tune. Ctrl-C and SIGTERM end the service and the client first.
 
     Args:
@@ -104,9 +104,9 @@ class _Work:
     say: Callable[[str], None]
     seed: int
     loads: int
-    done: Profiled = field(default_factory=Profiled)
+    done: Recordings = field(default_factory=Recordings)
 
-    async def all(self, number: int) -> Profiled:
+    async def all(self, number: int) -> Recordings:
         # as Ctrl-C, which asyncio turns into a cancellation
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
         space = search_space(Space.of(self.settings.fields), self.engine)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from serviceopt_journal.documents.models import BenchmarkErrors
 from serviceopt_journal.metric_table import TPOT, TTFT, in_words
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.simulation.schedulers.vllm import VllmScheduler
 from serviceoptd.simulation.step_times.columns import Column
-from serviceoptd.simulation.step_times.model_card import BenchmarkErrors
 from serviceoptd.simulation.step_times.profile_data import RecordedLoad
 from serviceoptd.simulation.virtual_clock.client_metrics import client_metrics
 from serviceoptd.simulation.virtual_clock.interface import StepTimes

@@ -13,9 +13,9 @@ from bisect import bisect_right
 import msgspec
 import numpy as np
 
+from serviceopt_journal.documents.models import ModelCard
 from serviceoptd.simulation.step_times.columns import Column
 from serviceoptd.simulation.step_times.linear_terms import terms
-from serviceoptd.simulation.step_times.model_card import ModelCard
 from serviceoptd.simulation.step_times.validity import Validity
 from serviceoptd.simulation.virtual_clock.interface import Composed
 from serviceoptd.simulation.virtual_clock.overheads import Overheads

@@ -8,6 +8,7 @@ from dataclasses import asdict
 import msgspec
 import numpy as np
 
+from serviceopt_journal.documents.models import BenchmarkErrors, ErrorLine, ModelCard, Recording, WindowedRecording
 from serviceoptd.simulation.step_times.columns import Column
 from serviceoptd.simulation.step_times.validity import STAGES, WORDS, Validity, stages
 from serviceoptd.simulation.virtual_clock.overheads import Overheads
@@ -17,63 +18,6 @@ SPLITS = {
     "run": "runs that it was not trained on, all of one configuration",
     "time": "fifths of the only run that it was not trained on; other configurations were never tried",
 }
-
-
-class ErrorLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Errors of a group of batches that were held out; shares, 0.05 is 5 %."""
-
-    batches: int
-    mape: float  # mean of |predicted / measured - 1|
-    median: float
-    p90: float
-    bias: float  # sum predicted / sum measured - 1
-
-
-class Recording(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One run of the training data."""
-
-    name: str
-    configuration: str
-    framework: str
-    batches: int
-    left_out: int
-
-
-class WindowedRecording(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One measurement whose steps were not seen one by one: busy windows of it, and the steps that they hold."""
-
-    name: str
-    configuration: str
-    windows: int
-    steps: int
-
-
-class BenchmarkErrors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Errors of one reading of whole benchmarks that were held out; shares of what the client measured."""
-
-    benchmarks: int
-    median: float  # of |predicted / measured - 1|
-    p90: float
-    bias: float  # median of predicted / measured - 1
-
-
-class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Everything that one should know before one believes a model."""
-
-    recordings: tuple[Recording, ...]
-    batches: int
-    seed: int
-    split: str  # a key of SPLITS
-    folds: int
-    candidates: dict[str, float]  # held out: mean of the MAPE with prefill and of that without
-    chosen: str
-    by_stage: dict[str, ErrorLine]
-    by_size: dict[str, ErrorLine]
-    table_deviation: float  # largest relative difference between the tables and the trees that they replace
-    xgboost: str  # the version that trained it
-    benchmarks: dict[str, BenchmarkErrors] = {}  # by reading; empty: nothing was held out, or no client measured
-    windowed: tuple[WindowedRecording, ...] = ()
-    windows: ErrorLine | None = None  # of the seconds of whole windows; its `batches` are windows
 
 
 def error_line(predicted: Column, measured: Column) -> ErrorLine:

@@ -7,20 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from serviceopt_journal.documents.models import BenchmarkErrors, ModelCard, Recording, WindowedRecording
 from serviceoptd.simulation.step_times.boosting import boost, boosted_factor, require_xgboost, tabulate
 from serviceoptd.simulation.step_times.columns import Column
 from serviceoptd.simulation.step_times.fitting_overheads import fit_overheads, held_out_errors
 from serviceoptd.simulation.step_times.latency_model import LatencyModel, TrainedModel
 from serviceoptd.simulation.step_times.linear_terms import TERMS, fit_terms, terms
-from serviceoptd.simulation.step_times.model_card import (
-    BenchmarkErrors,
-    ModelCard,
-    Recording,
-    WindowedRecording,
-    by_size,
-    by_stage,
-    error_line,
-)
+from serviceoptd.simulation.step_times.model_card import by_size, by_stage, error_line
 from serviceoptd.simulation.step_times.profile_data import Profile, ProfileRejected, Progress, Run
 from serviceoptd.simulation.step_times.validity import covered
 from serviceoptd.simulation.step_times.windows import FEWEST_STEPS, WindowedRun, Windows, joined
