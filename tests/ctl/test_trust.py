@@ -14,10 +14,12 @@ from click.testing import Result
 
 from builders import Story, a_finished_story, a_journal, some_settings
 from serviceopt_journal import events as e
+from serviceopt_journal.documents.models import Comparison
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.predicting.prediction import Predictor
 from serviceoptd.predicting.section import SimulatedSection
 from serviceoptd.predicting.validation import rank_correlation
+from strict_documents import strictly
 from trained_models import LIMITS, a_model_file, simulated_toml
 
 Invoke = Callable[..., Result]
@@ -59,6 +61,7 @@ def test_errors_by_metric_and_the_rank_correlation(invoke: Invoke, state: Path, 
     result = invoke("trust", "1", "--model", "latency_model.json", "--json")
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
+    strictly(document, Comparison)
     assert document["simulated"] is False
     lines = {line["reading"]: line for line in document["errors"]}
     speed = lines["generate_speed"]

@@ -11,7 +11,9 @@ import psutil
 import pytest
 
 from patience import HANG
+from serviceopt_journal.documents.models import Profiled
 from serviceoptd.profiling.data.reading import read_profile
+from strict_documents import strictly
 from stubs.scenario import STUB, client, places, start, stub_run, wait_for
 
 PROFILED = STUB.with_name("profiled_vllm")
@@ -35,6 +37,7 @@ def test_it_records_each_load_of_each_configuration_and_train_learns_from_it(tmp
     ended = profile(tmp_path, configuration, "--json")
     assert ended.returncode == 0, ended.stderr
     document = json.loads(ended.stdout)
+    strictly(document, Profiled)
     names = [f"configuration-{place}/load-{number}" for place in (1, 2) for number in (1, 2)]
     assert list(document["steps"]) == names
     assert document["left_out"] == {}
