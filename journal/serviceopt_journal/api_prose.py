@@ -82,7 +82,7 @@ LOCAL = """## What `serviceoptctl --json` adds
 `watch --json`, `run --watch --json`, `run --standalone --json` and `optimizer --json` print one [record](#record) on
 each line and finally [how it ended](#ended).
 
-Of the others `doctor` prints [what it found](#doctor), `check` a [checked](#checked-summary) or an
+The other commands print one document: `doctor` [what it found](#doctor), `check` a [checked](#checked-summary) or an
 [unusable](#unusable-configuration) configuration, `journal verify` [whether it is sound](#verified-journal), `docs` its
 [pages](#pages) or a [page](#page), `train` the [model](#trained-model), `profile` the [recordings](#profiled) and
 `trust` a [comparison](#comparison).
