@@ -39,6 +39,7 @@ def installed(booted: Sandbox) -> Sandbox:
     install(booted)
     booted.must("useradd", "--create-home", "--groups", "serviceopt", "alice")
     booted.must("useradd", "--create-home", "mallory")
+    booted.must("sh", "-c", CLEAN)  # the host's files are those of the sandbox, and its user may have a journal there
     return booted
 
 

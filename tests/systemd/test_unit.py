@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
@@ -37,6 +38,25 @@ def holds(sandbox: Sandbox, turn: int) -> bool:
 
 def finished(sandbox: Sandbox) -> bool:
     return bool(sandbox.events("run_finished"))
+
+
+@pytest.fixture
+def small_disk(sandbox: Sandbox) -> Iterator[Sandbox]:
+    """The state directory is a file system of 32 MB of its own."""
+    sandbox.must("install", "-d", "-o", "serviceopt", "-g", "serviceopt", "-m", "750", STATE)
+    options = "size=32m,uid=serviceopt,gid=serviceopt,mode=750"
+    sandbox.must("mount", "-t", "tmpfs", "-o", options, "tmpfs", STATE)
+    yield sandbox
+    sandbox.must("sh", "-c", f"systemctl kill -s KILL {UNIT} 2>/dev/null; systemctl stop {UNIT}; umount --lazy {STATE}")
+
+
+FILL = f"dd if=/dev/zero of={STATE}/ballast bs=64k; dd if=/dev/zero of={STATE}/more bs=512; true"
+
+
+def waits_for_room(sandbox: Sandbox) -> bool:
+    shown = sandbox.show("ActiveState", "StatusText")
+    assert shown["ActiveState"] != "failed"
+    return shown["StatusText"].startswith("waiting to start: there is no room on the disk")
 
 
 def test_active_means_that_the_journal_is_locked_and_the_socket_is_there(sandbox: Sandbox) -> None:
@@ -225,3 +245,75 @@ def test_after_a_power_cut_the_enabled_unit_starts_and_the_run_goes_on(sandbox: 
     assert sandbox.events("run_finished")[0]["outcome"] == "completed"
     assert sandbox.processes_with_a_launch_id() == []
     sandbox.must("systemctl", "disable", UNIT)
+
+
+def test_a_reboot_ends_the_daemon_in_order_and_the_run_goes_on(sandbox: Sandbox) -> None:
+    sandbox.must("systemctl", "enable", "--now", UNIT)
+    submit(sandbox, stub_configuration(particles=1, client=held(1)))
+    sandbox.until(lambda: holds(sandbox, 1), "a measurement")
+    restarted = sandbox.control("reboot")
+    assert restarted.returncode == 0, restarted.stderr
+    sandbox.until(lambda: finished(sandbox), "the end of the run")
+    assert len(sandbox.events("daemon_started")) == 2
+    assert [event["reason"] for event in sandbox.events("daemon_stopped")] == ["SIGTERM received"]
+    assert sandbox.events("run_finished")[0]["outcome"] == "completed"
+    assert sandbox.processes_with_a_launch_id() == []
+    sandbox.must("systemctl", "disable", UNIT)
+
+
+def test_a_start_on_a_full_disk_waits_beyond_the_timeout_and_begins_when_there_is_room(small_disk: Sandbox) -> None:
+    sandbox = small_disk
+    sandbox.write(f"/etc/systemd/system/{UNIT}.d/test.conf", "[Service]\nTimeoutStartSec=2\n")
+    sandbox.must("systemctl", "daemon-reload")
+    sandbox.must("sh", "-c", FILL)
+    sandbox.must("systemctl", "start", "--no-block", UNIT)
+    sandbox.until(lambda: waits_for_room(sandbox), "STATUS= with the reason")
+    first = sandbox.show("MainPID")
+    sandbox.must("sleep", "5")
+    assert waits_for_room(sandbox)
+    assert sandbox.show("MainPID", "NRestarts", "ActiveState") == {
+        **first,
+        "NRestarts": "0",
+        "ActiveState": "activating",
+    }
+    sandbox.must("sh", "-c", f"rm {STATE}/ballast {STATE}/more")
+    sandbox.until(lambda: sandbox.show("ActiveState")["ActiveState"] == "active", "the daemon")
+    assert sandbox.show("MainPID", "NRestarts") == {**first, "NRestarts": "0"}
+    assert len(sandbox.events("daemon_started")) == 1
+
+
+def test_a_daemon_that_is_killed_on_a_full_disk_comes_back_when_there_is_room(small_disk: Sandbox) -> None:
+    """Its log must be verified, and there is no room for anything."""
+    sandbox = small_disk
+    sandbox.must("systemctl", "start", UNIT)
+    submit(sandbox, stub_configuration(particles=1, client=held(1)))
+    sandbox.until(lambda: holds(sandbox, 1), "a measurement")
+    before = sandbox.events()
+    sandbox.must("sh", "-c", FILL)
+    sandbox.must("systemctl", "kill", "--kill-whom=main", "-s", "KILL", UNIT)
+    sandbox.until(lambda: waits_for_room(sandbox), "STATUS= with the reason")
+    sandbox.must("sh", "-c", f"rm {STATE}/ballast {STATE}/more")
+    sandbox.until(lambda: finished(sandbox), "the end of the run")
+    assert sandbox.show("NRestarts") == {"NRestarts": "1"}
+    assert sandbox.events()[: len(before)] == before
+    assert sandbox.events("run_finished")[0]["outcome"] == "completed"
+    assert sandbox.processes_with_a_launch_id() == []
+
+
+def test_after_an_upgrade_the_journal_of_an_older_release_is_gone_on_with(sandbox: Sandbox) -> None:
+    older = "/mnt/source/tests/replay/journals"
+    for release in sandbox.must("ls", older).split():
+        sandbox.must("systemctl", "stop", UNIT)
+        sandbox.must("rm", "-rf", STATE)
+        sandbox.must("install", "-d", "-o", "serviceopt", "-g", "serviceopt", "-m", "750", STATE)
+        sandbox.must("sh", "-c", f"install -o serviceopt -g serviceopt -m 640 {older}/{release}/journal.* {STATE}")
+        before = sandbox.events()
+        assert before
+        runs = sandbox.must("serviceoptctl", "runs", "--json")
+        sandbox.must("systemctl", "start", UNIT)
+        assert sandbox.events()[: len(before)] == before
+        assert json.loads(sandbox.must("serviceoptctl", "runs", "--json")) == json.loads(runs)
+        submit(sandbox, stub_configuration(particles=1))
+        ended = len([event for event in before if event["type"] == "run_finished"])
+        sandbox.until(lambda ended=ended: len(sandbox.events("run_finished")) > ended, "the end of a new run")
+        assert sandbox.must("serviceoptctl", "journal", "verify")
