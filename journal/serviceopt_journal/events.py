@@ -417,6 +417,19 @@ class EvaluationInterrupted(Event, frozen=True, kw_only=True, tag="evaluation_in
     reaped: tuple[int, ...] = ()  # pids that were still alive and were ended
 
 
+class SurroundingsFailed(Event, frozen=True, kw_only=True, tag="surroundings_failed"):
+    """A step of a run could not be done, for a reason that says nothing of its configuration: no room on a disk, no
+    descriptors, an error of the operating system's. Nothing of it is a result, and the step is due again.
+
+    What had been announced was ended before (EvaluationInterrupted). After three in a row in one phase the run is held.
+    """
+
+    run: int
+    phase: Literal["proposing", "launching", "measuring", "stopping"]
+    reason: str
+    evaluation: int | None = None  # None: none was under way
+
+
 class EvaluationFinished(Event, frozen=True, kw_only=True, tag="evaluation_finished"):
     """Nothing more is due on this launch. `error` is empty only when every measurement ran properly."""
 
@@ -462,6 +475,7 @@ AnyEvent = (
     | ServiceStopping
     | ServiceStopped
     | EvaluationInterrupted
+    | SurroundingsFailed
     | EvaluationFinished
 )
 """What a decoder of journal bytes may meet."""

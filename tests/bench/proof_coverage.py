@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from serviceopt_journal.metrics import Metrics
-from serviceoptd.domain.proving.racing import next_confirmation, recommended
+from serviceoptd.domain.proving.racing import next_confirmation, race_of, recommended
 from serviceoptd.domain.settings import Budget, Field, Objective, Proving, RunSettings, Search, Slo
 from serviceoptd.domain.space.space import Space
 from serviceoptd.domain.state import Particle, RunState
@@ -116,7 +116,7 @@ def simulated_run(
     truth = truths[chosen.number]
     best = max((t.speed for t in truths.values() if t.feasible), default=math.inf)
     gain = truth.speed / truths[1].speed - 1
-    race = run.race()
+    race = race_of(run)
     assert race is not None
     rivals = [truths[finalist.particle] for finalist in race.finalists if race.safe(finalist)]
     return Outcome(

@@ -1,4 +1,4 @@
-"""How runs, particles and launches begin, and how a run gets results that were not measured here."""
+"""How runs, particles and launches begin, how a run gets results that were not measured here, and how long things took."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space.space import Space
-from serviceoptd.domain.state import Evaluation, Imported, Particle, RunState
+from serviceoptd.domain.state import Evaluation, Imported, Particle, RunState, State
 
 NOT_MEASURED = "predicted: the imported file says that it was not measured"
 
@@ -110,7 +110,22 @@ def matched(run: RunState, event: e.ParticleMatched) -> Particle:
     return replace(particle, simulated=True, remark=twin.remark)
 
 
+def with_twin(source: RunState, run: RunState, event: e.ParticleMatched) -> RunState:
+    """The run with the particle of another one whose result it takes."""
+    twin = source.particles[event.same_as_particle]
+    return replace(run, imported=run.imported | {source.number: (*run.imported.get(source.number, ()), twin)})
+
+
 def waited(evaluation: Evaluation, at: Recorded) -> float:
     """Seconds since the launch was announced; 0 where the machine was started anew since, and nobody knows."""
     same = evaluation.launching_boot_id == at.boot_id
     return max(0.0, at.monotonic - evaluation.launching_monotonic) if same else 0.0
+
+
+def worked(state: State, run: RunState, recorded: Recorded) -> float:
+    """Seconds since the record before, where the run was worked on meanwhile (one run at a time is)."""
+    if run.status != "running" or run.paused or recorded.boot_id != state.boot_id:
+        return 0.0
+    if state.daemon_started_seq == state.seq:
+        return 0.0  # the record before is the daemon's start: what lies between the two may be another daemon's
+    return max(0.0, recorded.monotonic - state.monotonic)

@@ -13,8 +13,9 @@ from msgspec.structs import replace
 
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
-from serviceoptd.domain.creation import born, launching, matched, proposed, result_of_a_file, waited
+from serviceoptd.domain.creation import born, launching, matched, proposed, result_of_a_file, waited, with_twin, worked
 from serviceoptd.domain.failures import Failed
+from serviceoptd.domain.holding.interruptions import still_counted
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.state import Evaluation, Measurement, Particle, RunState, State
 from serviceoptd.domain.stopping.censoring import censored
@@ -27,10 +28,12 @@ def fold(state: State, recorded: Recorded) -> State:
     runs = state.runs
     if run_number is not None:
         run = born(event, recorded.time) if isinstance(event, e.RunSubmitted) else runs[run_number]
-        if worked := _worked(state, run, recorded):
-            run = replace(run, active_seconds=run.active_seconds + worked)
+        if seconds := worked(state, run, recorded):
+            run = replace(run, active_seconds=run.active_seconds + seconds)
         if isinstance(event, e.ParticleMatched) and event.same_as_run != run_number:
-            run = _import_twin(runs[event.same_as_run], run, event)
+            run = with_twin(runs[event.same_as_run], run, event)
+        if run.interruptions:
+            run = replace(run, interruptions=still_counted(run.interruptions, event))
         # By the type itself: `evolve` would look for the types above it, too, with each event.
         runs = runs.with_entry(run_number, evolve.registry.get(type(event), evolve)(event, run, recorded))
     state = replace(
@@ -43,20 +46,6 @@ def fold(state: State, recorded: Recorded) -> State:
     if isinstance(event, e.DaemonStopped):
         return replace(state, daemon_started=None)
     return state
-
-
-def _worked(state: State, run: RunState, recorded: Recorded) -> float:
-    """Seconds since the record before, where the run was worked on meanwhile (one run at a time is)."""
-    if run.status != "running" or run.paused or recorded.boot_id != state.boot_id:
-        return 0.0
-    if state.daemon_started_seq == state.seq:
-        return 0.0  # the record before is the daemon's start: what lies between the two may be another daemon's
-    return max(0.0, recorded.monotonic - state.monotonic)
-
-
-def _import_twin(source: RunState, run: RunState, event: e.ParticleMatched) -> RunState:
-    twin = source.particles[event.same_as_particle]
-    return replace(run, imported=run.imported | {source.number: (*run.imported.get(source.number, ()), twin)})
 
 
 @singledispatch
@@ -261,6 +250,11 @@ def _(event: e.ServiceStopped, run: RunState, at: Recorded) -> RunState:
 @evolve.register
 def _(event: e.EvaluationInterrupted, run: RunState, at: Recorded) -> RunState:
     return _evaluation(run, event.evaluation, phase="interrupted", measuring=None)
+
+
+@evolve.register
+def _(event: e.SurroundingsFailed, run: RunState, at: Recorded) -> RunState:
+    return replace(run, interruptions=(*run.interruptions, event))
 
 
 @evolve.register

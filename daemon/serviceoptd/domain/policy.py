@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from serviceoptd.domain.holding import reason_to_hold
+from serviceoptd.domain.holding.failing_alike import reason_to_hold
+from serviceoptd.domain.holding.interruptions import Phase, interrupted_too_often
 from serviceoptd.domain.proving.racing import Confirmation, next_confirmation
 from serviceoptd.domain.state import Evaluation, RunState
 
@@ -88,12 +89,30 @@ def next_action(run: RunState, *, active_seconds: float, exhausted: bool = False
         draining: the evaluation under way is the last one for now.
     """
     due = _due(run, active_seconds, exhausted=exhausted, draining=draining)
-    goes_on = isinstance(due, Propose | Confirmation | Launch | Measure)
-    return Hold(reason) if goes_on and (reason := _reason_to_hold(run)) else due
+    return Hold(reason) if (reason := _reason_to_hold(run, due)) else due
 
 
-def _reason_to_hold(run: RunState) -> str:
-    """Why the run should not go on as it did; empty while it may."""
+def phase_of(action: Action) -> Phase:
+    """The part of a run's work to which this action belongs."""
+    match action:
+        case Launch():
+            return "launching"
+        case Measure():
+            return "measuring"
+        case Propose() | Confirmation():
+            return "proposing"
+        case _:
+            return "stopping"
+
+
+def _reason_to_hold(run: RunState, due: Action) -> str:
+    """Why the run should not do what is due; empty while it may."""
+    if isinstance(due, Wait):
+        return ""
+    if reason := interrupted_too_often(run.interruptions, phase_of(due)):
+        return reason
+    if not isinstance(due, Propose | Confirmation | Launch | Measure):
+        return ""
     succeeded = [particle.configuration for particle in run.particles.values() if particle.metrics is not None]
     return reason_to_hold(run.failed_in_a_row, succeeded, run.space, run.settings.measuring.hold_after)
 

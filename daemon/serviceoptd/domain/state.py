@@ -7,13 +7,12 @@ from typing import Literal
 
 import msgspec
 
-from serviceopt_journal.events import Configuration, EditedFile
+from serviceopt_journal.events import Configuration, EditedFile, SurroundingsFailed
 from serviceopt_journal.metrics import Metrics
 from serviceopt_journal.proof import Proof
 from serviceoptd.domain.failures import Failed
 from serviceoptd.domain.numbered import Numbered
 from serviceoptd.domain.objective import Judgement, aggregate, judge, rank
-from serviceoptd.domain.proving.proof import Finalist, Race
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space.space import Space
 from serviceoptd.domain.stopping.censoring import judged
@@ -188,6 +187,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     open_evaluation: int | None = None
     imported: dict[int, tuple[Particle, ...]] = {}  # results taken from earlier runs, by run
     failed_in_a_row: tuple[Failed, ...] = ()  # since a measurement ended well, or somebody resumed the run
+    interruptions: tuple[SurroundingsFailed, ...] = ()  # that nothing has overcome yet (holding/interruptions.py)
     refuted: tuple[str, ...] = ()  # rules of theory that a service has refuted
 
     @property
@@ -272,15 +272,6 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
         counted = (p for p in foreign if not p.unconfirmed and self.result_of(p) is not None)
         measured = sorted(counted, key=lambda p: p.number)
         return [measured[index] for index in rank([self.judgement(p) for p in measured])]
-
-    def race(self) -> Race | None:
-        """The comparison of those that were confirmed, best of the search first; None where there is none."""
-        confirmed = [
-            Finalist(particle=p.number, confirmations=p.confirmations, devices=p.devices)
-            for p in self.ranked()
-            if p.confirmations and judge(aggregate(p.confirmations), self.settings.objective).objective is not None
-        ]
-        return Race(confirmed, self.settings.objective, self.settings.proof.confidence) if confirmed else None
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from statistics import NormalDist
 
 from serviceopt_journal.metrics import Metrics
 from serviceopt_journal.proof import Proof
-from serviceoptd.domain.objective import Judgement, statistic
+from serviceoptd.domain.objective import Judgement, aggregate, judge, statistic
 from serviceoptd.domain.proving.proof import SMALLEST, Finalist, Race, assumed_noise
 from serviceoptd.domain.settings import Objective
 from serviceoptd.domain.state import Particle, RunState
@@ -45,7 +45,7 @@ def next_confirmation(run: RunState) -> Confirmation | None:
             return _of(particle, "one of the best of the search")
     if current is not None and not current.confirmations_requested:
         return _of(current, "the current setting, to know the gain")
-    race = run.race()
+    race = race_of(run)
     if race is None:
         return None
     alone = current.number if current is not None and current not in first else None
@@ -71,13 +71,23 @@ def recommended(run: RunState) -> tuple[Particle | None, bool, Proof | None]:
 
     By the confirmations. Without any: the best of the search, feasible if it was measured so, and no proof.
     """
-    race = run.race()
+    race = race_of(run)
     if race is None:
         best = next(iter(run.ranked()), None)
         return best, bool(best and run.judgement(best).feasible), None
     current = current_setting(run)
     winner = run.particles[race.winner.particle]
     return winner, race.safe(race.winner), race.proof(current.number if current else None)
+
+
+def race_of(run: RunState) -> Race | None:
+    """The comparison of those that were confirmed, best of the search first; None where there is none."""
+    confirmed = [
+        Finalist(particle=p.number, confirmations=p.confirmations, devices=p.devices)
+        for p in run.ranked()
+        if p.confirmations and judge(aggregate(p.confirmations), run.settings.objective).objective is not None
+    ]
+    return Race(confirmed, run.settings.objective, run.settings.proof.confidence) if confirmed else None
 
 
 def current_setting(run: RunState) -> Particle | None:
