@@ -14,8 +14,6 @@ from typing import Any, TypeVar
 
 from serviceopt_journal.artefacts import ArtefactStore
 from serviceopt_journal.clock import Clock
-from serviceopt_journal.errors import NotFound
-from serviceopt_journal.foreign_files import UnfitFile
 from serviceoptd.benchmarks.interface import Benchmark
 from serviceoptd.domain.state import RunState
 from serviceoptd.engines.interface import Engine
@@ -94,22 +92,6 @@ class Context:
         private = self._submitted(run).get(PRIVATE_OPTIONS)
         options: dict[str, Any] = json.loads(private)[key] if private else getattr(run.settings, key)
         return options
-
-    async def keep(self, files: Mapping[str, Path]) -> dict[str, str]:
-        """The SHA-256 under which each file is kept now; of what is there and no file, a sentence that says so is kept.
-
-        Raises:
-            JournalFull: no room on the disk.
-            EnvironmentLacks: nothing can be kept.
-        """
-        kept: dict[str, str] = {}
-        for name, path in files.items():
-            with suppress(NotFound):
-                try:
-                    kept[name] = await asyncio.to_thread(self.artefacts.keep, path)
-                except UnfitFile as unfit:
-                    kept[name] = self.artefacts.keep(f"[serviceopt: not kept: {unfit}]\n".encode())
-        return kept
 
     def originals(self) -> dict[Path, bytes]:
         """What files that a launch has edited now held before: for who reads them as their user left them."""

@@ -79,6 +79,11 @@ class Ledger:
         """Makes a full disk an error from now on: the process is to end, and replay decides what is due."""
         self._given_up = True
 
+    @property
+    def given_up(self) -> bool:
+        """Whether the process is to end: nothing waits for room any more."""
+        return self._given_up
+
     def wake(self) -> None:
         """Lets `changed` return although nothing was committed (the process is to stop)."""
         self._changed.set()

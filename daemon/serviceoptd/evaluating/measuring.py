@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 
 from serviceopt_journal.events import Event
 from serviceopt_journal.metrics import Metrics
@@ -12,6 +13,8 @@ from serviceoptd.domain.state import RunState
 from serviceoptd.domain.stopping.early_stopping import Verdict
 from serviceoptd.evaluating.context import Context
 from serviceoptd.evaluating.ending_early import ended_early
+from serviceoptd.evaluating.keeping.kept import kept
+from serviceoptd.evaluating.keeping.profile_store import windows_to_keep
 from serviceoptd.evaluating.live_service import LiveService
 from serviceoptd.evaluating.measurement import (
     Failure,
@@ -24,7 +27,6 @@ from serviceoptd.evaluating.measurement import (
     order_of,
 )
 from serviceoptd.evaluating.observing import Observer, metrics_page
-from serviceoptd.evaluating.profile_store import keep_windows
 from serviceoptd.evaluating.service_health import forget_cached_prefixes, launched_anew, not_ready_any_more
 from serviceoptd.evaluating.watching_client import run_client
 from serviceoptd.io import cgroups
@@ -51,7 +53,7 @@ async def measure(context: Context, run: RunState, live: LiveService, action: Me
     before = context.clock.monotonic()
     outcome = await (_simulated if measurement.plan.command is None else run_client)(context, measurement)
     seconds = context.clock.monotonic() - before
-    spent = Spent(seconds, await _artefacts(context, measurement, outcome))
+    spent = Spent(seconds, await kept(context, _to_keep(measurement, outcome)))
     await context.ledger.commit(*await _events(context, measurement, outcome, spent))
 
 
@@ -80,12 +82,14 @@ async def _simulated(context: Context, measurement: MeasurementUnderWay) -> Outc
     return plan.simulated or Failure("exited", plan.failure or "the simulated client gave no result")
 
 
-async def _artefacts(context: Context, measurement: MeasurementUnderWay, outcome: Outcome) -> dict[str, str]:
+def _to_keep(measurement: MeasurementUnderWay, outcome: Outcome) -> dict[str, Path | bytes]:
     plan = measurement.plan
-    kept = await context.keep({**(plan.artefacts or {}), "client.log": measurement.output}) if plan.command else {}
+    files: dict[str, Path | bytes] = (
+        {**(plan.artefacts or {}), "client.log": measurement.output} if plan.command else {}
+    )
     if not isinstance(outcome, Failure):
-        kept |= keep_windows(context, measurement.run, measurement.started, measurement.observer)
-    return kept
+        files |= windows_to_keep(measurement.run, measurement.started, measurement.observer)
+    return files
 
 
 async def _events(context: Context, measurement: MeasurementUnderWay, outcome: Outcome, spent: Spent) -> list[Event]:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from serviceopt_journal.events import EvaluationFinished, EvaluationInterrupted, Event, ServiceStopped, ServiceStopping
 from serviceoptd.domain.state import Evaluation, RunState
-from serviceoptd.evaluating.backup import keep_backup
 from serviceoptd.evaluating.context import Context
 from serviceoptd.evaluating.edited_files import restore
+from serviceoptd.evaluating.keeping.backup import keep_backup
+from serviceoptd.evaluating.keeping.kept import kept
+from serviceoptd.evaluating.keeping.pruning import prune
 from serviceoptd.evaluating.live_service import LiveService, service_log
-from serviceoptd.evaluating.pruning import prune
 from serviceoptd.io.devices import wait_until_released
 from serviceoptd.io.processes import spawn, stop
 from serviceoptd.io.reaping import reap
@@ -53,7 +54,7 @@ async def _end(context: Context, run: RunState, live: LiveService) -> ServiceSto
         seconds=context.clock.monotonic() - before,
         memory_waited=waited,
         memory_free=free,
-        artefacts=await context.keep({"service.log": log}) if live.child is not None else {},
+        artefacts=await kept(context, {"service.log": log}) if live.child is not None else {},
     )
 
 
@@ -84,7 +85,7 @@ async def recover(context: Context, run: RunState) -> None:
         forced=bool(reaped),
         memory_waited=waited,
         memory_free=free,
-        artefacts=await context.keep({"service.log": Path(evaluation.log)}) if evaluation.log else {},
+        artefacts=await kept(context, {"service.log": Path(evaluation.log)}) if evaluation.log else {},
     )
     reason = "the daemon ended while it was under way"
     await context.ledger.commit(_closing(run, evaluation, reason, tuple(reaped), stopped))

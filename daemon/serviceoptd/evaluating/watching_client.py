@@ -18,6 +18,7 @@ from serviceoptd.evaluating.live_service import LiveService
 from serviceoptd.evaluating.measurement import Failure, Kind, MeasurementUnderWay
 from serviceoptd.evaluating.observing import ServedRequests, metrics_page
 from serviceoptd.evaluating.service_health import dead, not_ready_any_more, watch_progress
+from serviceoptd.evaluating.surroundings.lacks import heals
 from serviceoptd.io import cgroups
 from serviceoptd.io.log_follower import LogFollower
 from serviceoptd.io.processes import Child, spawn, stop
@@ -89,7 +90,13 @@ async def _believed(
     live, limit = measurement.service, measurement.run.settings.limits.http
     try:
         metrics = await asyncio.to_thread(measurement.benchmark.read, outcome)
+    except OSError as error:
+        if heals(error):
+            raise
+        return Failure("unusable", f"the result cannot be read: {error}", exit_status)
     except UnusableResult as unusable:
+        if heals(unusable):
+            raise
         # A client whose requests fail is often the first to notice that its service has died.
         await asyncio.wait({service}, timeout=DYING if live.child is not None else 0.0)
         if service.done():

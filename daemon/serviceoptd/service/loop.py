@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections.abc import Callable
 
-import structlog
-
 from serviceopt_journal.codec import Recorded
-from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration, JournalError, JournalFull, ServiceoptError
 from serviceopt_journal.events import (
     ConfirmationRequested,
     EvaluationInterrupted,
     Event,
     RunCancelRequested,
     RunFinished,
-    RunPaused,
     RunResumed,
     RunStarted,
 )
 from serviceoptd.config import plugins
 from serviceoptd.domain import policy
+from serviceoptd.domain.holding.interruptions import Phase
 from serviceoptd.domain.proving.racing import Confirmation, recommended
 from serviceoptd.domain.state import RunState, State
 from serviceoptd.evaluating.advising import Advisors
@@ -31,13 +27,10 @@ from serviceoptd.evaluating.live_service import LiveService
 from serviceoptd.evaluating.measuring import measure
 from serviceoptd.evaluating.proposing import propose, think_ahead
 from serviceoptd.evaluating.rejecting import Rejections
-from serviceoptd.evaluating.stopping import finish_evaluation, interrupt_service, recover, stop_service
-from serviceoptd.io.processes import stop
+from serviceoptd.evaluating.stopping import finish_evaluation, recover, stop_service
 from serviceoptd.rules.interface import Rule
 from serviceoptd.search.interface import Problem, Strategy
-
-LOG = structlog.get_logger("serviceoptd")
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+from serviceoptd.service.closing import Closing
 
 
 class Loop:
@@ -54,9 +47,8 @@ class Loop:
         self._rule_class = rule_class
         self._rejections = Rejections()
         self._advisors = Advisors()
-        self._live: LiveService | None = None
+        self._closing = Closing(context)
         self._exhausted: set[int] = set()
-        self._stuck: set[int] = set()  # runs whose launch could not be closed: until somebody resumes or cancels them
         self.stopping = ""
         self.draining = False
         context.ledger.listen(self._notice)
@@ -81,29 +73,23 @@ class Loop:
     async def stop_idle_service(self) -> None:
         """Ends the live service while nothing can be committed; its evaluation is tried again afterwards."""
         if self._live is not None and self._live.child is not None and self._live.child.alive:
-            self._live.ended_by_us = True
-            limits = self._state.runs[self._live.run].settings.limits
-            await stop(self._live.child, grace=limits.stop, stop_command=self._live.plan.stop)
+            await self._closing.end_process()
 
     async def recover(self) -> None:
         """Closes whatever a dead daemon had announced. To be called once, before `run_forever`."""
         for run in self._state.queue():
-            try:
-                await recover(self._context, run)
-            except EnvironmentLacks as lacking:
-                await self._hold(run, str(lacking))
+            await self._closing.close(run, "the daemon ended while it was under way")
 
     async def run_forever(self) -> None:
-        """Does what is due until `stop` or `drain`.
+        """Does what is due until `stop` or `drain`. However it is left, no service of ours is left running.
 
         Raises:
-            JournalError: nothing can be committed any more; the service has been ended.
+            JournalError: nothing can be committed any more.
         """
         try:
             await self._run_until_told()
-        except JournalError:
-            await self.stop_idle_service()
-            raise
+        finally:
+            await self._closing.end_process()
 
     async def _run_until_told(self) -> None:
         while not self.stopping:
@@ -119,39 +105,26 @@ class Loop:
             await self._step(run)
         if self._live is not None:
             run = self._state.runs[self._live.run]
-            await self._close(run, self.stopping)
+            await self._closing.close(run, self.stopping)
 
     async def _step(self, run: RunState) -> None:
         if not self.stopping and not run.cancel_requested:
             self._context.interrupt.clear()  # it was meant for what is over by now
-        action = policy.next_action(
-            run,
-            active_seconds=self._active_seconds(run),
-            exhausted=run.number in self._exhausted,
-            draining=self.draining,
-        )
+        phase: Phase = "proposing"
         try:
+            action = policy.next_action(
+                run,
+                active_seconds=self._active_seconds(run),
+                exhausted=run.number in self._exhausted,
+                draining=self.draining,
+            )
+            phase = policy.phase_of(action)
             await self._do(run, action)
         except Interrupted:
             fresh = self._state.runs[run.number]
-            await self._close(fresh, self.stopping or fresh.reason or "cancelled")
-        except (EnvironmentLacks, InvalidConfiguration) as lacking:
-            if await self._close(self._state.runs[run.number], str(lacking)):
-                await self._hold(run, _with_hint(lacking))
-        except (JournalFull, OSError) as error:  # of a commit only when we are stopping: otherwise the ledger waits
-            if self.stopping or getattr(error, "errno", errno.ENOSPC) not in NO_ROOM:
-                raise
-            await self._close(self._state.runs[run.number], str(error))
-            await self._context.ledger.wait_for_room(str(error))
-        except ServiceoptError:
-            raise
-        except Exception as error:  # a plugin's defect holds its run and stops nothing else
-            LOG.exception(
-                "unexpected error", run=run.number, engine=run.settings.engine, benchmark=run.settings.benchmark
-            )
-            await self._close(self._state.runs[run.number], f"{type(error).__name__}: {error}")
-            parts = f"engine {run.settings.engine}, client {run.settings.benchmark}"
-            await self._hold(run, f"unexpected {type(error).__name__} with {parts}: {error}; the daemon's log has more")
+            await self._closing.close(fresh, self.stopping or fresh.reason or "cancelled")
+        except Exception as error:  # noqa: BLE001 - what it means is decided there, in one place
+            await self._closing.step_failed(run, phase, error)
 
     async def _do(self, run: RunState, action: policy.Action) -> None:
         context = self._context
@@ -169,7 +142,7 @@ class Loop:
                     ConfirmationRequested(run=run.number, particle=particle, round=number, reason=reason)
                 )
             case policy.Launch():
-                await launch(context, run, action, self._announce)
+                await launch(context, run, action, self._closing.announce)
             case policy.Measure():
                 if self._live is None:
                     raise RuntimeError("a measurement is due on a service that this daemon did not start")
@@ -179,11 +152,12 @@ class Loop:
                     await recover(context, run)
                 else:
                     await stop_service(context, run, self._live, reason)
-                    self._live = None
+                    self._closing.live = None
             case policy.FinishEvaluation(number):
                 await finish_evaluation(context, run, number)
             case policy.Hold(reason):
-                await self._hold(run, reason)
+                self._closing.stuck.add(run.number)  # one that is being cancelled goes on although it is paused
+                await self._closing.hold(run, reason)
             case policy.FinishRun(outcome, reason):
                 await context.ledger.commit(self._finished(run, outcome, reason))
             case policy.Wait():
@@ -220,31 +194,6 @@ class Loop:
             raise
         await learning
 
-    def _announce(self, live: LiveService) -> None:
-        self._live = live
-
-    async def _close(self, run: RunState, reason: str) -> bool:
-        """Ends what is alive and closes what was announced.
-
-        False: a file of the user's could not be put back. The service is over all the same, the launch stays
-        announced, the run is held, and recovery tries again when it is resumed.
-        """
-        try:
-            if self._live is not None:
-                await interrupt_service(self._context, run, self._live, reason)
-            elif run.evaluation is not None and run.evaluation.announced:
-                await recover(self._context, run)
-        except EnvironmentLacks as lacking:
-            self._stuck.add(run.number)
-            self._live = None  # its process has ended before its files are put back
-            await self._hold(run, _with_hint(lacking))
-            return False
-        self._live = None
-        return True
-
-    async def _hold(self, run: RunState, reason: str) -> None:
-        await self._context.ledger.commit(RunPaused(run=run.number, reason=reason, held=True))
-
     def _finished(self, run: RunState, outcome: str, reason: str) -> RunFinished:
         best, feasible, proof = recommended(run)
         return RunFinished(
@@ -264,7 +213,7 @@ class Loop:
         if self._live is not None:
             return self._state.runs[self._live.run]
         due = (run for run in queue if not run.paused or run.cancel_requested)
-        return next((run for run in due if run.number not in self._stuck), None)
+        return next((run for run in due if run.number not in self._closing.stuck), None)
 
     def _active_seconds(self, run: RunState) -> float:
         state = self._state
@@ -275,17 +224,17 @@ class Loop:
         if isinstance(event, RunCancelRequested) and self._live is not None and self._live.run == event.run:
             self._context.interrupt.set()
         if isinstance(event, RunResumed | RunCancelRequested):
-            self._stuck.discard(event.run)
+            self._closing.stuck.discard(event.run)
         if isinstance(event, EvaluationInterrupted):
             self._exhausted.discard(event.run)
 
     @property
+    def _live(self) -> LiveService | None:
+        return self._closing.live
+
+    @property
     def _state(self) -> State:
         return self._context.ledger.state
-
-
-def _with_hint(lacking: ServiceoptError) -> str:
-    return f"{lacking} ({lacking.hint})" if lacking.hint else str(lacking)
 
 
 def _only_to_be_closed(run: RunState | None) -> bool:

@@ -16,7 +16,7 @@ from run_stories import Story, some_settings
 from serviceopt_journal import events as e
 from serviceopt_journal.artefacts import ArtefactStore
 from serviceoptd.domain.state import RunState
-from serviceoptd.evaluating.backup import Backup, keep_backup
+from serviceoptd.evaluating.keeping.backup import Backup, keep_backup
 
 
 def evaluated(directory: Path, *, limit: int = 10**6, backup: bool = True, simulated: bool = False) -> RunState:

@@ -12,8 +12,8 @@ from memory_journal import MemoryJournal
 from run_stories import Story
 from serviceopt_journal import events as e
 from serviceoptd.domain.state import State
-from serviceoptd.evaluating import pruning
-from serviceoptd.evaluating.pruning import prune
+from serviceoptd.evaluating.keeping import pruning
+from serviceoptd.evaluating.keeping.pruning import prune
 
 MANY = """
 engine = "simulated"

@@ -6,14 +6,11 @@ from serviceopt_journal.events import MeasurementStarted
 from serviceoptd.domain.settings import LOAD_NAMES
 from serviceoptd.domain.state import RunState
 from serviceoptd.domain.stopping.engine_windows import ARTEFACT, StoredService, as_csv, windows
-from serviceoptd.evaluating.context import Context
 from serviceoptd.evaluating.observing import Observer
 
 
-def keep_windows(
-    context: Context, run: RunState, started: MeasurementStarted, observer: Observer | None
-) -> dict[str, str]:
-    """Name and SHA-256 of the file; empty where the run stores no profile, or the service did not tell of its steps."""
+def windows_to_keep(run: RunState, started: MeasurementStarted, observer: Observer | None) -> dict[str, bytes]:
+    """Name and content of the file; empty where the run stores no profile, or the service did not tell of its steps."""
     if observer is None or not run.settings.store_profile:
         return {}
     closed_loop = started.concurrency is not None and started.request_rate is None
@@ -21,7 +18,7 @@ def keep_windows(
     if not found:
         return {}
     service = stored_service(run, started)
-    return {ARTEFACT: context.artefacts.keep(as_csv(service, found).encode())}
+    return {ARTEFACT: as_csv(service, found).encode()}
 
 
 def stored_service(run: RunState, started: MeasurementStarted) -> StoredService:
