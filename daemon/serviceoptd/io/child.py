@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from . import process_table, reaping
+from . import reaping
 from .launched_processes import Launch
 from .process_table import ProcessHandle
 
@@ -89,11 +89,13 @@ class Child:
             self.release()
 
     def signal_group(self, number: int) -> None:
-        """Signals the process group, if the pid is still this process."""
-        found = process_table.stat(self.pid)
-        if found is not None and found.started == self._handle.started:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, number)
+        """Signals the process group, if the pid is still this process. Needs no descriptor, of which there may be none."""
+        try:
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:  # waited for: the number may be somebody else's
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
 
     def release(self) -> None:
         """Gives up the pid of a child that has ended. From here on the number may be somebody else's."""
@@ -104,6 +106,7 @@ class Child:
         """SIGKILL to all of it without waiting; it is released when it has ended. For a caller that was cancelled."""
         self._abandoned = True
         self.signal_group(signal.SIGKILL)
-        reaping.kill_now(self.launch)
+        with contextlib.suppress(OSError):  # without descriptors nothing else can be found; recovery looks again
+            reaping.kill_now(self.launch)
         if self._ended.done():
             self.release()

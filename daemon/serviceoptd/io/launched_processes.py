@@ -37,17 +37,25 @@ class Launch:
         output = self._output()
         contained = self._contained()
         held: dict[int, ProcessHandle] = {}
-        for pid, found in table.items():
-            if pid not in contained and (found.started < self.not_before or not self._shows_signs(pid, output)):
-                continue
-            # Looked at again once the handle exists: only then is it certain whose signs these are.
-            handle = _handle_on(pid)
-            if handle is not None and (pid in self._contained() or self._shows_signs(pid, output)):
-                held[pid] = handle
-            elif handle is not None:
+        try:
+            for pid, found in table.items():
+                if pid in contained or (found.started >= self.not_before and self._shows_signs(pid, output)):
+                    self._hold(pid, output, held)
+            _hold_descendants(held, table)
+        except BaseException:
+            for handle in held.values():
                 handle.close()
-        _hold_descendants(held, table)
+            raise
         return list(held.values())
+
+    def _hold(self, pid: int, output: os.stat_result | None, held: dict[int, ProcessHandle]) -> None:
+        """Looks again once the handle exists: only then is it certain whose signs these are."""
+        handle = _handle_on(pid)
+        if handle is None:
+            return
+        held[pid] = handle
+        if pid not in self._contained() and not self._shows_signs(pid, output):
+            held.pop(pid).close()
 
     def _output(self) -> os.stat_result | None:
         try:

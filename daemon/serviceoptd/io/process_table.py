@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
+_BLIND = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors that say nothing of the process that is looked at: it must not be taken for gone."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ def stat(pid: int) -> ProcessStat | None:
     """What /proc/PID/stat tells; None when there is no such process."""
     try:
         text = (_PROC / str(pid) / "stat").read_bytes()
-    except OSError:
+    except OSError as error:
+        _refuse_blindness(error)
         return None
     # The name in parentheses may itself hold spaces and parentheses: count from the last one.
     fields = text[text.rindex(b")") + 2 :].split()
@@ -60,7 +64,8 @@ def has_in_environment(pid: int, entry: bytes) -> bool:
         tasks = _PROC / str(pid) / "task"
         try:
             content = next(filter(None, (_read(task / "environ") for task in tasks.iterdir())), b"")
-        except OSError:
+        except OSError as error:
+            _refuse_blindness(error)
             return False
     return entry in content.split(b"\0")
 
@@ -80,8 +85,14 @@ def prints_to(pid: int, output: os.stat_result) -> bool:
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
-    except OSError:  # ended meanwhile, or of somebody whose environment is not ours to see
+    except OSError as error:  # ended meanwhile, or of somebody whose environment is not ours to see
+        _refuse_blindness(error)
         return b""
+
+
+def _refuse_blindness(error: OSError) -> None:
+    if error.errno in _BLIND:
+        raise error
 
 
 class ProcessHandle:
@@ -101,9 +112,12 @@ class ProcessHandle:
         self.started = found.started
         self.group = found.group
         self.descriptor = _open_pidfd(pid)
-        if not self._is_the_same():
+        try:
+            if not self._is_the_same():
+                raise ProcessLookupError(pid)
+        except OSError:
             self.close()
-            raise ProcessLookupError(pid)
+            raise
 
     def _is_the_same(self) -> bool:
         now = stat(self.pid)

@@ -81,6 +81,7 @@ def _popen(
 ) -> subprocess.Popen[bytes]:
     with contextlib.ExitStack() as opened:
         try:
+            output.parent.mkdir(parents=True, exist_ok=True, mode=0o750)  # somebody may have removed it meanwhile
             log = appending(output)
             opened.callback(os.close, log)
             enter = None if cgroup is None else _entering(cgroup, opened)
