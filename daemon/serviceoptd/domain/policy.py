@@ -109,8 +109,10 @@ def _reason_to_hold(run: RunState, due: Action) -> str:
     """Why the run should not do what is due; empty while it may."""
     if isinstance(due, Wait):
         return ""
-    if reason := interrupted_too_often(run.interruptions, phase_of(due)):
-        return reason
+    ahead: tuple[Phase, ...] = ("launching", "measuring") if isinstance(due, Launch) else (phase_of(due),)
+    for phase in ahead:
+        if reason := interrupted_too_often(run.interruptions, phase):
+            return reason
     if not isinstance(due, Propose | Confirmation | Launch | Measure):
         return ""
     succeeded = [particle.configuration for particle in run.particles.values() if particle.metrics is not None]

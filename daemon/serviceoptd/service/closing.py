@@ -120,7 +120,7 @@ class Closing:
         await ledger.commit(SurroundingsFailed(run=run.number, phase=phase, reason=told, evaluation=number))
         in_a_row = sum(each.phase == phase for each in ledger.state.runs[run.number].interruptions)
         with suppress(Interrupted):
-            await self._context.unless_interrupted(asyncio.sleep(PAUSES[min(in_a_row, len(PAUSES)) - 1]))
+            await self._context.unless_interrupted(asyncio.sleep(PAUSES[min(max(in_a_row, 1), len(PAUSES)) - 1]))
 
     async def _leave_announced(self, run: RunState, error: Exception) -> None:
         LOG.warning("a launch could not be closed", run=run.number, exc_info=error)

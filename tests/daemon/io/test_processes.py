@@ -144,7 +144,7 @@ def test_a_program_that_cannot_be_started_is_named_with_what_to_do(stage: Stage,
     assert "Exec format error" in start("./senseless").message
     assert "null byte" in start("/bin/true", "a\0b").message
     assert "working directory" in start("/bin/true", working_directory=tmp_path / "absent").message
-    assert "could not be started" in start("/bin/true", output=tmp_path / "absent" / "log").message
+    assert "could not be started" in start("/bin/true", output=tmp_path / "plain" / "log").message
     assert "cgroup.procs" in start("/bin/true", cgroup=tmp_path / "absent").message
     assert stage.left() == []
 
