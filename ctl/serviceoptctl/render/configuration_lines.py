@@ -18,7 +18,7 @@ Record = Mapping[str, Any]
 
 TOLD = frozenset({
     "run_submitted", "run_paused", "run_resumed", "run_cancel_requested", "run_reconfigured", "run_finished",
-    "rule_refuted", "writing_held", "drop_in_refused",
+    "rule_refuted", "writing_held", "drop_in_refused", "surroundings_failed",
 })  # fmt: skip
 """What is said beside the configurations: it is of the whole run."""
 

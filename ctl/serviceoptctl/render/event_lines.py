@@ -60,6 +60,9 @@ PHRASES: dict[str, Callable[[Event], str]] = {
     "measurement_rejected": lambda e: f"{_measurement(e)} given up by {e['rule']}: {e['reason']}",
     "service_stopping": lambda e: f"{_evaluation(e)} stopping" + (f": {e['reason']}" if e["reason"] else ""),
     "service_stopped": lambda e: f"{_evaluation(e)} stopped after {duration(e['seconds'])}" + _forced(e),
+    "surroundings_failed": lambda e: (
+        f"no result, and due again: {e['phase']} failed by what surrounds it: {e['reason']}"
+    ),
     "evaluation_interrupted": lambda e: f"{_evaluation(e)} interrupted: {e['reason']}" + _reaped(e),
     "evaluation_finished": lambda e: (
         f"{_evaluation(e)} finished after {duration(e['seconds'])}"

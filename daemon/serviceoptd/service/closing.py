@@ -39,7 +39,7 @@ class Closing:
         self._context = context
 
     def announce(self, live: LiveService) -> None:
-        """From now on this service is alive, and is ended by `close`."""
+        """Takes charge of a service that is alive from now on: `close` ends it."""
         self.live = live
 
     async def step_failed(self, run: RunState, phase: Phase, error: Exception) -> None:

@@ -10,6 +10,7 @@ import pytest
 from daemon.service.daemons import a_loop
 from hostile_files import HOSTILE
 from memory_journal import MemoryJournal
+from serviceoptd.evaluating.keeping.kept import kept
 
 
 @pytest.mark.parametrize("what", HOSTILE)
@@ -19,11 +20,11 @@ def test_what_is_no_file_is_kept_as_a_sentence_that_says_so(tmp_path: Path, what
     HOSTILE[what](tmp_path / "service.log")
     (tmp_path / "client.log").write_text("as always")
 
-    async def kept() -> dict[str, str]:
+    async def keep() -> dict[str, str]:
         async with asyncio.timeout(20):
-            return await context.keep({name: tmp_path / name for name in ("service.log", "client.log")})
+            return await kept(context, {name: tmp_path / name for name in ("service.log", "client.log")})
 
-    found = asyncio.run(kept())
+    found = asyncio.run(keep())
     with context.artefacts.open(found["client.log"]) as whole:
         assert whole.read() == b"as always"
     assert ("service.log" in found) == (what != "nothing")

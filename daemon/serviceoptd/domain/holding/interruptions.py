@@ -28,7 +28,7 @@ _OVERCOME: dict[type[e.Event], Phase] = {
 
 
 def still_counted(interruptions: tuple[e.SurroundingsFailed, ...], event: e.Event) -> tuple[e.SurroundingsFailed, ...]:
-    """Those of the interruptions that nothing has overcome after `event`."""
+    """The interruptions that nothing has overcome after `event`."""
     if isinstance(event, e.RunResumed):
         return ()
     overcome = None if getattr(event, "will_retry", False) else _OVERCOME.get(type(event))
