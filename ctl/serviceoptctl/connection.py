@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import grp
 import http.client
 import json
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from serviceopt_journal.errors import DaemonUnreachable, EnvironmentLacks, ExitCode, NotFound, ServiceoptError
+from serviceopt_journal.errors import ExitCode, NotFound, ServiceoptError
+from serviceoptctl.daemon_socket import ANSWER_LIMIT, connected, ended_too_early, explained
 
-ANSWER_LIMIT = 30.0  # seconds for an answer; a run with a large journal is folded long before
 HEARTBEAT_LIMIT = 60.0  # seconds without a byte after which a stream counts as lost (the daemon sends every 15)
 
 Document = dict[str, Any]
@@ -32,12 +30,10 @@ class RefusedError(ServiceoptError):
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path, limit: float) -> None:
         super().__init__("localhost", timeout=limit)
-        self._path = path
+        self._path, self._limit = path, limit
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+        self.sock = connected(self._path, self._limit)
 
 
 class Connection:
@@ -45,21 +41,6 @@ class Connection:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
-    def answers(self) -> bool:
-        """Whether somebody listens on the socket.
-
-        Raises:
-            EnvironmentLacks: the socket is there, but this user may not use it.
-        """
-        try:
-            with closing(_UnixConnection(self.path, ANSWER_LIMIT)) as connection:
-                connection.connect()
-        except OSError as error:
-            if isinstance(failure := _explained(error, self.path), DaemonUnreachable):
-                return False
-            raise failure from error
-        return True
 
     def request(self, method: str, path: str, *, query: Query | None = None, body: Document | None = None) -> Document:
         """The JSON document of an answer.
@@ -74,7 +55,7 @@ class Connection:
             try:
                 return _document(self._send(connection, method, _target(path, query), body))
             except (OSError, http.client.HTTPException) as error:
-                raise _explained(error, self.path) from error
+                raise _failure(error, self.path) from error
 
     def stream(self, path: str, *, query: Query) -> Iterator[Document]:
         """The `data` of server-sent events, until the daemon ends the stream or is lost.
@@ -88,7 +69,7 @@ class Connection:
                 if response.status >= http.HTTPStatus.BAD_REQUEST:
                     _document(response)
             except (OSError, http.client.HTTPException) as error:
-                raise _explained(error, self.path) from error
+                raise _failure(error, self.path) from error
             yield from _server_sent(response)
 
     def _send(
@@ -139,37 +120,5 @@ def _server_sent(response: http.client.HTTPResponse) -> Iterator[Document]:
             yield json.loads(line.removeprefix(b"data:"))
 
 
-def _explained(error: Exception, path: Path) -> ServiceoptError:
-    if isinstance(error, PermissionError):
-        owner = _group(path)
-        return EnvironmentLacks(
-            f"no permission to use the daemon's socket {path}"
-            + (f" (it belongs to the group {owner})" if owner else ""),
-            hint=f"ask to be added to the group: `usermod -aG {owner or 'serviceopt'} $USER`, then log in again",
-        )
-    if isinstance(error, TimeoutError):
-        return DaemonUnreachable(
-            f"the daemon on {path} does not answer", hint="`journalctl -u serviceoptd` may tell what it is doing"
-        )
-    if isinstance(error, FileNotFoundError | ConnectionRefusedError | NotADirectoryError):
-        return DaemonUnreachable(
-            f"no daemon answers on {path}",
-            hint="`systemctl start serviceoptd` starts it; `serviceoptctl status` shows what its journal holds",
-        )
-    if isinstance(error, ConnectionError | http.client.HTTPException):
-        return DaemonUnreachable(
-            f"the daemon on {path} ended before it had answered", hint="`serviceoptctl status` shows what is known"
-        )
-    return EnvironmentLacks(f"the socket {path} cannot be used: {error}", hint="SERVICEOPT_SOCKET names another one")
-
-
-def _group(path: Path) -> str:
-    """The group of the socket, or of the nearest directory around it that can be looked at."""
-    for place in (path, *path.parents):
-        try:
-            return grp.getgrgid(place.stat().st_gid).gr_name
-        except PermissionError:
-            continue
-        except (OSError, KeyError):
-            return ""
-    return ""
+def _failure(error: OSError | http.client.HTTPException, path: Path) -> ServiceoptError:
+    return explained(error, path) if isinstance(error, OSError) else ended_too_early(path)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from serviceopt_journal.errors import DaemonUnreachable, EnvironmentLacks
+from serviceoptctl.daemon_socket import answers
 from serviceoptctl.documents import Document
 from serviceoptctl.live import Live
 
@@ -55,6 +56,6 @@ def _await(live: Live, say: Callable[[str], None], patience: float) -> None:
 
 def _answers(live: Live) -> bool:
     try:
-        return live.connection.answers()
+        return answers(live.connection.path)
     except EnvironmentLacks:  # a new socket gets its group a moment after it was made
         return False

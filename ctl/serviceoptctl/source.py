@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from serviceopt_journal.errors import DaemonUnreachable, EnvironmentLacks, NotFound
 from serviceopt_journal.places import SYSTEM_SOCKET, SYSTEM_STATE, Places, places
+from serviceoptctl.daemon_socket import answers
 from serviceoptctl.documents import Source
 
 if TYPE_CHECKING:
@@ -35,20 +36,24 @@ def reachable() -> Live | None:
     Raises:
         EnvironmentLacks: none answers, and one is there that this user may not talk to.
     """
-    from serviceoptctl.connection import Connection
-    from serviceoptctl.live import Live
-
     forbidden: EnvironmentLacks | None = None
     for place in candidates():
-        connection = Connection(place.socket)
         try:
-            if connection.answers():
-                return Live(connection)
+            if answers(place.socket):
+                return _live(place.socket)
         except EnvironmentLacks as error:
             forbidden = error
     if forbidden is not None:
         raise forbidden
     return None
+
+
+def _live(socket: Path) -> Live:
+    # imported with a daemon only: the journal is read without HTTP
+    from serviceoptctl.connection import Connection
+    from serviceoptctl.live import Live
+
+    return Live(Connection(socket))
 
 
 def daemon() -> Live:

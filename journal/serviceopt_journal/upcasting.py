@@ -33,7 +33,7 @@ def tag_of(event_type: type[Event]) -> str:
 
 
 CURRENT_VERSIONS: Mapping[type[Event], int] = {event_type: version_of(event_type) for event_type in EVENT_TYPES}
-VERSIONS_BY_TAG: Mapping[str, int] = {tag_of(event_type): version_of(event_type) for event_type in EVENT_TYPES}
+VERSIONS_BY_TAG: Mapping[str, int] = {tag_of(event_type): version for event_type, version in CURRENT_VERSIONS.items()}
 
 
 def upcast(

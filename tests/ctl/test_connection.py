@@ -19,6 +19,7 @@ from builders import a_journal
 from other_users import for_everybody
 from serviceopt_journal.errors import DaemonUnreachable, EnvironmentLacks, ExitCode, ServiceoptError
 from serviceoptctl.connection import Connection
+from serviceoptctl.daemon_socket import answers
 
 Invoke = Callable[..., Result]
 NOBODY = 65534
@@ -63,17 +64,17 @@ def test_an_answer_that_is_none_is_an_error_and_never_a_traceback(
 
 
 def test_nobody_listening_is_no_answer(tmp_path: Path) -> None:
-    assert not Connection(tmp_path / "absent").answers()
+    assert not answers(tmp_path / "absent")
     (tmp_path / "file").touch()
-    assert not Connection(tmp_path / "file").answers()
-    assert not Connection(tmp_path / "file" / "below").answers()
+    assert not answers(tmp_path / "file")
+    assert not answers(tmp_path / "file" / "below")
     with pytest.raises(DaemonUnreachable, match="no daemon answers on"):
         Connection(tmp_path / "absent").request("GET", "/v1/status")
 
 
 def test_a_path_that_is_too_long_for_a_socket_names_the_variable(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentLacks) as raised:
-        Connection(tmp_path / ("x" * 120)).answers()
+        answers(tmp_path / ("x" * 120))
     assert "SERVICEOPT_SOCKET" in raised.value.hint
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
+from builders import a_finished_story, a_journal
 from serviceoptctl.program import COMMANDS, SECTIONS, cli
 
 HEAVY = {"numpy", "pandas", "xgboost", "pydantic", "sqlite_utils", "asyncio", "rich", "sqlite3"}
@@ -46,6 +47,13 @@ def test_the_status_of_a_running_daemon_imports_nothing_heavy(daemon: Callable[.
     code, modules = imported_by("status")
     assert code == "0"
     assert not modules & HEAVY
+
+
+def test_the_status_without_a_daemon_imports_nothing_that_only_a_connection_needs(state: Path) -> None:
+    a_journal(state, a_finished_story())
+    code, modules = imported_by("status")
+    assert code == "0"
+    assert not modules & (HEAVY - {"sqlite3"} | {"http.client", "ssl", "importlib.metadata", "importlib.resources"})
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -1,0 +1,87 @@
+"""The daemon's unix socket: whether somebody listens, and what its errors mean.
+
+Apart from `connection`, whose HTTP takes longer to import than all else that `status` does without a daemon.
+"""
+
+from __future__ import annotations
+
+import grp
+import socket
+from pathlib import Path
+
+from serviceopt_journal.errors import DaemonUnreachable, EnvironmentLacks, ServiceoptError
+
+ANSWER_LIMIT = 30.0  # seconds for an answer; a run with a large journal is folded long before
+
+
+def connected(path: Path, limit: float) -> socket.socket:
+    """A connection to whoever listens, on which everything may take `limit` seconds.
+
+    Raises:
+        OSError: nobody listens, or this user may not use the socket; `explained` says which.
+    """
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(limit)
+        connection.connect(str(path))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def answers(path: Path) -> bool:
+    """Whether somebody listens on the socket.
+
+    Raises:
+        EnvironmentLacks: the socket is there, but this user may not use it.
+    """
+    try:
+        connected(path, ANSWER_LIMIT).close()
+    except OSError as error:
+        if isinstance(failure := explained(error, path), DaemonUnreachable):
+            return False
+        raise failure from error
+    return True
+
+
+def explained(error: OSError, path: Path) -> ServiceoptError:
+    """What an error on this socket means to a user, and what can be done."""
+    if isinstance(error, PermissionError):
+        owner = _group(path)
+        return EnvironmentLacks(
+            f"no permission to use the daemon's socket {path}"
+            + (f" (it belongs to the group {owner})" if owner else ""),
+            hint=f"ask to be added to the group: `usermod -aG {owner or 'serviceopt'} $USER`, then log in again",
+        )
+    if isinstance(error, TimeoutError):
+        return DaemonUnreachable(
+            f"the daemon on {path} does not answer", hint="`journalctl -u serviceoptd` may tell what it is doing"
+        )
+    if isinstance(error, FileNotFoundError | ConnectionRefusedError | NotADirectoryError):
+        return DaemonUnreachable(
+            f"no daemon answers on {path}",
+            hint="`systemctl start serviceoptd` starts it; `serviceoptctl status` shows what its journal holds",
+        )
+    if isinstance(error, ConnectionError):
+        return ended_too_early(path)
+    return EnvironmentLacks(f"the socket {path} cannot be used: {error}", hint="SERVICEOPT_SOCKET names another one")
+
+
+def ended_too_early(path: Path) -> DaemonUnreachable:
+    """The daemon was there, and was gone before its answer was."""
+    return DaemonUnreachable(
+        f"the daemon on {path} ended before it had answered", hint="`serviceoptctl status` shows what is known"
+    )
+
+
+def _group(path: Path) -> str:
+    """The group of the socket, or of the nearest directory around it that can be looked at."""
+    for place in (path, *path.parents):
+        try:
+            return grp.getgrgid(place.stat().st_gid).gr_name
+        except PermissionError:
+            continue
+        except (OSError, KeyError):
+            return ""
+    return ""
