@@ -133,14 +133,17 @@ async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
 
 
 async def _chunks(reader: asyncio.StreamReader) -> bytes:
-    body = b""
+    body = bytearray()  # a chunk may have one byte
     while len(body) < MOST:
         size = int((await reader.readuntil(b"\n")).split(b";")[0], 16)
         if size <= 0:
             break
-        body += await reader.readexactly(size)
+        wanted = min(size, MOST - len(body))  # a server may announce whatever it likes
+        body += await reader.readexactly(wanted)
+        if wanted < size:
+            break
         await reader.readuntil(b"\n")
-    return body[:MOST]
+    return bytes(body)
 
 
 async def _at_most(reader: asyncio.StreamReader, wanted: int) -> bytes:

@@ -6,6 +6,7 @@ several engines behind one server, counts as their sum.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 import time
@@ -50,7 +51,7 @@ async def scrape(endpoint: HttpProbe, series: Mapping[str, Sequence[str]], limit
     if answer.status != endpoint.status:
         raise UnusableMetrics(f"GET {where}: {answer.error or f'status {answer.status}'}")
     try:
-        return counters(samples(answer.body), series, now)
+        return await asyncio.to_thread(lambda: counters(samples(answer.body), series, now))
     except UnusableMetrics as unusable:
         raise UnusableMetrics(f"GET {where}: {unusable.message}", hint=unusable.hint) from unusable
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from journal.test_foreign_files import bounded
 from serviceoptd.io.http_probe import MOST, Answer, probe
 from serviceoptd.toolkit.interface import HttpProbe
 
@@ -63,6 +64,22 @@ def test_an_answer_is_complete_by_its_length_though_the_connection_stays_open() 
 def test_a_body_without_end_is_cut_off() -> None:
     answer = ask(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (MOST + 1))
     assert (answer.status, len(answer.body)) == (200, MOST)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("announced", [b"fffffffffff", b"400001"])
+def test_a_chunk_without_end_is_cut_off(announced: bytes) -> None:
+    with bounded(16 * MOST, seconds=60.0):
+        answer = ask(HEAD + announced + b"\r\n" + b"x" * (2 * MOST))
+    assert (answer.status, len(answer.body)) == (200, MOST)
+
+
+def test_many_small_chunks_are_put_together_in_one_pass() -> None:
+    with bounded(16 * MOST, seconds=60.0):
+        answer = ask(HEAD + b"1\r\nx\r\n" * 200_000 + b"0\r\n\r\n", limit=60.0)
+    assert (answer.status, len(answer.body)) == (200, 200_000)
 
 
 @settings(max_examples=30)
