@@ -69,7 +69,7 @@ class ArtefactStore:
         """
         path = self.path(digest)
         try:
-            stream = path.open("rb")
+            stream = io.BufferedReader(opened(path))
         except FileNotFoundError as error:
             raise NotFound(f"no file is kept under {digest}") from error
         computed = sha256()

@@ -10,13 +10,14 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from .errors import EnvironmentLacks
 
 MIB = 1024 * 1024
+LARGEST_CONFIGURATION = 16 * MIB
+"""Bytes of a file that a person writes, such as a configuration, or a model's description."""
 _CHUNK = MIB
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISLNK, "a link"),
@@ -36,8 +37,7 @@ class UnfitFile(EnvironmentLacks):
     """A file that another program made cannot be used: a pipe, a link, a device, a directory, too large, or closed to us."""
 
 
-@contextmanager
-def opened(path: Path, *, through_links: bool = False) -> Iterator[BinaryIO]:
+def opened(path: Path, *, through_links: bool = False) -> FileIO:
     """The file, open at its beginning and not buffered; opening it waits for nobody and has no effect on what it is.
 
     Args:
@@ -62,8 +62,7 @@ def opened(path: Path, *, through_links: bool = False) -> Iterator[BinaryIO]:
             os.close(found)
     except OSError as error:
         raise _blamed(path, error, "read") from error
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        yield file
+    return FileIO(descriptor, "rb")
 
 
 def content(path: Path, limit: int, *, through_links: bool = False) -> bytes:
@@ -83,24 +82,24 @@ def content(path: Path, limit: int, *, through_links: bool = False) -> bytes:
     return found
 
 
-def tail(path: Path, size: int, *, begin: int = 0) -> bytes:
+def tail(path: Path, size: int, *, begin: int = 0, through_links: bool = False) -> bytes:
     """The last `size` bytes at most, and nothing before byte `begin`.
 
     Raises:
         FileNotFoundError, UnfitFile, OSError: as `opened` says.
     """
-    with opened(path) as file:
+    with opened(path, through_links=through_links) as file:
         end = os.fstat(file.fileno()).st_size
         return _slice(file, max(end - size, min(begin, end)), size)
 
 
-def piece(path: Path, begin: int, size: int) -> bytes:
+def piece(path: Path, begin: int, size: int, *, through_links: bool = False) -> bytes:
     """At most `size` bytes from byte `begin` on.
 
     Raises:
         FileNotFoundError, UnfitFile, OSError: as `opened` says.
     """
-    with opened(path) as file:
+    with opened(path, through_links=through_links) as file:
         return _slice(file, begin, size)
 
 
@@ -171,7 +170,7 @@ def _blamed(path: Path, error: OSError, done: str) -> Exception:
     return UnfitFile(f"{path} cannot be {done}: {told}", hint="see which program made it")
 
 
-def _slice(file: BinaryIO, begin: int, size: int) -> bytes:
+def _slice(file: FileIO, begin: int, size: int) -> bytes:
     if begin:
         file.seek(begin)
     parts: list[bytes] = []

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serviceopt_journal.foreign_files import MIB, content
 from serviceoptd.domain.settings import RunSettings
 
 WRITTEN = frozenset({"config_path", "kubectl_default_path"})
@@ -131,7 +132,8 @@ def _link_targets(directory: Path) -> Iterator[Path]:
 
 def _interpreter(environment: Path) -> Iterator[str]:
     """The Python installation below a virtual environment, where it is not the system's."""
-    for line in (environment / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace").splitlines():
+    told = content(environment / "pyvenv.cfg", MIB, through_links=True).decode(errors="replace")
+    for line in told.splitlines():
         name, _, value = line.partition("=")
         home = Path(value.strip())
         if name.strip() == "home" and not home.is_relative_to("/usr") and home.is_dir():

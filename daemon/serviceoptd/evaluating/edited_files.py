@@ -16,7 +16,8 @@ from pathlib import Path
 
 import structlog
 
-from serviceopt_journal.artefacts import ArtefactStore
+from serviceopt_journal import foreign_files
+from serviceopt_journal.artefacts import DEFAULT_LIMIT, ArtefactStore
 from serviceopt_journal.errors import EnvironmentLacks, ServiceoptError
 from serviceopt_journal.events import EditedFile
 from serviceoptd.domain.state import State
@@ -95,7 +96,7 @@ def contents_before(edited: Iterable[EditedFile], artefacts: ArtefactStore) -> d
     found: dict[Path, bytes] = {}
     for file in edited:
         with suppress(OSError, ServiceoptError):
-            if hashlib.sha256(Path(file.path).read_bytes()).hexdigest() == file.edited_sha256:
+            if _digest(Path(file.path)) == file.edited_sha256:
                 with artefacts.open(file.original_sha256) as original:
                     found |= dict.fromkeys((Path(file.path), Path(file.path).resolve()), original.read())
     return found
@@ -140,7 +141,7 @@ def _kept(path: Path, artefacts: ArtefactStore) -> str:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return foreign_files.content(path, DEFAULT_LIMIT + 1, through_links=True)
     except OSError as error:
         raise EnvironmentLacks(
             f"{path} cannot be read: {error.strerror}", hint="the engine is configured by it; see the engine's section"

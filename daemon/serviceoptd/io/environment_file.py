@@ -9,7 +9,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from serviceopt_journal import foreign_files
 from serviceopt_journal.errors import EnvironmentLacks
+from serviceopt_journal.foreign_files import LARGEST_CONFIGURATION
 
 _DIRECTORY = "environments"
 
@@ -54,7 +56,7 @@ def load(state_directory: Path, file: str, sha256: str) -> dict[str, str]:
             f"the environment file {file} is not below {state_directory}", hint="submit the run again"
         )
     try:
-        content = path.read_bytes()
+        content = foreign_files.content(path, LARGEST_CONFIGURATION)
     except OSError as error:
         raise EnvironmentLacks(
             f"the environment of the run cannot be read from {path}: {error.strerror}",
@@ -71,7 +73,7 @@ def load(state_directory: Path, file: str, sha256: str) -> dict[str, str]:
 
 def _holds(path: Path, content: bytes) -> bool:
     try:
-        return path.read_bytes() == content
+        return foreign_files.content(path, LARGEST_CONFIGURATION) == content
     except FileNotFoundError:
         return False
 

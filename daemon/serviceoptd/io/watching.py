@@ -15,6 +15,8 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.polling import PollingObserver
 
+from serviceopt_journal.foreign_files import LARGEST_CONFIGURATION, UnfitFile, content
+
 _POLLING_INTERVAL = 0.5
 _TOUCHING = frozenset({"created", "modified", "moved", "closed"})
 
@@ -165,9 +167,14 @@ def _observe(observer: BaseObserver, directories: Iterable[Path], handler: FileS
 
 
 def _digest(path: Path) -> bytes | None:
-    """Of a file with something in it; None otherwise: an empty one has only just been created."""
+    """Of a file with something in it; None otherwise: an empty one has only just been created.
+
+    One that is too large, or may not be read, has the digest of the reason: whoever reads it will say so.
+    """
     try:
-        content = path.read_bytes() if path.is_file() else b""
+        found = content(path, LARGEST_CONFIGURATION, through_links=True) if path.is_file() else b""
     except OSError:
         return None
-    return hashlib.sha256(content).digest() if content else None
+    except UnfitFile as unfit:
+        found = str(unfit).encode()
+    return hashlib.sha256(found).digest() if found else None

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import msgspec
 
+from serviceopt_journal import foreign_files
 from serviceopt_journal.errors import ExitCode, ServiceoptError
 from serviceoptd.simulation.step_times.latency_model import TrainedModel
 from serviceoptd.simulation.step_times.model_card import as_markdown
 
 MODEL_FILE = "latency_model.json"
+LARGEST_MODEL = 256 * foreign_files.MIB
+"""Bytes of a file that a person names: a latency model, or the data of one."""
 CARD_FILE = "latency_model.md"
 VERSION = 1
 
@@ -54,7 +57,7 @@ def load(path: Path) -> TrainedModel:
         ModelRejected: the file is not a latency model, is damaged, or is of a newer release.
         OSError: it cannot be read.
     """
-    content = path.read_bytes()
+    content = foreign_files.content(path, LARGEST_MODEL, through_links=True)
     try:
         version = msgspec.json.decode(content, type=_Header).latency_model
         if version != VERSION:

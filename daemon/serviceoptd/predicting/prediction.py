@@ -14,9 +14,10 @@ import numpy as np
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceopt_journal.events import Configuration
+from serviceopt_journal.foreign_files import content
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.settings import Field, Slo
-from serviceoptd.predicting.model_file import ModelRejected, load
+from serviceoptd.predicting.model_file import LARGEST_MODEL, ModelRejected, load
 from serviceoptd.predicting.section import SimulatedSection
 from serviceoptd.simulation.schedulers.limits import Composer, Limits, limits, scheduler_of, searched
 from serviceoptd.simulation.step_times.latency_model import TrainedModel
@@ -159,7 +160,7 @@ def content_of(path: Path) -> bytes:
         EnvironmentLacks: it cannot be read.
     """
     try:
-        return path.read_bytes()
+        return content(path, LARGEST_MODEL, through_links=True)
     except OSError as error:
         raise _unreadable(path, error) from error
 

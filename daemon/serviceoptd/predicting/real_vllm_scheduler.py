@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
+from serviceopt_journal.foreign_files import piece
 from serviceoptd.io.json_lines import JsonLines
 from serviceoptd.simulation.schedulers.limits import Composer, Limits
 from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
@@ -24,8 +25,7 @@ def python_of(program: Path) -> Path:
         EnvironmentLacks: there is none; this `vllm` is no Python program.
     """
     try:
-        with program.open("rb") as file:
-            first_line = file.readline().decode(errors="replace")
+        first_line = piece(program, 0, 4096, through_links=True).partition(b"\n")[0].decode(errors="replace")
     except OSError as error:
         raise EnvironmentLacks(f"{program} cannot be read: {error.strerror}", hint="name a `vllm` program") from error
     named = Path(first_line.removeprefix("#!").strip())

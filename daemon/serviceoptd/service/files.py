@@ -11,6 +11,7 @@ import structlog
 from serviceopt_journal.documents.requests import Submission
 from serviceopt_journal.errors import ServiceoptError
 from serviceopt_journal.events import DropInRefused, LogLevelChanged, RunSubmitted
+from serviceopt_journal.foreign_files import LARGEST_CONFIGURATION, UnfitFile, content
 from serviceoptd.config.masking import masked_text
 from serviceoptd.domain.state import RunState
 from serviceoptd.io.watching import Watcher
@@ -68,7 +69,7 @@ def _unfinished(daemon: Daemon) -> list[RunState]:
 
 async def _reconfigure(daemon: Daemon, run: RunState, path: Path) -> None:
     try:
-        changed = await control.reconfigure(daemon.ledger, run, path.read_text(), str(path), environment={})
+        changed = await control.reconfigure(daemon.ledger, run, await _text(path), str(path), environment={})
     except (ServiceoptError, OSError, UnicodeDecodeError) as error:
         LOG.warning("changed configuration refused", run=run.number, path=str(path), reason=str(error))
         return
@@ -77,11 +78,16 @@ async def _reconfigure(daemon: Daemon, run: RunState, path: Path) -> None:
         await daemon.ledger.commit(LogLevelChanged(level=str(level)))
 
 
+async def _text(path: Path) -> str:
+    read = await asyncio.to_thread(content, path, LARGEST_CONFIGURATION, through_links=True)
+    return read.decode()
+
+
 async def _drop_in(daemon: Daemon, path: Path, refused: set[tuple[Path, str]]) -> None:
     """Submits a file once: the same text at the same place is the same run, also after a restart."""
     try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        text = await _text(path)
+    except (OSError, UnfitFile, UnicodeDecodeError) as error:
         await daemon.ledger.commit(DropInRefused(path=str(path), problems=(str(error),)))
         return
     masked = await asyncio.to_thread(masked_text, text)

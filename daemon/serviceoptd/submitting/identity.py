@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from serviceopt_journal.documents.requests import Submission
+from serviceopt_journal.foreign_files import LARGEST_CONFIGURATION, content
 from serviceopt_journal.metric_table import GOODPUT
 from serviceoptd.config.plugins import blaming
 from serviceoptd.domain.settings import RunSettings, default_rules
@@ -105,7 +106,7 @@ def host_class() -> str:
     """Processor, number of cores and architecture of this machine; two machines of one kind give the same."""
     model = ""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in content(Path("/proc/cpuinfo"), LARGEST_CONFIGURATION).decode(errors="replace").splitlines():
             if line.lower().startswith(("model name", "cpu part")):
                 model = line.partition(":")[2].strip()
                 break

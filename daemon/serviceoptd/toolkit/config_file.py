@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from serviceopt_journal import foreign_files
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.foreign_files import LARGEST_CONFIGURATION, UnfitFile
 from serviceoptd.toolkit import arguments, program, provenance
 from serviceoptd.toolkit.interface import Problem, Workplace
 from serviceoptd.toolkit.spellings import Spellings
@@ -114,8 +116,8 @@ def content(
 
 def _text(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        return foreign_files.content(path, LARGEST_CONFIGURATION, through_links=True).decode()
+    except (OSError, UnfitFile, UnicodeDecodeError):
         return None
 
 

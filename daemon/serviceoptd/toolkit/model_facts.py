@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from serviceopt_journal.foreign_files import LARGEST_CONFIGURATION, UnfitFile, content
 from serviceoptd.domain.settings import ModelFacts
 
 PLAIN = frozenset(
@@ -156,8 +157,8 @@ def _weights(directory: Path) -> int | None:
 
 def _json(path: Path) -> Mapping[str, Any]:
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        document = json.loads(content(path, LARGEST_CONFIGURATION, through_links=True))
+    except (OSError, UnfitFile, ValueError, RecursionError):
         return {}  # a model on a hub, or in a format of its own: nothing is known of it
     return document if isinstance(document, dict) else {}
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration, ServiceoptError
+from serviceopt_journal.foreign_files import LARGEST_CONFIGURATION, content
 from serviceoptd.toolkit.arguments import refuse_unknown, replaced, runs_a_shell
 from serviceoptd.toolkit.find_program import find_program
 from serviceoptd.toolkit.interface import Command, Problem, ProcessOptions, Workplace
@@ -48,7 +49,7 @@ def section_environment(options: ProcessOptions, workplace: Workplace, values: M
 
 def _environment_file(path: Path) -> dict[str, str]:
     try:
-        lines = path.read_text().splitlines()
+        lines = content(path, LARGEST_CONFIGURATION, through_links=True).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise EnvironmentLacks(
             f"the environment file {path} cannot be read: {error}", hint="correct `environment_file`"

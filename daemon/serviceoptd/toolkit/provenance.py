@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from serviceopt_journal.errors import EnvironmentLacks, ServiceoptError
+from serviceopt_journal.foreign_files import UnfitFile, opened, piece
 from serviceoptd.toolkit.find_program import find_program
 from serviceoptd.toolkit.interface import NamesItsVariables, ProcessOptions, Workplace
 from serviceoptd.toolkit.program import located, section_environment
@@ -70,8 +71,7 @@ def program_version(program: str, workplace: Workplace, packages: Sequence[str])
 
 def prefixes(script: Path) -> list[Path]:
     """Where the interpreter of this script has its packages: as its first lines tell, else around the script."""
-    with script.open("rb") as file:
-        head = file.read(512)
+    head = piece(script, 0, 512, through_links=True)
     interpreter = re.search(rb"(/[^\s\"']*/python[\d.]*)", head) if head.startswith(b"#!") else None
     # not resolved: a virtual environment's interpreter is a link into another prefix
     return [Path(os.fsdecode(interpreter[1])).parent.parent] if interpreter else [script.parent.parent]
@@ -143,7 +143,7 @@ def model_identity(model: str, workplace: Workplace) -> str:
 def file_digest(path: Path) -> str:
     """`sha256:` of the file; of a very large one of its size, beginning and end. "absent": it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with opened(path, through_links=True) as file:
             size = os.fstat(file.fileno()).st_size
             if size <= HASHED_AT_MOST:
                 return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
@@ -151,7 +151,7 @@ def file_digest(path: Path) -> str:
             file.seek(-_EDGE, os.SEEK_END)
             digest.update(file.read(_EDGE))
             return f"sha256-of-ends:{digest.hexdigest()}"
-    except OSError:
+    except (OSError, UnfitFile):
         return ABSENT
 
 

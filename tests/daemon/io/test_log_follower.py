@@ -158,7 +158,7 @@ def test_a_log_that_is_written_for_ever_does_not_hold_its_reader(tmp_path: Path)
     def flood() -> None:
         with path.open("wb", buffering=0) as log:
             while not enough.is_set() and log.tell() < 1024 * MIB:
-                log.write(b"again and again\n" * 65_536)
+                log.write((b"again and again " * 16 + b"\n") * 4096)
 
     writer = threading.Thread(target=flood)
     writer.start()

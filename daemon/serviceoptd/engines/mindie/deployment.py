@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serviceopt_journal.foreign_files import LARGEST_CONFIGURATION, UnfitFile, content
 from serviceoptd.engines.mindie.section import MODEL
 from serviceoptd.toolkit import endpoint, provenance
 from serviceoptd.toolkit.interface import HttpProbe
@@ -88,9 +89,9 @@ def weights_path(document: Mapping[str, Any]) -> str:
 def read_model(directory: Path) -> tuple[Mapping[str, Any], int]:
     """The model's own config.json, and the size of its weights in bytes; empty and 0 where they cannot be read."""
     try:
-        model = json.loads((directory / "config.json").read_bytes())
+        model = json.loads(content(directory / "config.json", LARGEST_CONFIGURATION, through_links=True))
         files = [entry for entry in directory.iterdir() if entry.suffix in provenance.WEIGHTS]
         size = sum(entry.stat().st_size for entry in files if entry.is_file())
-    except (OSError, ValueError, RecursionError):
+    except (OSError, UnfitFile, ValueError, RecursionError):
         return {}, 0
     return (model if isinstance(model, Mapping) else {}), size

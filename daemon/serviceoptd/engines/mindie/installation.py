@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from serviceopt_journal import foreign_files
 from serviceopt_journal.errors import EnvironmentLacks
+from serviceopt_journal.foreign_files import LARGEST_CONFIGURATION, MIB, UnfitFile
 from serviceoptd.engines.mindie.configuration import JsonText
 from serviceoptd.engines.mindie.section import MindieSection
 from serviceoptd.toolkit import provenance
@@ -56,7 +58,7 @@ class Installation:
         content = workplace.originals.get(self.configuration.resolve())
         if content is None:
             try:
-                content = self.configuration.read_bytes()
+                content = foreign_files.content(self.configuration, LARGEST_CONFIGURATION, through_links=True)
             except OSError as error:
                 raise EnvironmentLacks(
                     f"MindIE's configuration {self.configuration} cannot be read: {(error.strerror or '').lower()}",
@@ -68,10 +70,10 @@ class Installation:
         """What `version.info` of the installation says; else of the Python packages, else a hash of the program."""
         for place in (self.root, self.root.parent):
             try:
-                said = (place / "version.info").read_text(errors="replace")
-            except OSError:
+                said = foreign_files.content(place / "version.info", MIB, through_links=True)
+            except (OSError, UnfitFile):
                 continue
-            return " ".join(said.split())
+            return " ".join(said.decode(errors="replace").split())
         return provenance.program_version(self.program, workplace, ("mindie", "mindie_llm"))
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serviceopt_journal.foreign_files import appending
+
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 """Seconds between two questions; in between, as long as the last answer took: a slow cluster is asked less often."""
 
@@ -146,10 +148,12 @@ class Cluster:
             Failed: it cannot be started, or is not over in time.
         """
         with contextlib.ExitStack() as opened:
-            log = opened.enter_context(output.open("ab")) if output else None
+            log = appending(output) if output else None
+            if log is not None:
+                opened.callback(os.close, log)
             # bash by its name and not by the script's first line: MindIE ships the scripts without the right to execute
             process = await self._started(
-                ["bash", name, *arguments], stdout=log, stderr=asyncio.subprocess.STDOUT if log else None
+                ["bash", name, *arguments], stdout=log, stderr=None if log is None else asyncio.subprocess.STDOUT
             )
         try:
             async with asyncio.timeout(self.script_limit):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceopt_journal.events import Value
+from serviceopt_journal.foreign_files import LARGEST_CONFIGURATION, content
 from serviceoptd.engines.interface import ServiceOrder
 from serviceoptd.engines.mindie.configuration import JsonText
 from serviceoptd.engines.mindie.limits import contradictions
@@ -71,7 +72,7 @@ def text_of(path: Path, workplace: Workplace) -> JsonText:
 def content_of(path: Path) -> bytes:
     """The bytes of the file, or why it cannot be read."""
     try:
-        return path.read_bytes()
+        return content(path, LARGEST_CONFIGURATION, through_links=True)
     except OSError as error:
         raise EnvironmentLacks(
             f"{path} cannot be read: {(error.strerror or '').lower()}", hint="correct [kubectl] kubectl_default_path"

@@ -24,6 +24,7 @@ import time
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 
+from serviceopt_journal.foreign_files import MIB, tail
 from serviceoptd.engines.mindie_kubernetes.cluster import (
     HOPELESS,
     LONGEST_PAUSE,
@@ -96,9 +97,7 @@ class Supervisor:
         """
         log = Path(self.orders.lock).with_name("delete.log")
         status = await self.cluster.script("delete.sh", self.orders.namespace, ".", output=log)
-        how = (
-            f"delete.sh ended with exit status {status} ({last_line(log.read_bytes())})" if status else "delete.sh ran"
-        )
+        how = f"delete.sh ended with exit status {status} ({last_line(tail(log, MIB))})" if status else "delete.sh ran"
         await self.cluster.until(lambda pods: not pods, self.orders.gone_timeout, f"{how}, but the pods are not gone")
         self.to_delete = False
 

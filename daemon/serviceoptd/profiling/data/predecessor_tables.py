@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serviceopt_journal.foreign_files import lines, opened
+from serviceoptd.profiling.data.recorded_steps import LARGEST_RECORDING
 from serviceoptd.simulation.step_times.profile_data import ProfileRejected, finite
 
 FILES = {"batch": "batch.csv", "request": "request.csv"}
@@ -89,6 +91,7 @@ def tables_of(directory: Path) -> dict[str, Table]:
 def _from_database(path: Path) -> dict[str, Table]:
     found = {}
     try:
+        opened(path, through_links=True).close()  # SQLite itself would wait for a pipe
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             present = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             for table, names in NAMES.items():
@@ -105,13 +108,12 @@ def _from_database(path: Path) -> dict[str, Table]:
 
 
 def _from_csv(path: Path) -> Table:
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.reader(lines)
-        try:
-            header = next(reader, [])
-            return _table(f"{path}:1", header, ((f"{path}:{reader.line_num}", row) for row in reader if row))
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ProfileRejected(f"{path}:{reader.line_num + 1}", f"is not CSV: {error}") from error
+    reader = csv.reader(line.decode("utf-8-sig") for line in lines(path, LARGEST_RECORDING, through_links=True))
+    try:
+        header = next(reader, [])
+        return _table(f"{path}:1", header, ((f"{path}:{reader.line_num}", row) for row in reader if row))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ProfileRejected(f"{path}:{reader.line_num + 1}", f"is not CSV: {error}") from error
 
 
 def _table(place: str, header: Iterable[str], rows: Iterable[tuple[str, Iterable[Any]]]) -> Table:

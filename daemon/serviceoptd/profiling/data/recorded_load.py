@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.foreign_files import content
+from serviceoptd.benchmarks.result_checks import LARGEST_RESULT
 from serviceoptd.benchmarks.vllm_benchmark.result import metrics_of, parsed
 from serviceoptd.simulation.schedulers.limits import limits
 from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
@@ -61,7 +63,7 @@ def read_load(recording: Path, *, run: str) -> RecordedLoad | None:
     assert isinstance(scheduler, VllmLimits)  # noqa: S101 - asked for
     sent = _decoded(result, _Requests)
     try:
-        measured = metrics_of(parsed(result.read_bytes(), result.name))
+        measured = metrics_of(parsed(content(result, LARGEST_RESULT, through_links=True), result.name))
     except UnusableResult as error:
         raise ProfileRejected(result, error.message) from error
     if measured.failed:
@@ -71,7 +73,7 @@ def read_load(recording: Path, *, run: str) -> RecordedLoad | None:
 
 def _decoded(path: Path, kind: type[Any]) -> Any:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return msgspec.json.decode(content(path, LARGEST_RESULT, through_links=True), type=kind)
     except (OSError, msgspec.DecodeError) as error:
         hint = "a client's result needs --save-detailed" if kind is _Requests else ""
         raise ProfileRejected(path, f"cannot be used: {error}", hint=hint) from error

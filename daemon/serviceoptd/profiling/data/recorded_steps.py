@@ -8,19 +8,22 @@ from pathlib import Path
 
 import numpy as np
 
+from serviceopt_journal.foreign_files import MIB, lines, piece
 from serviceoptd.simulation.step_times.profile_data import ProfileRejected, Run, finite
 
 COLUMNS = (
     "n_prefill", "prefill_tokens", "attn_prefill", "n_decode", "decode_ctx",
     "n_seqs", "n_new", "sched_ms", "exec_ms", "update_ms", "period_ms",
 )  # fmt: skip
+LARGEST_RECORDING = 16 * 1024 * MIB
+"""Bytes of a file of steps, which is read line by line."""
 MARK = "attn_prefill"  # a CSV file without this column is something else
 
 
 def is_recording(path: Path) -> bool:
     """Whether a CSV file is one of ours, by its first line."""
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        return MARK in lines.readline().rstrip("\r\n").split(",")
+    first_line = piece(path, 0, 65_536, through_links=True).partition(b"\n")[0]
+    return MARK in first_line.decode(errors="replace").rstrip("\r").split(",")
 
 
 def read_recording(path: Path, *, name: str, configuration: str) -> Run:
@@ -34,19 +37,18 @@ def read_recording(path: Path, *, name: str, configuration: str) -> Run:
     """
     composition: list[tuple[float, ...]] = []
     seconds: list[float] = []
-    with path.open(encoding="utf-8", newline="") as lines:
-        reader = csv.reader(lines)
-        try:
-            header = next(reader, [])
-            if missing := [column for column in COLUMNS if column not in header]:
-                raise ProfileRejected(f"{path}:1", f"lacks the column {', '.join(missing)}")
-            places = [header.index(column) for column in COLUMNS]
-            for row in reader:
-                values = _numbers(row, places, f"{path}:{reader.line_num}")
-                composition.append(tuple(values[:5]))
-                seconds.append(_seconds(dict(zip(COLUMNS, values, strict=True)), f"{path}:{reader.line_num}"))
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ProfileRejected(f"{path}:{reader.line_num + 1}", f"is not CSV: {error}") from error
+    reader = csv.reader(line.decode() for line in lines(path, LARGEST_RECORDING, through_links=True))
+    try:
+        header = next(reader, [])
+        if missing := [column for column in COLUMNS if column not in header]:
+            raise ProfileRejected(f"{path}:1", f"lacks the column {', '.join(missing)}")
+        places = [header.index(column) for column in COLUMNS]
+        for row in reader:
+            values = _numbers(row, places, f"{path}:{reader.line_num}")
+            composition.append(tuple(values[:5]))
+            seconds.append(_seconds(dict(zip(COLUMNS, values, strict=True)), f"{path}:{reader.line_num}"))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ProfileRejected(f"{path}:{reader.line_num + 1}", f"is not CSV: {error}") from error
     if not seconds:
         raise ProfileRejected(path, "has no steps")
     return Run(name, configuration, "vllm", np.array(composition, dtype=float), np.array(seconds, dtype=float))

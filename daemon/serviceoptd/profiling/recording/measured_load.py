@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from serviceopt_journal.errors import EnvironmentLacks
+from serviceopt_journal.foreign_files import lines
 from serviceoptd.benchmarks.interface import Benchmark, ClientOutcome, MeasurementOrder
+from serviceoptd.benchmarks.result_checks import result_in
 from serviceoptd.benchmarks.vllm_benchmark.result import parsed
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.io.http_probe import probe
 from serviceoptd.io.log_follower import LogFollower
 from serviceoptd.io.processes import Child, spawn, stop
 from serviceoptd.io.readiness import watch
+from serviceoptd.profiling.data.recorded_steps import LARGEST_RECORDING
 from serviceoptd.profiling.recording.recorded_service import LOG, TRIED, NotServed, RecordedService, complaint
 
 DETAILED = "--save-detailed"
@@ -68,7 +71,7 @@ async def measure(
     if metrics.failed:
         raise NotMeasured(f"{metrics.failed} requests failed", hint=f"the client's output: {output}")
     (result,) = (plan.artefacts or {}).values()
-    document = parsed(result.read_bytes(), result.name)
+    document = parsed(result_in(result, outcome), result.name)
     steps = list(_steps(service.steps, *_while_measured(document, output)))
     found = complaint(service.steps.with_name(LOG))
     if found or len(steps) < 2:
@@ -124,13 +127,13 @@ def _while_measured(document: Mapping[str, Any], output: Path) -> tuple[float, f
 
 def _steps(recording: Path, begin: float, end: float) -> Iterator[str]:
     """The header, and the lines of the steps composed in this time. Whole lines only: the service writes on."""
-    with recording.open(encoding="utf-8", newline="") as lines:
-        header = lines.readline()
-        place = next(csv.reader([header])).index("t0")
-        yield header
-        for line in lines:
-            if line.endswith("\n") and begin <= float(line.split(",", place + 1)[place]) <= end:
-                yield line
+    found = (line.decode() for line in lines(recording, LARGEST_RECORDING))
+    header = next(found)
+    place = next(csv.reader([header])).index("t0")
+    yield header
+    for line in found:
+        if line.endswith("\n") and begin <= float(line.split(",", place + 1)[place]) <= end:
+            yield line
 
 
 def _write(path: Path, text: str) -> None:

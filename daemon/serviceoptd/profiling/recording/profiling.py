@@ -13,6 +13,7 @@ from pathlib import Path
 from serviceopt_journal.documents.requests import Submission
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceopt_journal.events import Configuration
+from serviceopt_journal.foreign_files import LARGEST_CONFIGURATION, content
 from serviceoptd.benchmarks.interface import Benchmark, MeasurementOrder
 from serviceoptd.benchmarks.vllm_benchmark.client import VllmBenchmark
 from serviceoptd.config import plugins
@@ -177,7 +178,7 @@ class _Work:
             else:
                 missing.append(number)
         if path.is_file() and len(missing) < loads:
-            there = json.loads(path.read_text()).get("configuration")
+            there = json.loads(content(path, LARGEST_CONFIGURATION, through_links=True)).get("configuration")
             if there != configuration:
                 raise InvalidConfiguration(
                     f"{path} belongs to another configuration: {_text(there or {})}",

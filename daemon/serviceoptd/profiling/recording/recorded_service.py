@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
+from serviceopt_journal.foreign_files import LARGEST_CONFIGURATION, MIB, content, tail
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.engines.interface import Engine, ServiceOrder, ServicePlan
 from serviceoptd.engines.vllm_flags import SPELLINGS
@@ -27,6 +28,7 @@ FLAG = "--scheduler-cls"
 FACTORY = f"{recorder.__name__.rpartition('.')[2]}.{recorder.factory.__name__}"
 DIRECTORY = Path(recorder.__file__).parent
 LOG = "service.log"
+LOOKED_THROUGH = 16 * MIB  # bytes at the end of the service's log
 TRIED = "the scheduler's interface is not a public one; the recorder was tested with vLLM 0.32"
 
 
@@ -88,7 +90,9 @@ async def served(engine: Engine, order: ServiceOrder, settings: RunSettings) -> 
             _refuse_recorder(log)
             raise NotServed(f"the service did not start: {outcome.reason}", hint=f"its log: {log}")
         steps = _recording(place.directory, log)
-        yield RecordedService(plan, child, follower, steps, json.loads(Path(f"{steps}.json").read_text()))
+        yield RecordedService(
+            plan, child, follower, steps, json.loads(content(Path(f"{steps}.json"), LARGEST_CONFIGURATION))
+        )
     finally:
         await stop(child, grace=settings.limits.stop, stop_command=plan.stop)
         await wait_until_released(memory, place.environment, limit=settings.limits.device_memory)
@@ -117,7 +121,11 @@ def with_recorder(command: Command, steps: Path, python_path: str) -> Command:
 def complaint(log: Path) -> str:
     """What the service's log says about the recorder; empty: nothing."""
     name = FACTORY.partition(".")[0]
-    for line in plain(log.read_text(errors="replace")).splitlines() if log.is_file() else ():
+    try:
+        said = plain(tail(log, LOOKED_THROUGH).decode(errors="replace"))
+    except FileNotFoundError:
+        return ""
+    for line in said.splitlines():
         blames = f"{name}: stopped" in line or ("rror" in line and (FLAG in line or name in line))
         if blames:
             return line.strip()
