@@ -16,10 +16,11 @@ from serviceopt_journal.documents.particles import FinishedFiles, Particles, Rec
 from serviceopt_journal.documents.runs import Run, Runs, Status, Table
 from serviceopt_journal.errors import NotFound
 from serviceopt_journal.reader import JournalReader
-from serviceopt_journal.verification import verify
+from serviceopt_journal.verification import OnEvent, verify
 from serviceoptctl.documents import LATEST, Answer, Document, Selection, Shown
 
 if TYPE_CHECKING:
+    from serviceopt_journal.codec import Recorded
     from serviceoptd.domain.state import RunState, State
 
 
@@ -31,10 +32,13 @@ class FromJournal:
     def __init__(self, reader: JournalReader, directory: Path, until: int | None = None) -> None:
         self.reader, self._directory = reader, directory
         self._until = until
+        self._unverified = until is None
 
     @classmethod
     def open(cls, state_directory: Path, until: int | None = None) -> FromJournal:
-        """Verifies the journal, since no daemon has done so; but not with `until`: so a damaged one can be salvaged.
+        """Gives what tells nothing of a journal before it is verified, since no daemon has done so.
+
+        With `until` it is not verified, so that a damaged one can be salvaged.
 
         Args:
             state_directory: where the journal is.
@@ -42,24 +46,44 @@ class FromJournal:
 
         Raises:
             NotFound: there is no journal.
-            JournalError: it is damaged, or from a newer release.
+            JournalError: it cannot be read at all, or is from a newer release.
             EnvironmentLacks: this user may not read it.
         """
-        reader = JournalReader.open(state_directory)
-        if until is None and (error := verify(state_directory).error()) is not None:
-            raise error
-        return cls(reader, state_directory, until)
+        return cls(JournalReader.open(state_directory), state_directory, until)
 
     @cached_property
     def state(self) -> State:
-        """The state after the last event of the journal."""
+        """The state after the last event of the journal, which is read once.
+
+        Raises:
+            JournalError: it is damaged, or from a newer release.
+        """
         from serviceoptd.domain.evolve import fold
         from serviceoptd.domain.state import State
 
         state = State()
-        for recorded in self.reader.events(until=self._until):
-            state = fold(state, recorded)
+
+        def replayed(recorded: Recorded) -> None:
+            nonlocal state
+            state = fold(State() if recorded.seq == 1 else state, recorded)
+
+        if not self._verified(replayed):
+            for recorded in self.reader.events(until=self._until):
+                replayed(recorded)
         return state
+
+    def _verified(self, on_event: OnEvent | None = None) -> bool:
+        """Whether this call has read and verified the whole journal; it is done once.
+
+        Raises:
+            JournalError: it is damaged, or from a newer release.
+        """
+        if not self._unverified:
+            return False
+        if error := verify(self._directory, on_event=on_event).error():
+            raise error
+        self._unverified = False
+        return True
 
     def status(self) -> Answer[Status]:
         from serviceoptd.domain.documents import status_document
@@ -106,6 +130,7 @@ class FromJournal:
         return told(Particles(particles=tuple(shown)))
 
     def events(self, selection: Selection) -> Iterator[Document]:
+        self._verified()
         until = selection.until if self._until is None else min(self._until, selection.until or self._until)
         records = self.reader.events(
             after=selection.after,

@@ -68,8 +68,13 @@ class Report:
             self.problems.append(problem)
 
 
-def verify(state_directory: Path) -> Report:
+def verify(state_directory: Path, *, on_event: OnEvent | None = None) -> Report:
     """Checks everything that can be checked, with or without a live writer. Changes nothing, and never stops early.
+
+    Args:
+        state_directory: where the journal lies.
+        on_event: called with every event up to the first problem, so that the journal is read once; from the first event
+            again where a writer began meanwhile.
 
     Raises:
         NotFound: there is no journal.
@@ -77,12 +82,12 @@ def verify(state_directory: Path) -> Report:
     """
     while True:
         with ReadPlan(state_directory) as plan:
-            report = _verify(state_directory, plan)
+            report = _verify(state_directory, plan, on_event)
             if plan.settled():
                 return report
 
 
-def _verify(state_directory: Path, plan: ReadPlan) -> Report:
+def _verify(state_directory: Path, plan: ReadPlan, on_event: OnEvent | None) -> Report:
     report = Report()
     try:
         connection = plan.connect()
@@ -98,7 +103,7 @@ def _verify(state_directory: Path, plan: ReadPlan) -> Report:
             if before == slots:
                 break
             connection.execute("ROLLBACK")
-        report = examine(connection, slots)
+        report = examine(connection, slots, on_event=on_event)
         if connection.in_transaction:
             connection.execute("ROLLBACK")
     except UNREADABLE as error:

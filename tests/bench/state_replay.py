@@ -4,7 +4,8 @@ Run: python tests/bench/state_replay.py [--events 10000,100000,1000000] [--each-
 
 For each number of events: a journal of short runs (of `--each-run` events each) and one of a single long run are written.
 Prints the events folded each second of processor time (decoded before), and the seconds that the daemon's opening of that
-journal takes, with verification, decoding and fold. A run has its real events with about 950 bytes each.
+journal takes, with verification, decoding and fold, and those of `status` with the daemon down.
+A run has its real events with about 950 bytes each.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from journal_workload import events, machine
 from serviceopt_journal.codec import Recorded
 from serviceopt_journal.events import Event, RunSubmitted
 from serviceopt_journal.store import Journal
+from serviceoptctl.from_journal import FromJournal
 from serviceoptd.config.load import load_text
 from serviceoptd.domain.evolve import fold
 from serviceoptd.domain.state import State
@@ -83,8 +85,8 @@ def folded(told: Iterator[Event], number: int) -> float:
     return number / seconds
 
 
-def opened(told: Iterator[Event], number: int, directory: Path) -> float:
-    """Seconds of processor time that a start takes until the state is there."""
+def opened(told: Iterator[Event], number: int, directory: Path) -> tuple[float, float]:
+    """Seconds of processor time: until a start has the state, and until `status` has its document with the daemon down."""
     with Journal.open(directory) as journal:
         for start in range(0, number, _BATCH):
             journal.append(*islice(told, min(_BATCH, number - start)))
@@ -99,7 +101,9 @@ def opened(told: Iterator[Event], number: int, directory: Path) -> float:
     seconds = time.process_time() - started
     if state.seq != number:
         raise SystemExit("the replay lost events")
-    return seconds
+    started = time.process_time()
+    FromJournal.open(directory).status()
+    return seconds, time.process_time() - started
 
 
 def main() -> None:
@@ -110,7 +114,7 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, default=Path("/var/tmp"), help="where the journals are written")
     arguments = parser.parse_args()
     print(" · ".join(f"{name} {value}" for name, value in machine().items()))
-    print(f"{'events':>9}  {'history':<24}{'folded/s':>10}{'start, s':>10}")
+    print(f"{'events':>9}  {'history':<24}{'folded/s':>10}{'start, s':>10}{'status, s':>11}")
     for number in (int(each) for each in arguments.events.split(",")):
         for name, told in (
             (f"{number // arguments.each_run} runs", lambda: many_runs(arguments.each_run)),
@@ -118,7 +122,8 @@ def main() -> None:
         ):
             rate = folded(told(), number)
             with tempfile.TemporaryDirectory(prefix="replay-bench-", dir=arguments.directory) as scratch:
-                print(f"{number:>9}  {name:<24}{rate:>10.0f}{opened(told(), number, Path(scratch)):>10.1f}", flush=True)
+                start, status = opened(told(), number, Path(scratch))
+                print(f"{number:>9}  {name:<24}{rate:>10.0f}{start:>10.1f}{status:>11.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,12 @@ from builders import (
     some_metrics,
     some_settings,
 )
+from serviceopt_journal import reader, verification
+from serviceopt_journal.codec import Recorded, decode
 from serviceopt_journal.documents.particles import Deploy, Recommendation
+from serviceopt_journal.errors import ExitCode
 from serviceopt_journal.events import RunSubmitted
+from serviceopt_journal.reader import JournalReader
 from serviceoptctl.connection import Connection
 from serviceoptctl.documents import Selection
 from serviceoptctl.from_journal import FromJournal
@@ -121,6 +125,33 @@ def test_an_interrupted_run_is_called_so_wherever_it_is_shown(invoke: Invoke, st
     for command in ("status", "show"):
         assert "interrupted" in facts(invoke(command).stdout)["run"]
         assert "running," not in invoke(command).stdout
+
+
+@pytest.mark.parametrize("command", ["status", "runs", "show", "best", "export"])
+def test_with_the_daemon_down_the_journal_is_read_and_decoded_once(
+    invoke: Invoke, state: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    read: list[bytes] = []
+
+    def counted(body: bytes) -> Recorded:
+        read.append(body)
+        return decode(body)
+
+    a_journal(state, a_finished_story())
+    events = JournalReader.open(state).head().seq
+    for module in (reader, verification):
+        monkeypatch.setattr(module, "decode", counted)
+    assert invoke(command).exit_code == 0
+    assert len(read) == events
+
+
+def test_with_the_daemon_down_nothing_is_told_of_a_damaged_journal(invoke: Invoke, state: Path) -> None:
+    a_journal(state, a_finished_story())
+    (state / "journal.anchor").unlink()
+    for command in ("status", "runs", "show", "best", "events", "export"):
+        told = invoke(command)
+        assert told.exit_code == ExitCode.JOURNAL_DAMAGED, command
+        assert told.stdout == ""
 
 
 def test_a_run_that_somebody_works_on_is_called_running_wherever_it_is_shown(
