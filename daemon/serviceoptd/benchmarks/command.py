@@ -16,7 +16,7 @@ from serviceoptd.benchmarks.vllm_benchmark.flags import SPELLINGS
 from serviceoptd.engines.command.section import CommandClient, CommandSection
 from serviceoptd.toolkit import arguments, endpoint, program, provenance
 from serviceoptd.toolkit.extraction import at, found_in, json_in, kind_of, quantity
-from serviceoptd.toolkit.interface import Options, Problem, UnusableResult, Workplace
+from serviceoptd.toolkit.interface import Options, Problem, Refusals, UnusableResult, Workplace
 from serviceoptd.toolkit.position_checks import refuse_dotted_positions
 from serviceoptd.toolkit.secrets import mask_argv
 
@@ -39,23 +39,30 @@ class CommandBenchmark:
         Raises:
             InvalidConfiguration: the table is missing, a name in it has no value, or a flag is given twice.
         """
-        client, place = self._client(), order.workplace
-        refuse_dotted_positions([field for field in order.fields if field.load], self.name)
+        client, place, refusals = self._client(), order.workplace, Refusals()
+        with refusals.collected():
+            refuse_dotted_positions([field for field in order.fields if field.load], self.name)
         values = self._values(order)
-        environment = program.section_environment(client, place, values)
+        environment: dict[str, str] = {}
+        with refusals.collected():
+            environment = program.section_environment(client, place, values)
         environment |= arguments.field_environment(order.fields, order.configuration, load=True)
         given = [client.program, *client.argv[1:]] if client.program else list(client.argv)
         if not arguments.runs_a_shell(given):
-            arguments.refuse_unknown(given, {*values, *GIVEN_BY_THE_TABLE}, "[command.client] argv")
-        words = arguments.filled(given, values)
-        if missing := arguments.references(words, GIVEN_BY_THE_TABLE):
-            raise InvalidConfiguration(
-                f"${missing[0]} in [command.client] argv has no value", hint=f"give {missing[0].lower()} there"
-            )
+            with refusals.collected():
+                arguments.refuse_unknown(given, {*values, *GIVEN_BY_THE_TABLE}, "[command.client] argv")
+        words = list(given)
+        with refusals.collected():
+            words = arguments.filled(given, values)
+        for missing in arguments.references(words, GIVEN_BY_THE_TABLE):
+            without = f"${missing} in [command.client] argv has no value"
+            refusals.add(InvalidConfiguration(without, hint=f"give {missing.lower()} there"))
         parts: dict[str, Sequence[str]] = {"[command.client] argv": words}
         for field in order.fields:
             parts[f"target_field {field.name}"] = arguments.field_arguments([field], order.configuration, load=True)
-        arguments.refuse_doubled(parts, SPELLINGS if _is_vllms(words) else None)
+        with refusals.collected():
+            arguments.refuse_doubled(parts, SPELLINGS if _is_vllms(words) else None)
+        refusals.tell()
         words += arguments.field_arguments(order.fields, order.configuration, load=True)
         file = self._result_file(place)
         return MeasurementPlan(

@@ -17,7 +17,7 @@ from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
 from serviceoptd.domain.settings import Field
 from serviceoptd.toolkit import arguments, endpoint, program, provenance
-from serviceoptd.toolkit.interface import Options, Problem, ProcessOptions, Workplace
+from serviceoptd.toolkit.interface import Options, Problem, ProcessOptions, Refusals, Workplace
 from serviceoptd.toolkit.position_checks import refuse_dotted_positions
 from serviceoptd.toolkit.secrets import mask_argv
 from serviceoptd.toolkit.unreached import unreached, unreplaced
@@ -74,6 +74,13 @@ class HttpClient:
         """The arguments behind the program: its own with the load of `order`, `tuned` (fields) and `others` (the user's)."""
         raise NotImplementedError
 
+    def refuse(self, others: Sequence[str]) -> None:
+        """Refuses what the client would do with `others` and nothing here can measure.
+
+        Raises:
+            InvalidConfiguration: such a thing is asked for.
+        """
+
     def read(self, outcome: ClientOutcome) -> Metrics:
         """The metrics in seconds, tokens/s and requests/s, from `RESULT`.
 
@@ -100,21 +107,31 @@ class HttpClient:
         Raises:
             InvalidConfiguration: the port is a placeholder, or a flag is given twice.
         """
-        given, place = self.options.command, order.workplace
-        refuse_dotted_positions([field for field in order.fields if field.load], self.name)
+        place, refusals = order.workplace, Refusals()
+        with refusals.collected():
+            refuse_dotted_positions([field for field in order.fields if field.load], self.name)
         values: dict[str, object] = {**order.configuration, "SEED": order.seed}
-        environment = {**self.own_environment, **program.section_environment(self.options, place, values)}
+        environment = dict(self.own_environment)
+        with refusals.collected():
+            environment |= program.section_environment(self.options, place, values)
         environment |= arguments.field_environment(order.fields, order.configuration, load=True)
-        words = arguments.split(given.others)
-        arguments.refuse_unknown(words, values, f"[{self.name}.command] others")
-        others = arguments.filled(words, values)
-        self._refuse_decided(others)
+        others = words = arguments.split(self.options.command.others)
+        with refusals.collected():
+            arguments.refuse_unknown(words, values, f"[{self.name}.command] others")
+        with refusals.collected():
+            others = arguments.filled(words, values)
+        others = self._without_decided(others, refusals)
+        with refusals.collected():
+            self.refuse(others)
         parts: dict[str, Sequence[str]] = {f"[{self.name}.command]": self.fixed_flags}
         for field in order.fields:
             parts[f"target_field {field.name}"] = arguments.field_arguments([field], order.configuration, load=True)
-        arguments.refuse_doubled({**parts, "others": others}, self.aliases)
-        tuned = arguments.field_arguments(order.fields, order.configuration, load=True)
-        argv = [self.executable, *self.words(order, tuned, others)]
+        argv = [self.executable]
+        with refusals.collected():
+            arguments.refuse_doubled({**parts, "others": others}, self.aliases)
+            tuned = arguments.field_arguments(order.fields, order.configuration, load=True)
+            argv += self.words(order, tuned, others)
+        refusals.tell()
         return MeasurementPlan(
             command=program.command(argv, self.options, place, environment),
             num_prompts=self.count(order),
@@ -132,10 +149,12 @@ class HttpClient:
         path = self.data(workplace)
         if path is not None and provenance.data_digest(path) == provenance.ABSENT:
             problems.append(Problem(f"{prefix}.{self.data_key}", f"{path} does not exist", "correct the path"))
-        try:
-            others = arguments.split(given.others)
-            self._refuse_decided(others)
+        refusals = Refusals()
+        others = self._without_decided(arguments.split(given.others), refusals)
+        with refusals.collected():
             arguments.refuse_doubled({f"[{prefix}]": self.fixed_flags, "others": others}, self.aliases)
+        try:
+            refusals.tell()
         except InvalidConfiguration as error:
             problems.append(Problem(f"{prefix}.others", error.message, error.hint))
         return problems + program.program_problems(self.name, self.executable, self.options, workplace)
@@ -170,8 +189,8 @@ class HttpClient:
         path = self.data(workplace)
         return "" if path is None else provenance.data_digest(path)
 
-    def _refuse_decided(self, others: Sequence[str]) -> None:
-        """Raises InvalidConfiguration where `others` has flags of keys of the table, and names these keys."""
+    def _without_decided(self, others: Sequence[str], refusals: Refusals) -> list[str]:
+        """Refuses flags in `others` that are keys of the table, and names these keys; the other arguments."""
         keys: dict[str, str] = {}
         for word in others:
             flag = arguments.flag_of(word, self.aliases) or ""
@@ -179,14 +198,16 @@ class HttpClient:
             if flag in self.fixed_flags and key in type(self.options.command).model_fields:
                 keys[flag] = key
         if not keys:
-            return
+            return list(others)
         table = f"[{self.name}.command]"
         values = {key: arguments.value_of(flag, others, self.aliases) or "..." for flag, key in keys.items()}
         written = [f"`{key} = {value if value.isdecimal() else json.dumps(value)}`" for key, value in values.items()]
-        raise InvalidConfiguration(
+        refused = InvalidConfiguration(
             f"{' and '.join(keys)} {'are' if len(keys) > 1 else 'is'} given twice: by {table} and by others",
             hint=f"write {', '.join(written)} in {table}, and leave it out of others",
         )
+        refusals.add(refused)
+        return arguments.without(keys, others, self.aliases)
 
     @property
     def executable(self) -> str:

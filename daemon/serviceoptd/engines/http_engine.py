@@ -16,7 +16,16 @@ from serviceoptd.domain.settings import LOAD_NAMES, Field, ModelFacts
 from serviceoptd.domain.space.model_options import changes_the_model, quantises
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan, Survey
 from serviceoptd.toolkit import arguments, config_file, endpoint, program, provenance
-from serviceoptd.toolkit.interface import HttpProbe, MetricsPage, Options, Problem, ProcessOptions, Workplace, render
+from serviceoptd.toolkit.interface import (
+    HttpProbe,
+    MetricsPage,
+    Options,
+    Problem,
+    ProcessOptions,
+    Refusals,
+    Workplace,
+    render,
+)
 from serviceoptd.toolkit.model_facts import model_facts
 from serviceoptd.toolkit.position_checks import refuse_dotted_positions, refuse_searched_service, refuse_unanswerable
 from serviceoptd.toolkit.secrets import mask_argv
@@ -90,24 +99,34 @@ class HttpEngine:
             InvalidConfiguration: the port is a placeholder, a flag is given twice, a load is among the service's
                 arguments, its `--config FILE` is broken, or `refuse` knows better.
         """
-        given, ready = self.options.command, self.probe(self.ready_path)
+        ready, refusals = self.probe(self.ready_path), Refusals()
         report = self.probe(self.report_path) if self.report_path else None
-        refuse_dotted_positions(order.fields, self.name)
+        with refusals.collected():
+            refuse_dotted_positions(order.fields, self.name)
         if not order.managed:
-            refuse_searched_service(order.fields, self.name)
+            with refusals.collected():
+                refuse_searched_service(order.fields, self.name)
+            refusals.tell()
             return ServicePlan(command=None, ready=ready, report=report, metrics=self._metrics_page())
-        values = service_values(order)
-        environment = program.section_environment(self.options, order.workplace, values)
-        environment |= arguments.field_environment(order.fields, order.configuration, load=False)
-        argv = self._argv(order, values)
-        every = self.every_option(argv, order.workplace)
-        refuse_unanswerable(every, self.never_answers, self.name, self.aliases)
-        self.refuse(values, every)
+        values, stop = service_values(order), None
+        environment = arguments.field_environment(order.fields, order.configuration, load=False)
+        with refusals.collected():
+            environment = program.section_environment(self.options, order.workplace, values) | environment
+        argv = every = self._argv(order, values, refusals)
+        with refusals.collected():
+            every = self.every_option(argv, order.workplace)
+        with refusals.collected():
+            refuse_unanswerable(every, self.never_answers, self.name, self.aliases)
+        with refusals.collected():
+            self.refuse(values, every)
+        with refusals.collected():
+            stop = program.stop_command(self.options, order.workplace, environment, values)
+        refusals.tell()
         return ServicePlan(
             command=program.command(argv, self.options, order.workplace, environment),
             ready=ready,
-            listens_on=(given.host, ready.port),
-            stop=program.stop_command(self.options, order.workplace, environment, values),
+            listens_on=(self.options.command.host, ready.port),
+            stop=stop,
             reset_cache=self.probe(self.reset_path, "POST") if self.reset_path else None,
             report=report,
             metrics=self._metrics_page(),
@@ -214,20 +233,21 @@ class HttpEngine:
             directory, given, needs_a_whole_sequence=needs_a_whole_sequence, quantised_here=quantised_here
         )
 
-    def _argv(self, order: ServiceOrder, values: Mapping[str, object]) -> list[str]:
-        given = self.options.command
+    def _argv(self, order: ServiceOrder, values: Mapping[str, object], refusals: Refusals) -> list[str]:
+        given, place = self.options.command, f"[{self.name}.command] others"
         port = endpoint.port_number(given.port, f"{self.name}.command.port")
         fixed = self.fixed_arguments(program.located_model(given.model, order.workplace), port)
-        words = arguments.split(given.others)
-        if used := arguments.references(words, LOAD_NAMES):
-            raise InvalidConfiguration(
-                f"${used[0]} in [{self.name}.command] others: the service keeps running when its load changes",
-                hint="use it in the client's `others`",
-            )
-        arguments.refuse_unknown(words, values, f"[{self.name}.command] others")
-        others = arguments.filled(words, values)
+        others = words = self._others()
+        for used in arguments.references(words, LOAD_NAMES):
+            why = "the service keeps running when its load changes"
+            refusals.add(InvalidConfiguration(f"${used} in {place}: {why}", hint="use it in the client's `others`"))
+        with refusals.collected():
+            arguments.refuse_unknown(words, {*values, *LOAD_NAMES}, place)
+        with refusals.collected():
+            others = arguments.filled(words, values)
         tuned = {f"target_field {field.name}": self._flag(field, order.configuration) for field in order.fields}
-        arguments.refuse_doubled({f"[{self.name}.command]": fixed, **tuned, "others": others}, self.aliases)
+        with refusals.collected():
+            arguments.refuse_doubled({f"[{self.name}.command]": fixed, **tuned, "others": others}, self.aliases)
         return [self.executable, *fixed, *(word for words in tuned.values() for word in words), *others]
 
     def _flag(self, field: Field, configuration: Configuration) -> list[str]:

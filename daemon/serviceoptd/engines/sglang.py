@@ -19,7 +19,7 @@ from serviceoptd.engines.http_engine import HttpCommand, HttpEngine, HttpSection
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan
 from serviceoptd.engines.sglang_flags import SPELLINGS
 from serviceoptd.toolkit import arguments, endpoint, provenance
-from serviceoptd.toolkit.interface import Options, Workplace
+from serviceoptd.toolkit.interface import Options, Refusals, Workplace
 from serviceoptd.toolkit.position_checks import refuse_pooling
 
 FLAG_OF = {
@@ -111,14 +111,16 @@ class SglangEngine(HttpEngine):
 
     def refuse(self, values: Mapping[str, object], argv: Sequence[str]) -> None:
         """SGLang asserts at its start that a chunk is a whole number of pages. Embeddings are not measured."""
-        refuse_pooling(argv, {"--is-embedding": ()}, SPELLINGS)
+        refusals = Refusals()
+        with refusals.collected():
+            refuse_pooling(argv, {"--is-embedding": ()}, SPELLINGS)
         sizes = ("--chunked-prefill-size", "--page-size")
         chunk, page = (arguments.value_of(flag, argv, SPELLINGS) or "" for flag in sizes)
         if chunk.isdecimal() and page.isdecimal() and int(page) > 0 and int(chunk) % int(page):
-            raise InvalidConfiguration(
-                f"--chunked-prefill-size {chunk} is not a multiple of --page-size {page}: SGLang refuses that",
-                hint="make CHUNKED_PREFILL_SIZE a `range` whose step and bounds are multiples of the page size",
-            )
+            uneven = f"--chunked-prefill-size {chunk} is not a multiple of --page-size {page}: SGLang refuses that"
+            hint = "make CHUNKED_PREFILL_SIZE a `range` whose step and bounds are multiples of the page size"
+            refusals.add(InvalidConfiguration(uneven, hint=hint))
+        refusals.tell()
 
     def plan(self, order: ServiceOrder) -> ServicePlan:
         """The base's plan, without the resets that are switched off and the metrics that are not switched on."""

@@ -14,7 +14,7 @@ from serviceoptd.engines.http_engine import HttpEngine, HttpSection
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan
 from serviceoptd.engines.vllm_flags import SPELLINGS
 from serviceoptd.toolkit import arguments, endpoint, provenance
-from serviceoptd.toolkit.interface import Options, Workplace
+from serviceoptd.toolkit.interface import Options, Refusals, Workplace
 from serviceoptd.toolkit.position_checks import refuse_pooling
 
 BUILT_IN = {"MAX_NUM_BATCHED_TOKENS": "--max-num-batched-tokens", "MAX_NUM_SEQS": "--max-num-seqs"}
@@ -108,18 +108,19 @@ class VllmEngine(HttpEngine):
 
     def refuse(self, values: Mapping[str, object], argv: Sequence[str]) -> None:
         """Refuses fewer tokens in a step than sequences, as vLLM does. Embeddings are not measured."""
-        refuse_pooling(argv, POOLS, SPELLINGS)
+        refusals = Refusals()
+        with refusals.collected():
+            refuse_pooling(argv, POOLS, SPELLINGS)
         if other := arguments.value_of("--model", argv[argv.index("serve") :], SPELLINGS):
-            raise InvalidConfiguration(
-                f"the model is given twice: by [vllm.command] model and by --model {other}, which would win",
-                hint="give it in [vllm.command]: it is a part of what a measured value depends on",
-            )
+            twice = f"the model is given twice: by [vllm.command] model and by --model {other}, which would win"
+            hint = "give it in [vllm.command]: it is a part of what a measured value depends on"
+            refusals.add(InvalidConfiguration(twice, hint=hint))
         tokens, seqs = (arguments.with_capitals(values).get(name) for name in BUILT_IN)
         if isinstance(tokens, int) and isinstance(seqs, int) and tokens < seqs:
-            raise InvalidConfiguration(
-                f"MAX_NUM_BATCHED_TOKENS ({tokens}) must not be below MAX_NUM_SEQS ({seqs}): vLLM refuses that",
-                hint="raise the lower bound of MAX_NUM_BATCHED_TOKENS, or lower the upper one of MAX_NUM_SEQS",
-            )
+            below = f"MAX_NUM_BATCHED_TOKENS ({tokens}) must not be below MAX_NUM_SEQS ({seqs}): vLLM refuses that"
+            hint = "raise the lower bound of MAX_NUM_BATCHED_TOKENS, or lower the upper one of MAX_NUM_SEQS"
+            refusals.add(InvalidConfiguration(below, hint=hint))
+        refusals.tell()
 
     def plan(self, order: ServiceOrder) -> ServicePlan:
         """The base's plan; while it is measured, and only on loopback, with the mode in which its cache can be reset."""

@@ -11,6 +11,7 @@ from serviceoptd.config.problems import ConfigProblem
 from serviceoptd.submitting.draft import Draft
 from serviceoptd.submitting.planning import client_plan, first_configuration, service_plan
 from serviceoptd.submitting.same_server import refuse_another_server
+from serviceoptd.toolkit.interface import Refusals
 
 
 def refuse_choices_of_another_server(draft: Draft) -> None:
@@ -22,6 +23,7 @@ def refuse_choices_of_another_server(draft: Draft) -> None:
         InvalidConfiguration: with one of the choices another server would be measured.
         BrokenPlugin: the engine or the client fails.
     """
+    refusals = Refusals()
     for name, text, configuration in _choices(draft):
         try:
             service = service_plan(draft, draft.workplace, configuration)
@@ -33,7 +35,8 @@ def refuse_choices_of_another_server(draft: Draft) -> None:
         try:
             refuse_another_server(service, client, draft)
         except InvalidConfiguration as refused:
-            raise InvalidConfiguration(f"{name} = {text!r}: {refused}", hint=refused.hint) from refused
+            refusals.add(InvalidConfiguration(f"{name} = {text!r}: {refused}", hint=refused.hint))
+    refusals.tell()
 
 
 def with_refused_choices(draft: Draft) -> Draft:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from serviceoptd.config.plugins import blaming
@@ -9,13 +10,14 @@ from serviceoptd.config.problems import ConfigProblem, ConfigurationErrors
 from serviceoptd.config.source import Source, parse
 from serviceoptd.submitting.cross_checks import Disagreement, disagreements, remarks
 from serviceoptd.submitting.draft import Draft
+from serviceoptd.submitting.planning import refusals_of_both
 
 
 def cross_checked(draft: Draft) -> Draft:
     """The draft with its contradictions, and with remarks on what is legal and probably not meant.
 
     Raises:
-        BrokenPlugin: the engine fails while the space is gone through with its repairs.
+        BrokenPlugin: the engine or the client fails.
     """
     loaded = draft.loaded
     place = str(loaded.path) if loaded.path else ""
@@ -26,9 +28,19 @@ def cross_checked(draft: Draft) -> Draft:
     told = (ConfigProblem(place, 0, each.key, each.message, each.hint) for each in draft.told)
     return replace(
         draft,
-        problems=tuple(_placed(source, each) for each in problems),
+        problems=(*(_placed(source, each) for each in problems), *_refused_as_well(draft, problems)),
         remarks=(*loaded.warnings, *told, *(_placed(source, each) for each in found)),
     )
+
+
+def _refused_as_well(draft: Draft, problems: Sequence[Disagreement]) -> Iterator[ConfigProblem]:
+    """What engine and client refuse besides: a contradiction ends the pass, and all of it is told in one."""
+    if not problems or draft.loaded.placeholders or any(each.refused_too for each in problems):
+        return
+    place = str(draft.loaded.path) if draft.loaded.path else ""
+    for refused in refusals_of_both(draft):
+        for line in refused.message.split("\n"):
+            yield ConfigProblem(place, 0, "", line, refused.hint)
 
 
 def _placed(source: Source, found: Disagreement) -> ConfigProblem:

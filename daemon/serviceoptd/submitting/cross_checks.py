@@ -26,6 +26,7 @@ class Disagreement:
     key: str
     message: str
     allowed: str = ""
+    refused_too: bool = False  # the engine refuses it by itself, in other words
 
 
 def disagreements(settings: RunSettings, space: Space) -> tuple[Disagreement, ...]:
@@ -133,6 +134,7 @@ def _foreign_service(settings: RunSettings, space: Space) -> Iterator[Disagreeme
             f"{settings.engine}.target_field",
             f"{', '.join(searched)} would need a restart, and with manage_lifecycle = false it is never restarted",
             "only fields of the load (CONCURRENCY, REQUESTRATE); give the others min = max, or leave them out",
+            refused_too=True,
         )
 
 
@@ -190,6 +192,7 @@ def _never(space: Space) -> Iterator[Disagreement]:
             "MAX_NUM_BATCHED_TOKENS",
             f"at most {_greatest(tokens):g} tokens a step, at least {_smallest(seqs):g} sequences: no engine starts",
             "max at least MAX_NUM_SEQS' min",
+            refused_too=True,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from serviceopt_journal.errors import InvalidConfiguration, ServiceoptError
+from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceopt_journal.events import Configuration
 from serviceoptd.benchmarks.interface import MeasurementOrder, MeasurementPlan
 from serviceoptd.config.plugins import blaming
@@ -13,7 +13,7 @@ from serviceoptd.domain.load import load_of
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan
 from serviceoptd.submitting.draft import Draft
 from serviceoptd.submitting.same_server import refuse_another_server
-from serviceoptd.toolkit.interface import Command, Workplace
+from serviceoptd.toolkit.interface import Command, Refusals, Workplace
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,7 @@ def planned(draft: Draft) -> Draft:
         BrokenPlugin: one of them fails.
     """
     first = first_configuration(draft)
-    service = service_plan(draft, draft.workplace, first)
-    if not service.simulated:
-        refuse_another_server(service, client_plan(draft, draft.workplace, first), draft)
+    service, _ = _both(draft, draft.workplace, draft.workplace, first, asks_simulated=False)
     return replace(draft, plan=service)
 
 
@@ -67,25 +65,47 @@ def first_plans(draft: Draft, state: Path) -> Plans:
     launch = replace(draft.workplace, directory=evaluation / "launch-1")
     first = first_configuration(draft)
     measurement = replace(launch, directory=evaluation / "measurement-1-1")
-    try:
-        service = service_plan(draft, launch, first)
-    except InvalidConfiguration as refused:
-        raise _with_the_clients(refused, draft, measurement) from refused
-    client = client_plan(draft, measurement, first)
-    refuse_another_server(service, client, draft)
+    service, client = _both(draft, launch, measurement, first, asks_simulated=True)
+    assert client is not None  # noqa: S101 - every client was asked
     return Plans(service, client, launch)
 
 
-def _with_the_clients(refused: InvalidConfiguration, draft: Draft, workplace: Workplace) -> InvalidConfiguration:
-    """What the client refuses as well is told in the same pass."""
-    try:
-        client_plan(draft, workplace, first_configuration(draft))
-    except InvalidConfiguration as also:
-        hints = dict.fromkeys(each.hint for each in (refused, also) if each.hint)
-        return InvalidConfiguration(f"{refused}\n{also}", hint="; ".join(hints))
-    except ServiceoptError:
-        pass  # what this machine lacks is told once the values are right
-    return refused
+def _both(
+    draft: Draft, launch: Workplace, measurement: Workplace, configuration: Configuration, *, asks_simulated: bool
+) -> tuple[ServicePlan, MeasurementPlan | None]:
+    """What engine and client would start; what both refuse is told in one pass."""
+    refusals = Refusals()
+    service: ServicePlan | None = None
+    client: MeasurementPlan | None = None
+    with refusals.collected():
+        service = service_plan(draft, launch, configuration)
+    if asks_simulated or service is None or not service.simulated:
+        with refusals.collected():
+            client = client_plan(draft, measurement, configuration)
+    if service is not None and client is not None:
+        with refusals.collected():
+            refuse_another_server(service, client, draft)
+    refusals.tell()
+    assert service is not None  # noqa: S101 - it was refused otherwise
+    return service, client
+
+
+def refusals_of_both(draft: Draft) -> list[InvalidConfiguration]:
+    """What the engine and the client each refuse of the first particle, whatever else is wrong with the configuration.
+
+    Raises:
+        BrokenPlugin: one of them fails.
+    """
+    found = []
+    first = first_configuration(draft)
+    for plan in (service_plan, client_plan):
+        try:
+            plan(draft, draft.workplace, first)
+        except InvalidConfiguration as refused:
+            found.append(refused)
+        except EnvironmentLacks:
+            pass  # what this machine lacks is told once the values are right
+    return found
 
 
 def service_plan(draft: Draft, workplace: Workplace, configuration: Configuration) -> ServicePlan:

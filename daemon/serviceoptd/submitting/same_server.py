@@ -10,6 +10,7 @@ from serviceoptd.benchmarks.interface import Addressing, MeasurementPlan
 from serviceoptd.engines.interface import ServicePlan
 from serviceoptd.submitting.draft import Draft
 from serviceoptd.toolkit.asked_address import asked_in, same_server
+from serviceoptd.toolkit.interface import Refusals
 
 
 def refuse_another_server(service: ServicePlan, plan: MeasurementPlan, draft: Draft) -> None:
@@ -26,15 +27,17 @@ def refuse_another_server(service: ServicePlan, plan: MeasurementPlan, draft: Dr
         asked = client.asks(plan)
     else:
         asked = asked_in(plan.command.argv, getattr(client, "aliases", None), plan.command.environment)
+    refusals = Refusals()
     for each in asked:
         managed_tls = each.tls and service.command is not None
         if managed_tls or not same_server(each, *ours):
             speaks = " and speaks TLS, which the service does not" if managed_tls else ""
-            raise InvalidConfiguration(
+            message = (
                 f"{settings.benchmark}: {each.words} is not the service's {ours[0]}:{ours[1]}{speaks}: "
-                "another server would be measured",
-                hint=f"leave it out, or make it http://{ours[0]}:{ours[1]}",
+                "another server would be measured"
             )
+            refusals.add(InvalidConfiguration(message, hint=f"leave it out, or make it http://{ours[0]}:{ours[1]}"))
+    refusals.tell()
 
 
 def _written(options: Mapping[str, Any]) -> tuple[str, int] | None:

@@ -10,7 +10,7 @@ from typing import Any
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration, Value
 from serviceoptd.domain.settings import Field
-from serviceoptd.toolkit.interface import render
+from serviceoptd.toolkit.interface import Refusals, render
 from serviceoptd.toolkit.spellings import Spellings
 from serviceoptd.toolkit.words import REFERENCE, Words, split
 
@@ -110,9 +110,9 @@ def refuse_unknown(words: Iterable[str], values: Iterable[str], place: str) -> N
         place: where the arguments stand, for the message.
 
     Raises:
-        InvalidConfiguration: nothing would replace one of them, and the program would get it as it stands.
+        InvalidConfiguration: nothing would replace some of them, and the program would get them as they stand.
     """
-    known = with_capitals(dict.fromkeys(values))
+    known, refusals = with_capitals(dict.fromkeys(values)), Refusals()
     for word in words:
         for match in REFERENCE.finditer(word):
             name = match[1] or match[2]
@@ -122,10 +122,9 @@ def refuse_unknown(words: Iterable[str], values: Iterable[str], place: str) -> N
             folded = {each.lower(): each for each in known}  # $max_num_seqs is near MAX_NUM_SEQS
             near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.7)
             meant = f"${folded[near[0]]} is the nearest; " if near else ""
-            raise InvalidConfiguration(
-                f"{match[0]} in {place}: nothing replaces it",
-                hint=f"{meant}`$NAME` stands for the target field of that name; no shell and no environment is consulted",
-            )
+            hint = f"{meant}`$NAME` stands for the target field of that name; no shell and no environment is consulted"
+            refusals.add(InvalidConfiguration(f"{match[0]} in {place}: nothing replaces it", hint=hint))
+    refusals.tell()
 
 
 def runs_a_shell(argv: Iterable[str]) -> bool:
@@ -249,18 +248,21 @@ def refuse_doubled(parts: Mapping[str, Sequence[str]], aliases: Mapping[str, str
     """
     sources: dict[str, str] = {}
     doubled: dict[str, str] = {}
+    refusals = Refusals()
     for source, words in parts.items():
         given = {flag: word.partition("=")[0] for word in words if (flag := flag_of(word, aliases))}
         for flag, word in given.items():
             if isinstance(aliases, Spellings):
-                aliases.refuse_ambiguous(word)
+                with refusals.collected():
+                    aliases.refuse_ambiguous(word)
             if other := next((known for known in sources if _overlap(flag, known)), None):
                 written = "" if word == flag else f" (as {word})"
                 doubled[other] = f"{other} is given twice: by {sources[other]} and by {source}{written}"
         sources |= dict.fromkeys(given, source)
     if doubled:
         hint = f"keep one of the two {' and of the two '.join(doubled)}"
-        raise InvalidConfiguration("\n".join(doubled.values()), hint=hint)
+        refusals.add(InvalidConfiguration("\n".join(doubled.values()), hint=hint))
+    refusals.tell()
 
 
 def _overlap(flag: str, other: str) -> bool:

@@ -5,14 +5,15 @@ All of it is data. A description says what to start, how readiness shows and wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
-from serviceopt_journal.errors import ServiceoptError
+from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration, ServiceoptError
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.settings import Field
 
@@ -117,6 +118,45 @@ class Remarking(Protocol):
 
     def remarks(self, fields: Sequence[Field]) -> list[Problem]:
         """What people should be told before a run: a field that reaches nothing... Reads nothing."""
+
+
+class Refusals:
+    """What is refused for reasons that have nothing to do with each other: all of it is told in one pass."""
+
+    def __init__(self) -> None:
+        self._refused: dict[str, InvalidConfiguration] = {}
+        self._lacking: EnvironmentLacks | None = None
+
+    def add(self, refused: InvalidConfiguration) -> None:
+        """Takes one more reason; the same one counts once."""
+        for line in refused.message.split("\n"):
+            self._refused.setdefault(line, refused)
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Takes the refusal with which this block ends, and goes on behind it. What this machine lacks is told last."""
+        try:
+            yield
+        except InvalidConfiguration as refused:
+            self.add(refused)
+        except EnvironmentLacks as lacking:
+            self._lacking = self._lacking or lacking
+
+    def tell(self) -> None:
+        """Ends what has been refused; does nothing where nothing has been.
+
+        Raises:
+            InvalidConfiguration: every reason on its line, with the hints of all of them.
+            EnvironmentLacks: nothing is refused, but something is missing here.
+        """
+        found = list(dict.fromkeys(self._refused.values()))
+        if len(found) == 1:
+            raise found[0]
+        if found:
+            hints = dict.fromkeys(each.hint for each in found if each.hint)
+            raise InvalidConfiguration("\n".join(self._refused), hint="; ".join(hints))
+        if self._lacking is not None:
+            raise self._lacking
 
 
 class UnusableResult(ServiceoptError):

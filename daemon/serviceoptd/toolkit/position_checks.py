@@ -9,6 +9,7 @@ from serviceopt_journal.metric_table import METRIC, TPOT, TTFT
 from serviceoptd.domain.settings import Field
 from serviceoptd.domain.space.space import Space
 from serviceoptd.toolkit.arguments import ARGUMENT, flag_of, value_of
+from serviceoptd.toolkit.interface import Refusals
 
 GENERATES_TEXT = (
     "serviceopt tunes services that generate text: their output tokens, "
@@ -38,13 +39,16 @@ def refuse_dotted_positions(fields: Sequence[Field], name: str) -> None:
     Raises:
         InvalidConfiguration: a field has one.
     """
+    refusals = Refusals()
     for field in fields:
         position = field.config_position
         if position != "env" and not position.startswith(ARGUMENT):
-            raise InvalidConfiguration(
-                f'{field.name}: {name} has no configuration file, so config_position = "{position}" means nothing to it',
-                hint='write "env" and use $NAME in its arguments, or "argument:--flag"',
+            message = (
+                f'{field.name}: {name} has no configuration file, so config_position = "{position}" means nothing to it'
             )
+            hint = 'write "env" and use $NAME in its arguments, or "argument:--flag"'
+            refusals.add(InvalidConfiguration(message, hint=hint))
+    refusals.tell()
 
 
 def refuse_pooling(words: Sequence[str], asks: Mapping[str, Sequence[str]], aliases: Mapping[str, str] | None) -> None:
@@ -58,15 +62,17 @@ def refuse_pooling(words: Sequence[str], asks: Mapping[str, Sequence[str]], alia
     Raises:
         InvalidConfiguration: one of them is given.
     """
+    refusals = Refusals()
     for flag, values in asks.items():
         given = [word for word in words if flag_of(word, aliases) == flag and not word.startswith("--no-")]
         value = value_of(flag, words, aliases) or ""
         if given and (not values or value in values):
-            raise InvalidConfiguration(
+            refused = (
                 f"{f'{flag} {value}'.strip()}: embeddings, classification and reranking are not supported, for they "
-                "generate no tokens",
-                hint=GENERATES_TEXT,
+                "generate no tokens"
             )
+            refusals.add(InvalidConfiguration(refused, hint=GENERATES_TEXT))
+    refusals.tell()
 
 
 def refuse_unanswerable(
@@ -83,14 +89,17 @@ def refuse_unanswerable(
     Raises:
         InvalidConfiguration: one of them is given.
     """
+    refusals = Refusals()
     for told, why in reasons.items():
         flag, _, wanted = told.partition(" ")
         given = [word for word in words if flag_of(word, aliases) == flag and not word.startswith("--no-")]
         value = value_of(flag, words, aliases) or ""
         counts = not wanted or value == wanted or (wanted == ">0" and value.isdecimal() and int(value) > 0)
         if given and counts:
-            raise InvalidConfiguration(
+            refused = InvalidConfiguration(
                 f"{given[-1]}{f' {value}' if wanted else ''}: {why}, so GET http://host:port/health is never answered",
                 hint=f"leave it out while the service is tuned; a service that shows its readiness otherwise can be "
                 f"described to the `command` engine (`serviceoptctl docs engines#command`), instead of [{engine}]",
             )
+            refusals.add(refused)
+    refusals.tell()

@@ -21,7 +21,7 @@ from serviceoptd.benchmarks.ais_bench.section import AisBenchSection
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
 from serviceoptd.toolkit import arguments, endpoint, program, provenance
 from serviceoptd.toolkit.asked_address import Asked, address_in, same_server
-from serviceoptd.toolkit.interface import Options, Problem, Workplace
+from serviceoptd.toolkit.interface import Options, Problem, Refusals, Workplace
 from serviceoptd.toolkit.position_checks import refuse_dotted_positions
 from serviceoptd.toolkit.secrets import mask_argv
 
@@ -58,18 +58,25 @@ class AisBench:
                 configuration cannot tell, or a flag is given twice.
             EnvironmentLacks: a configuration file is not there.
         """
-        given, place = self.options.command, order.workplace
-        refuse_dotted_positions([field for field in order.fields if field.load], self.name)
+        given, place, refusals = self.options.command, order.workplace, Refusals()
+        with refusals.collected():
+            refuse_dotted_positions([field for field in order.fields if field.load], self.name)
         values: dict[str, object] = {**order.configuration, "SEED": order.seed}
-        environment = program.section_environment(self.options, place, values)
+        environment: dict[str, str] = {}
+        with refusals.collected():
+            environment = program.section_environment(self.options, place, values)
         environment |= arguments.field_environment(order.fields, order.configuration, load=True)
-        words = arguments.split(given.others)
-        arguments.refuse_unknown(words, values, f"[{self.name}.command] others")
-        others = arguments.filled(words, values)
+        others = words = arguments.split(given.others)
+        with refusals.collected():
+            arguments.refuse_unknown(words, values, f"[{self.name}.command] others")
+        with refusals.collected():
+            others = arguments.filled(words, values)
         tuned = {
             field.name: arguments.field_arguments([field], order.configuration, load=True) for field in order.fields
         }
-        flags.refuse(others, tuned)
+        with refusals.collected():
+            flags.refuse(others, tuned)
+        refusals.tell()
         config, dataset = self._model(place), self._dataset(place)
         copy = config.place.with_name(f"{PRIVATE}{config.path.name}")
         argv = [

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceoptd.benchmarks.interface import MeasurementOrder
 from serviceoptd.toolkit import arguments
+from serviceoptd.toolkit.interface import Refusals
 
 FIXED = ("--models", "--datasets", "--mode", "--num-prompts", "--work-dir", "--config-dir")
 ALIASES = {"-m": "--mode", "-w": "--work-dir", "-r": "--reuse", "-s": "--search"}
@@ -30,13 +31,17 @@ def refuse(others: Sequence[str], fields: Mapping[str, Sequence[str]] | None = N
         InvalidConfiguration: a flag is given twice, or must not be given at all, abbreviated or not.
     """
     parts = {f"target_field {name}": words for name, words in (fields or {}).items()}
-    arguments.refuse_doubled({"[ais_bench.command]": FIXED, **parts, "others": others}, ALIASES)
+    refusals = Refusals()
+    with refusals.collected():
+        arguments.refuse_doubled({"[ais_bench.command]": FIXED, **parts, "others": others}, ALIASES)
     for word in (*others, *(word for words in parts.values() for word in words)):
         flag = arguments.flag_of(word, ALIASES)
         for refused in (*REFUSED, *FIXED):
             if flag and len(flag) > 2 and refused.startswith(flag):
                 why = REFUSED.get(refused, f"it stands for {refused}, which [ais_bench.command] gives")
-                raise InvalidConfiguration(f"{word} must not be given: {why}", hint=f"remove {word}")
+                refusals.add(InvalidConfiguration(f"{word} must not be given: {why}", hint=f"remove {word}"))
+                break
+    refusals.tell()
 
 
 def warm_up(order: MeasurementOrder, num_prompts: int, others: Sequence[str]) -> list[str]:

@@ -88,7 +88,6 @@ class VllmBenchmark(HttpClient):
         parts = {f"[{self.name}.command]": fixed, "the target fields": tuned, "others": others}
         arguments.refuse_doubled(parts, SPELLINGS)
         theirs = {flag for word in others if (flag := arguments.flag_of(word, SPELLINGS))}
-        refuse_pooling(others, self.options.command.dataset_name)
         client = self._release(order.workplace)
         if self.options.command.backend and "--backend" not in theirs:
             fixed = [*fixed, "--backend", self.options.command.backend]
@@ -100,6 +99,10 @@ class VllmBenchmark(HttpClient):
             *tuned,
             *arguments.without(UNITED, others, SPELLINGS),
         ]
+
+    def refuse(self, others: Sequence[str]) -> None:
+        """Refuses what is sent to services that generate no tokens."""
+        refuse_pooling(others, self.options.command.dataset_name)
 
     def count(self, order: MeasurementOrder) -> int:
         """The sample, which may be more than `num_prompts`, or all."""

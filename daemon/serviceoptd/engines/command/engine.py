@@ -15,7 +15,7 @@ from serviceoptd.engines.command.section import CommandSection, CommandService
 from serviceoptd.engines.command.spellings import known_program
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan, Survey
 from serviceoptd.toolkit import arguments, config_file, endpoint, program, provenance
-from serviceoptd.toolkit.interface import HttpProbe, LogProbe, Options, Problem, Workplace
+from serviceoptd.toolkit.interface import HttpProbe, LogProbe, Options, Problem, Refusals, Workplace
 from serviceoptd.toolkit.position_checks import refuse_dotted_positions, refuse_searched_service
 from serviceoptd.toolkit.secrets import mask_argv
 from serviceoptd.toolkit.unreached import unreached
@@ -37,8 +37,9 @@ class CommandEngine:
         Raises:
             InvalidConfiguration: as the interface says.
         """
-        service = self._service()
-        refuse_dotted_positions(order.fields, self.name)
+        service, refusals = self._service(), Refusals()
+        with refusals.collected():
+            refuse_dotted_positions(order.fields, self.name)
         ready = (
             LogProbe(service.ready_log)
             if service.ready_log is not None
@@ -47,20 +48,26 @@ class CommandEngine:
         report = self._probe(service.report_url)
         reset = self._probe(service.reset_url, method="POST")
         if not order.managed:
-            refuse_searched_service(order.fields, self.name)
+            with refusals.collected():
+                refuse_searched_service(order.fields, self.name)
             if isinstance(ready, LogProbe):
-                raise InvalidConfiguration(
-                    "the log of a service that serviceopt did not start cannot be read", hint="give ready_url instead"
-                )
+                unread = "the log of a service that serviceopt did not start cannot be read"
+                refusals.add(InvalidConfiguration(unread, hint="give ready_url instead"))
+            refusals.tell()
             return ServicePlan(command=None, ready=ready, reset_cache=reset, report=report)
-        values = self._values(order)
-        environment = program.section_environment(service, order.workplace, values)
-        environment |= arguments.field_environment(order.fields, order.configuration, load=False)
+        values, stop = self._values(order), None
+        environment = arguments.field_environment(order.fields, order.configuration, load=False)
+        with refusals.collected():
+            environment = program.section_environment(service, order.workplace, values) | environment
+        argv = self._argv(order, values, refusals)
+        with refusals.collected():
+            stop = program.stop_command(service, order.workplace, environment, values)
+        refusals.tell()
         return ServicePlan(
-            command=program.command(self._argv(order, values), service, order.workplace, environment),
+            command=program.command(argv, service, order.workplace, environment),
             ready=ready,
             listens_on=None if service.port is None else (service.host, self._port(service)),
-            stop=program.stop_command(service, order.workplace, environment, values),
+            stop=stop,
             reset_cache=reset,
             report=report,
         )
@@ -176,22 +183,28 @@ class CommandEngine:
             values["MODEL"] = program.located_model(service.model, order.workplace)
         return values
 
-    def _argv(self, order: ServiceOrder, values: Mapping[str, object]) -> list[str]:
-        service = self._service()
+    def _argv(self, order: ServiceOrder, values: Mapping[str, object], refusals: Refusals) -> list[str]:
+        service, place = self._service(), "[command.service] argv"
         given = [service.program, *service.argv[1:]] if service.program else service.argv
         if not given:
-            raise InvalidConfiguration("[command.service] argv is empty", hint="give the command line")
+            refusals.add(InvalidConfiguration(f"{place} is empty", hint="give the command line"))
+            return []
         if not arguments.runs_a_shell(given):
             named = {*values, *LOAD_NAMES, "PORT", "MODEL"}  # those have messages of their own
-            arguments.refuse_unknown(given, named, "[command.service] argv")
-        words = arguments.filled(given, values)
-        if used := arguments.references(words, [*LOAD_NAMES, "PORT", "MODEL"]):
-            why = "the service keeps running when its load changes" if used[0] in LOAD_NAMES else "it has no value"
-            raise InvalidConfiguration(f"${used[0]} in [command.service] argv: {why}")
-        parts: dict[str, Sequence[str]] = {"[command.service] argv": words}
+            with refusals.collected():
+                arguments.refuse_unknown(given, named, place)
+        words = list(given)
+        with refusals.collected():
+            words = arguments.filled(given, values)
+        for used in arguments.references(words, [*LOAD_NAMES, "PORT", "MODEL"]):
+            why = "the service keeps running when its load changes" if used in LOAD_NAMES else "it has no value"
+            refusals.add(InvalidConfiguration(f"${used} in {place}: {why}"))
+        parts: dict[str, Sequence[str]] = {place: words}
         for field in order.fields:
             parts[f"target_field {field.name}"] = arguments.field_arguments([field], order.configuration, load=False)
-        arguments.refuse_doubled(parts)
         own, spellings = known_program(words)
-        arguments.refuse_doubled({**parts, "[command.service] argv": own}, spellings)
+        with refusals.collected():
+            arguments.refuse_doubled(parts)
+        with refusals.collected():
+            arguments.refuse_doubled({**parts, place: own}, spellings)
         return [*words, *arguments.field_arguments(order.fields, order.configuration, load=False)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -71,10 +71,13 @@ class CommandService(ProcessOptions):
 
     @model_validator(mode="after")
     def _one_sign_of_life(self) -> CommandService:
+        wrong = []
         if (self.ready_url is None) == (self.ready_log is None):
-            raise ValueError("give one of ready_url and ready_log")
+            wrong.append("give one of ready_url and ready_log")
         if self.port is None and any(url and url.startswith("/") for url in self._urls()):
-            raise ValueError("a path such as /health needs `port`")
+            wrong.append("a path such as /health needs `port`")
+        if wrong:
+            raise ValueError("; ".join(wrong))
         return self
 
     def _urls(self) -> tuple[str | None, ...]:
@@ -115,25 +118,38 @@ class CommandClient(ProcessOptions):
 
     @model_validator(mode="after")
     def _readable(self) -> CommandClient:
+        wrong = [*self._wrong_place(), *self._wrong_metrics(), *self._missing_metrics()]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    def _wrong_place(self) -> Iterator[str]:
         if (self.result_file is None) == (not self.stdout):
-            raise ValueError("give one of result_file and stdout = true")
+            yield "give one of result_file and stdout = true"
         if self.result_file is not None and (self.result_file.startswith("/") or ".." in self.result_file.split("/")):
-            raise ValueError("result_file is a name in the measurement's own directory, which is $RESULT_DIR")
-        names = set(self.metrics)
+            yield "result_file is a name in the measurement's own directory, which is $RESULT_DIR"
+
+    def _wrong_metrics(self) -> Iterator[str]:
         for name, source in self.metrics.items():
             if not METRIC_NAME.fullmatch(name):
-                raise ValueError(f"{name} is not a metric: `serviceoptctl docs engines#command` lists them")
-            unit_factor(source.unit, kind_of(name))
+                yield f"{name} is not a metric: `serviceoptctl docs engines#command` lists them"
+                continue
+            try:
+                unit_factor(source.unit, kind_of(name))
+            except ValueError as error:
+                yield str(error)
+
+    def _missing_metrics(self) -> Iterator[str]:
+        names = set(self.metrics)
         if not ({GENERATE_SPEED} <= names or {OUTPUT_TOKENS, DURATION} <= names):
-            raise ValueError(f"metrics needs {GENERATE_SPEED} (or {OUTPUT_TOKENS} and {DURATION})")
+            yield f"metrics needs {GENERATE_SPEED} (or {OUTPUT_TOKENS} and {DURATION})"
         if not names & {THROUGHPUT, DURATION}:
-            raise ValueError(f"metrics needs {THROUGHPUT} (or {DURATION})")
+            yield f"metrics needs {THROUGHPUT} (or {DURATION})"
         if not names & {COMPLETED, FAILED, SUCCESS_RATE}:
-            raise ValueError(
+            yield (
                 f"metrics needs {COMPLETED}, {FAILED} or {SUCCESS_RATE}: "
                 "a client whose requests all failed must not be believed"
             )
-        return self
 
 
 class CommandSection(Options):

@@ -19,7 +19,7 @@ from serviceoptd.engines.mindie.limits import contradictions, repaired
 from serviceoptd.engines.mindie.section import DEFAULT_SPACE, MODEL, VARIABLES, MindieSection
 from serviceoptd.engines.mindie.survey import current_values, narrowed, without_swapping
 from serviceoptd.toolkit import arguments, program, provenance
-from serviceoptd.toolkit.interface import LogProbe, Options, Problem, Workplace
+from serviceoptd.toolkit.interface import LogProbe, Options, Problem, Refusals, Workplace
 from serviceoptd.toolkit.position_checks import refuse_searched_service
 
 READY = "Daemon start success!"
@@ -61,21 +61,28 @@ class MindieEngine:
             return ServicePlan(command=None, ready=health)
         edited = text.replaced(_positions(order))
         document = edited.document
-        if refused := list(contradictions(document)):
-            raise InvalidConfiguration("; ".join(refused), hint=f"narrow the search space, or correct {text.source}")
+        refusals = Refusals()
+        for refused in contradictions(document):
+            hint = f"narrow the search space, or correct {text.source}"
+            refusals.add(InvalidConfiguration(refused, hint=hint))
         environment = {**installation.environment, **own}
         environment |= arguments.field_environment(order.fields, order.configuration, load=False)
         flags = {
             f"target_field {field.name}": arguments.field_arguments([field], order.configuration, load=False)
             for field in order.fields
         }
-        arguments.refuse_doubled(flags)
+        with refusals.collected():
+            arguments.refuse_doubled(flags)
+        stop = None
+        with refusals.collected():
+            stop = program.stop_command(self.options, order.workplace, environment, values)
+        refusals.tell()
         argv = [installation.program, *(word for words in flags.values() for word in words)]
         return ServicePlan(
             command=program.command(argv, self.options, order.workplace, environment),
             ready=(LogProbe(READY), health) if health is not None else LogProbe(READY),
             listens_on=(address.host, address.port) if address is not None else None,
-            stop=program.stop_command(self.options, order.workplace, environment, values),
+            stop=stop,
             edits={installation.configuration: edited.encoded()} if edited != text else {},
             configured_by=(installation.configuration,),
             devices=accelerators(document),

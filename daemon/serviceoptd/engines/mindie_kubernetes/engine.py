@@ -36,7 +36,7 @@ from serviceoptd.engines.mindie_kubernetes.section import KubectlSection
 from serviceoptd.engines.mindie_kubernetes.supervisor import READY
 from serviceoptd.toolkit import arguments, program, provenance
 from serviceoptd.toolkit.find_program import find_program
-from serviceoptd.toolkit.interface import Command, LogProbe, Options, Problem, Workplace
+from serviceoptd.toolkit.interface import Command, LogProbe, Options, Problem, Refusals, Workplace
 from serviceoptd.toolkit.position_checks import refuse_searched_service
 
 SCRIPTS = ("deploy.sh", "delete.sh")
@@ -74,19 +74,22 @@ class MindieKubernetesEngine:
         directory = self._directory(order.workplace)
         deployment = self._deployment(order.workplace)
         edits: dict[Path, bytes] = {}
+        refusals = Refusals()
         for name, values in by_file(order).items():
             text = text_of(directory / name, order.workplace)
             edited = text.replaced(values)
-            refuse_unusable(name, edited)
+            with refusals.collected():
+                refuse_unusable(name, edited)
             if edited != text:
                 edits[directory / name] = edited.encoded()
         for position in by_file(order)[CONTROLLER]:
             if variable := winning_variable(deployment, position):
-                raise InvalidConfiguration(
+                message = (
                     f"{directory / self.options.deployment} sets {variable}, which wins over `{position}`: every ratio "
-                    "would be measured as the same one",
-                    hint=f"remove {variable} from that file",
+                    "would be measured as the same one"
                 )
+                refusals.add(InvalidConfiguration(message, hint=f"remove {variable} from that file"))
+        refusals.tell()
         values = {field.name: order.configuration[field.name] for field in _service_fields(order)}
         environment = program.section_environment(self.options, order.workplace, values)
         environment |= arguments.field_environment(order.fields, order.configuration, load=False)
