@@ -88,7 +88,7 @@ class FromJournal:
     def status(self) -> Answer[Status]:
         from serviceoptd.domain.documents import status_document
 
-        return told(status_document(self.state, now=self.state.time, daemon=None))
+        return told(status_document(self.state, now=self.state.moment, daemon=None))
 
     def runs(self) -> Answer[Runs]:
         from serviceoptd.domain.documents import run_summary
@@ -99,7 +99,7 @@ class FromJournal:
         from serviceoptd.domain.documents import run_document
 
         # The time of the last event is the present: nothing has gone on since.
-        return told(run_document(self.find(run), now=self.state.time))
+        return told(run_document(self.find(run), now=self.state.moment))
 
     def best(self, run: str) -> Answer[Recommendation]:
         from serviceoptd.domain.documents import recommendation

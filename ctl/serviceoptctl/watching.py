@@ -26,7 +26,7 @@ from serviceoptctl.render.text import to_json
 
 if TYPE_CHECKING:
     from serviceopt_journal.codec import Recorded
-    from serviceoptd.domain.state import RunState, State
+    from serviceoptd.domain.state import Moment, RunState, State
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,14 @@ def standalone(submission: Submission, display: Display) -> Ended:
     from serviceoptd.domain.table import table
     from serviceoptd.foreground import standalone as work
 
-    latest: list[tuple[float, RunState]] = []
+    latest: list[tuple[Moment, RunState]] = []
     shown = _Shown(display)
 
     def on_record(recorded: Recorded, state: State) -> None:
         number = getattr(recorded.event, "run", None)
         if number is not None:
             known = bool(latest)
-            latest[:] = [(recorded.time, state.runs[number])]
+            latest[:] = [(state.moment, state.runs[number])]
             if not known:
                 shown.do(lambda: display.begin(lambda: run_document(latest[-1][1], now=latest[-1][0])))
         shown.do(lambda: display.show(_plain(recorded)))
@@ -116,7 +116,7 @@ def standalone(submission: Submission, display: Display) -> Ended:
         run, _ = work(submission, places=places(), on_record=on_record, on_accepted=shown.accepted)
     for failure in shown.failures:
         warn(f"the run was not shown to its end: {type(failure).__name__}: {failure}")
-    now = latest[-1][0] if latest else run.finished or run.submitted
+    now = latest[-1][0] if latest else ("", 0.0)
     best = recommendation(run)
     return Ended(
         run=run_document(run, now=now),

@@ -150,7 +150,7 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run_finished"):
     recommended: int | None = None
     feasible: bool = False
     evaluations: int = 0
-    seconds: float = 0.0  # since RunStarted, by the wall clock
+    seconds: float = 0.0  # worked on it: neither paused, nor with the daemon down
     proof: Proof | None = None  # how sure the recommendation is; None: nothing was confirmed
 
 
@@ -437,7 +437,7 @@ class EvaluationFinished(Event, frozen=True, kw_only=True, tag="evaluation_finis
     evaluation: int
     particles: tuple[int, ...]  # those that were measured on it
     error: str = ""
-    seconds: float = 0.0  # from ServiceLaunching of the last attempt, by the wall clock
+    seconds: float = 0.0  # from ServiceLaunching of the last attempt; 0 after a restart of the machine
     backup: str = ""  # where its data are kept, with --backup
     backup_skipped: str = ""  # why they are not, although --backup asks for it
 

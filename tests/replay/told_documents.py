@@ -52,7 +52,7 @@ def told(records: list[Recorded]) -> Iterator[dict[str, Any]]:
 def told_of(state: State, *, daemon: Daemon | None) -> dict[str, Any]:
     """Each document by the name of its request; those of the latest run."""
     run = state.runs[max(state.runs)]
-    now = state.time + 1.5
+    now = (state.moment[0], state.moment[1] + 1.5)
     return {
         "status": documents.status_document(state, now=now, daemon=daemon),
         "runs": Runs(runs=tuple(documents.run_summary(each) for each in state.runs.values())),

@@ -9,7 +9,7 @@ from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space.space import Space
-from serviceoptd.domain.state import Evaluation, Imported, Particle, RunState, State
+from serviceoptd.domain.state import Evaluation, Imported, Moment, Particle, RunState, State
 
 NOT_MEASURED = "predicted: the imported file says that it was not measured"
 
@@ -75,8 +75,7 @@ def launching(event: e.ServiceLaunching, run: RunState, at: Recorded) -> Evaluat
         managed=event.managed,
         simulated=event.simulated,
         launching_at=at.time,
-        launching_monotonic=at.monotonic,
-        launching_boot_id=at.boot_id,
+        launching_clock=(at.boot_id, at.monotonic),
         launch_seconds=known.launch_seconds if known else None,
         particles=known.particles if known else (),
         measurements=known.measurements if known else 0,
@@ -116,16 +115,16 @@ def with_twin(source: RunState, run: RunState, event: e.ParticleMatched) -> RunS
     return replace(run, imported=run.imported | {source.number: (*run.imported.get(source.number, ()), twin)})
 
 
-def waited(evaluation: Evaluation, at: Recorded) -> float:
+def waited(evaluation: Evaluation, now: Moment) -> float:
     """Seconds since the launch was announced; 0 where the machine was started anew since, and nobody knows."""
-    same = evaluation.launching_boot_id == at.boot_id
-    return max(0.0, at.monotonic - evaluation.launching_monotonic) if same else 0.0
+    (boot, begun), (present, moment) = evaluation.launching_clock, now
+    return max(0.0, moment - begun) if boot == present else 0.0
 
 
 def worked(state: State, run: RunState, recorded: Recorded) -> float:
     """Seconds since the record before, where the run was worked on meanwhile (one run at a time is)."""
-    if run.status != "running" or run.paused or recorded.boot_id != state.boot_id:
+    if run.status != "running" or run.paused or recorded.boot_id != state.moment[0]:
         return 0.0
     if state.daemon_started_seq == state.seq:
         return 0.0  # the record before is the daemon's start: what lies between the two may be another daemon's
-    return max(0.0, recorded.monotonic - state.monotonic)
+    return max(0.0, recorded.monotonic - state.moment[1])

@@ -24,13 +24,14 @@ from serviceopt_journal.documents.runs import (
 )
 from serviceopt_journal.metric_table import GENERATE_SPEED, METRIC, SUCCESS_RATE
 from serviceopt_journal.proof import Proof
+from serviceoptd.domain.creation import waited
 from serviceoptd.domain.deployment import beyond_its_training, deployment, positions
 from serviceoptd.domain.rejections import rejection_record
 from serviceoptd.domain.settings import Objective
-from serviceoptd.domain.state import BEYOND_THE_SEARCH, Evaluation, Particle, RunState, State
+from serviceoptd.domain.state import BEYOND_THE_SEARCH, Evaluation, Moment, Particle, RunState, State
 
 
-def status_document(state: State, *, now: float, daemon: Daemon | None) -> Status:
+def status_document(state: State, *, now: Moment, daemon: Daemon | None) -> Status:
     """Everything at a glance: the daemon (None: it is down), the run that is worked on, the queue."""
     queue = state.queue()
     return Status(
@@ -65,7 +66,7 @@ def run_summary(run: RunState) -> RunSummary:
     )
 
 
-def run_document(run: RunState, *, now: float) -> Run:
+def run_document(run: RunState, *, now: Moment) -> Run:
     """One run in full."""
     settled = [p for p in run.particles.values() if p.settled(run.settings.measuring.repeats)]
     best = run.best()
@@ -180,7 +181,7 @@ def _best_of_search(run: RunState) -> BestOfSearch | None:
     return BestOfSearch(particle=best.number, value=judged.objective, measurements=max(1, len(best.measurements)))
 
 
-def _current(run: RunState, evaluation: Evaluation, now: float) -> EvaluationUnderWay:
+def _current(run: RunState, evaluation: Evaluation, now: Moment) -> EvaluationUnderWay:
     measuring = evaluation.measuring
     particle = measuring.particle if measuring else evaluation.particle
     return EvaluationUnderWay(
@@ -193,7 +194,7 @@ def _current(run: RunState, evaluation: Evaluation, now: float) -> EvaluationUnd
         client_log=measuring.log if measuring else "",
         measurement=measuring.number if measuring else None,
         since=measuring.started if measuring else evaluation.launching_at,
-        seconds=max(0.0, now - (measuring.started if measuring else evaluation.launching_at)),
+        seconds=max(0.0, waited(evaluation, now) - (measuring.started_after if measuring else 0.0)),
         pid=evaluation.pid,
     )
 

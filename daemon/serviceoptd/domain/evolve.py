@@ -37,7 +37,7 @@ def fold(state: State, recorded: Recorded) -> State:
         # By the type itself: `evolve` would look for the types above it, too, with each event.
         runs = runs.with_entry(run_number, evolve.registry.get(type(event), evolve)(event, run, recorded))
     state = replace(
-        state, runs=runs, seq=recorded.seq, time=recorded.time, monotonic=recorded.monotonic, boot_id=recorded.boot_id
+        state, runs=runs, seq=recorded.seq, time=recorded.time, moment=(recorded.boot_id, recorded.monotonic)
     )
     if run_number is not None:
         return state
@@ -145,7 +145,7 @@ def _(event: e.ServiceLaunched, run: RunState, at: Recorded) -> RunState:
 @evolve.register
 def _(event: e.ServiceReady, run: RunState, at: Recorded) -> RunState:
     evaluation = run.evaluations[event.evaluation]
-    seconds = waited(evaluation, at)
+    seconds = waited(evaluation, (at.boot_id, at.monotonic))
     run = _spend(run, evaluation.particle, seconds)
     return _evaluation(
         run, event.evaluation, phase="ready", kv_blocks=event.kv_blocks, kv_block_size=event.kv_block_size,
@@ -159,7 +159,7 @@ def _(event: e.ServiceFailed, run: RunState, at: Recorded) -> RunState:
     evaluation = run.evaluations[event.evaluation]
     failed = evaluation.measuring.particle if evaluation.measuring else evaluation.particle
     if evaluation.phase in ("launching", "launched"):
-        run = _spend(run, failed, waited(evaluation, at))
+        run = _spend(run, failed, waited(evaluation, (at.boot_id, at.monotonic)))
     if not event.will_retry and not run.particles[failed].settled(run.settings.measuring.repeats):
         run = _failed(_particle(run, failed, evaluation=event.evaluation), failed, event.reason, event.cause)
     return _evaluation(
@@ -188,6 +188,7 @@ def _(event: e.MeasurementStarted, run: RunState, at: Recorded) -> RunState:
             cgroup=event.cgroup,
             log=event.log,
             started=at.time,
+            started_after=waited(evaluation, (at.boot_id, at.monotonic)),
         ),
         particles=measured if event.particle in measured else (*measured, event.particle),
         measured_since_launch=evaluation.measured_since_launch + 1,

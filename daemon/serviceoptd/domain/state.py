@@ -19,6 +19,7 @@ from serviceoptd.domain.stopping.censoring import judged
 
 BEYOND_THE_SEARCH = frozenset({"fine-tuning", "full-data-set"})
 """Origins of finalists in journals from before confirmations: measured after the search, beyond its budget."""
+Moment = tuple[str, float]  # boot id, and monotonic seconds, which compare under the same boot alone
 Phase = Literal["launching", "launched", "ready", "failed", "stopping", "stopped", "interrupted", "finished"]
 
 
@@ -104,7 +105,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     launch_id: str
     cgroup: str
     log: str
-    started: float  # seconds since the epoch
+    started: float  # seconds since the epoch: shown only
+    started_after: float = 0.0  # seconds since the launch was announced
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,8 +131,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None = None
     process_started: float | None = None
     launching_at: float = 0.0  # seconds since the epoch, of the present attempt: shown only
-    launching_monotonic: float = 0.0  # seconds, to be compared under the same boot alone
-    launching_boot_id: str = ""
+    launching_clock: Moment = ("", 0.0)
     launch_seconds: float | None = None  # until the first attempt that became ready; None: it never was
     particles: tuple[int, ...] = ()  # those measured on it so far
     measurements: int = 0  # the highest measurement number so far
@@ -280,8 +281,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     runs: Numbered[RunState] = msgspec.field(default_factory=Numbered)
     seq: int = 0
     time: float = 0.0
-    monotonic: float = 0.0
-    boot_id: str = ""
+    moment: Moment = ("", 0.0)  # of the last event
     daemon_started_seq: int = 0  # number of the last daemon's start: a clock may be set back
     daemon_started: float | None = None  # of the last daemon that started and did not say that it stopped
 

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from serviceopt_journal.events import EvaluationFinished, EvaluationInterrupted, Event, ServiceStopped, ServiceStopping
+from serviceoptd.domain.creation import waited
 from serviceoptd.domain.state import Evaluation, RunState
 from serviceoptd.evaluating.context import Context
 from serviceoptd.evaluating.edited_files import restore
@@ -134,7 +135,7 @@ async def finish_evaluation(context: Context, run: RunState, number: int) -> Non
             evaluation=number,
             particles=particles,
             error="; ".join(dict.fromkeys(errors)),
-            seconds=max(0.0, context.ledger.state.time - evaluation.launching_at),
+            seconds=waited(evaluation, context.ledger.state.moment),
             backup=backup.directory,
             backup_skipped=backup.skipped,
         )

@@ -106,7 +106,7 @@ class Api:
 
     async def run(self, request: Request) -> Response:
         """Answers with a run in full."""
-        return _json(documents.run_document(self._run(request), now=self._daemon.clock.wall()))
+        return _json(documents.run_document(self._run(request), now=self._daemon.now))
 
     async def best(self, request: Request) -> Response:
         run = self._run(request)
@@ -167,7 +167,7 @@ class Api:
                 return _json(Changes(changes=changed))
             case unknown:
                 raise NotFound(f"unknown command {unknown}", hint="pause, resume, cancel or reconfigure")
-        return _json(documents.run_document(self._state.runs[run.number], now=self._daemon.clock.wall()))
+        return _json(documents.run_document(self._state.runs[run.number], now=self._daemon.now))
 
     async def drain(self, request: Request) -> Response:
         self._daemon.loop.drain()

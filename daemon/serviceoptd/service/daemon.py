@@ -22,7 +22,7 @@ from serviceopt_journal.events import DaemonStarted, DaemonStopped
 from serviceopt_journal.reader import JournalReader
 from serviceoptd import __version__
 from serviceoptd.domain import documents
-from serviceoptd.domain.state import State
+from serviceoptd.domain.state import Moment, State
 from serviceoptd.evaluating.context import Context
 from serviceoptd.evaluating.ledger import Ledger
 from serviceoptd.io import unix_http
@@ -59,6 +59,11 @@ class Daemon:
     def clock(self) -> Clock:
         """The clock by which the daemon measures."""
         return self.context.clock
+
+    @property
+    def now(self) -> Moment:
+        """The present, for durations."""
+        return (self.clock.boot_id(), self.clock.monotonic())
 
     async def start(self, *, replayed: int, repaired: tuple[str, ...] = ()) -> None:
         """Commits that this process now writes the journal, and what opening it put right.
@@ -143,7 +148,7 @@ class Daemon:
             held=self.ledger.held,
             state_directory=str(self.context.state_directory),
         )
-        return documents.status_document(self.ledger.state, now=self.clock.wall(), daemon=daemon)
+        return documents.status_document(self.ledger.state, now=self.now, daemon=daemon)
 
     def records(self, **which: Any) -> Iterator[Recorded]:
         """Committed records, oldest first; `which` are the arguments of JournalReader.events."""

@@ -203,7 +203,7 @@ class Loop:
             recommended=best.number if best else None,
             feasible=feasible,
             evaluations=len(run.evaluations),
-            seconds=max(0.0, self._context.clock.wall() - (run.started or self._context.clock.wall())),
+            seconds=self._active_seconds(run),
             proof=proof,
         )
 
@@ -217,7 +217,7 @@ class Loop:
 
     def _active_seconds(self, run: RunState) -> float:
         state = self._state
-        return run.active_seconds + max(0.0, self._context.clock.monotonic() - state.monotonic)
+        return run.active_seconds + max(0.0, self._context.clock.monotonic() - state.moment[1])
 
     def _notice(self, recorded: Recorded, state: State) -> None:
         event = recorded.event

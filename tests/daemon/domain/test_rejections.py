@@ -102,7 +102,7 @@ def test_hours_saved_are_the_rejected_particles_times_the_mean_of_the_measured()
     record = rejection_record(story.run)
     assert record.by_rule == (("memory", 2), ("declared", 1))
     assert record.hours_saved == pytest.approx(3 * seconds / 3600)
-    document = documents.run_document(story.run, now=0.0)
+    document = documents.run_document(story.run, now=("", 0.0))
     assert document.rejections == record
     found = documents.recommendation(story.run)
     assert found is not None
