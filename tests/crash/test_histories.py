@@ -1,0 +1,54 @@
+"""Histories of the whole daemon on virtual time, with faults at random: every promise holds in each, and each can break.
+
+A share of what `make chaos` runs; `python tests/crash/simulate.py --seed N` shows one with its events.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from crash.planted import PLANTED, Planted
+from crash.simulate import lived
+from histories.faults import OF_THE_WORLD
+from histories.programs import CLIENT_FAULTS, SERVICE_FAULTS
+
+SHARES, EACH = 5, 40
+PLANTED_SEEDS = 60
+"""Histories within which a planted bug has to be told."""
+
+
+@pytest.fixture(scope="module")
+def reached() -> Iterator[Counter[str]]:
+    yield Counter()
+
+
+@pytest.mark.parametrize("share", range(SHARES))
+def test_every_promise_holds_in_every_history(share: int, reached: Counter[str]) -> None:
+    for seed in range(share * EACH, (share + 1) * EACH):
+        told = lived(seed)
+        assert told.broken == (), f"python tests/crash/simulate.py --seed {seed}"
+        assert set(told.outcomes) <= {"completed", "failed", "cancelled"}
+        reached.update(kind for kind, _ in told.reached.elements())
+
+
+def test_the_histories_reach_every_kind_of_fault(reached: Counter[str]) -> None:
+    """As many seeds as the tests before have lived through: counting runs alone would say nothing of what they met."""
+    kinds = {*OF_THE_WORLD, *(f"service {each}" for each in SERVICE_FAULTS), *(f"client {each}" for each in CLIENT_FAULTS)}
+    assert not kinds - reached.keys()
+
+
+def test_one_seed_makes_one_history() -> None:
+    for seed in (3, 8):
+        one, again = lived(seed), lived(seed)
+        assert one.digest == again.digest
+        assert one.events > 10
+    assert lived(4).digest != lived(3).digest
+
+
+@pytest.mark.parametrize("bug", PLANTED, ids=lambda bug: bug.name)
+def test_a_planted_bug_is_told_by_the_promise_that_it_breaks(bug: Planted) -> None:
+    told = (broken for seed in range(PLANTED_SEEDS) for broken in lived(seed, bug.name).broken)
+    assert any(broken.startswith(f"{bug.promise}:") for broken in told)
