@@ -36,8 +36,9 @@ class Planted:
 def _a_result_counts_twice() -> Changes:
     commit = ledger.Ledger.commit
 
-    async def twice(self: ledger.Ledger, *events: Event) -> None:
-        await commit(self, *(each for event in events for each in [event] * (1 + isinstance(event, MeasurementFinished))))
+    async def twice(self: ledger.Ledger, *events: Event, **how: Any) -> None:
+        repeated = [each for event in events for each in [event] * (1 + isinstance(event, MeasurementFinished))]
+        await commit(self, *repeated, **how)
 
     return [(ledger.Ledger, "commit", twice)]
 

@@ -62,7 +62,9 @@ def main() -> int:
     begun, events, lives, broken = time.monotonic(), 0, 0, 0
     reached: Counter[tuple[str, str]] = Counter()
     with ProcessPoolExecutor(asked.workers) as pool:
-        for told in pool.map(partial(lived, plant=asked.plant), range(asked.first, asked.first + asked.seeds), chunksize=4):
+        for told in pool.map(
+            partial(lived, plant=asked.plant), range(asked.first, asked.first + asked.seeds), chunksize=4
+        ):
             reached += told.reached
             events, lives = events + told.events, lives + told.lives
             if told.broken:

@@ -15,6 +15,7 @@ from crash.simulate import lived
 from histories.faults import OF_THE_WORLD
 from histories.programs import CLIENT_FAULTS, SERVICE_FAULTS
 
+pytestmark = pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")  # of a daemon that was killed
 SHARES, EACH = 5, 40
 PLANTED_SEEDS = 60
 """Histories within which a planted bug has to be told."""
@@ -36,7 +37,11 @@ def test_every_promise_holds_in_every_history(share: int, reached: Counter[str])
 
 def test_the_histories_reach_every_kind_of_fault(reached: Counter[str]) -> None:
     """As many seeds as the tests before have lived through: counting runs alone would say nothing of what they met."""
-    kinds = {*OF_THE_WORLD, *(f"service {each}" for each in SERVICE_FAULTS), *(f"client {each}" for each in CLIENT_FAULTS)}
+    kinds = {
+        *OF_THE_WORLD,
+        *(f"service {each}" for each in SERVICE_FAULTS),
+        *(f"client {each}" for each in CLIENT_FAULTS),
+    }
     assert not kinds - reached.keys()
 
 

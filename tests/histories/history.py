@@ -50,7 +50,16 @@ TROUBLED = 40.0  # seconds during which things go wrong
 LONGEST = 3600.0  # seconds within which every run has to be over
 OPERATOR = 8.0  # seconds between two looks of somebody who resumes what is held or paused
 HASH = re.compile(rb"[0-9a-f]{64}")  # of what names the directory of the history, which is another one each time
-STRATEGIES = ("pso", "pso", "pso", "random", "random", "random", "random", "swarm")  # the models of `swarm` take their time
+STRATEGIES = (
+    "pso",
+    "pso",
+    "pso",
+    "random",
+    "random",
+    "random",
+    "random",
+    "swarm",
+)  # the models of `swarm` take their time
 
 
 @dataclass(frozen=True)
@@ -135,7 +144,9 @@ class _History:
             self.promises.after_an_orderly_end()
         except Killed:
             pass
-        except JournalFull as full:  # told to stop while nothing can be written: it ends its services, and replay decides
+        except (
+            JournalFull
+        ) as full:  # told to stop while nothing can be written: it ends its services, and replay decides
             if not self.daemon.loop.stopping:
                 self.promises.broken.append(f"ends only when told: {full}")
             self.promises.after_an_orderly_end()
@@ -268,7 +279,9 @@ async def _no_tls(request: object, limit: float) -> bool:
 @contextmanager
 def _in(world: World, planted: Sequence[tuple[object, str, object]]) -> Iterator[None]:
     """The daemon's modules meet this world in place of the machine."""
-    silent = mock.patch.object(sys, "unraisablehook", lambda _: None)  # what a killed daemon's coroutines say at their end
+    silent = mock.patch.object(
+        sys, "unraisablehook", lambda _: None
+    )  # what a killed daemon's coroutines say at their end
     replaced: list[tuple[object, str, object]] = [
         (processes, "_popen", world.popen),
         (processes, "Child", child_of(world)),

@@ -76,7 +76,9 @@ class Programs:
     world: World
     faults: int
     services: dict[int, Service] = field(default_factory=dict)
-    wrote: dict[str, float] = field(default_factory=dict)  # launch id of a client -> tokens/s in a sound result of its own
+    wrote: dict[str, float] = field(
+        default_factory=dict
+    )  # launch id of a client -> tokens/s in a sound result of its own
     blamed: dict[str, str] = field(default_factory=dict)  # launch id -> what went wrong with its process
     reached: Callable[[str], None] = lambda what: None
 

@@ -74,13 +74,19 @@ class Promises:
 
     def _is_to_blame(self, event: e.MeasurementFailed) -> None:
         client = self._clients[(event.run, event.evaluation, event.measurement, event.attempt)]
-        launches = [id for (run, number, _), id in self._launches.items() if (run, number) == (event.run, event.evaluation)]
+        launches = [
+            id for (run, number, _), id in self._launches.items() if (run, number) == (event.run, event.evaluation)
+        ]
         if not {client, *launches} & self.programs.blamed.keys():
-            self._break("blameless", f"evaluation {event.evaluation} failed by no fault of its programs: {event.reason}")
+            self._break(
+                "blameless", f"evaluation {event.evaluation} failed by no fault of its programs: {event.reason}"
+            )
 
     def _service_is_to_blame(self, event: e.ServiceFailed) -> None:
         launch = self._launches[(event.run, event.evaluation, event.attempt)]
-        clients = {id for (run, number, *_), id in self._clients.items() if (run, number) == (event.run, event.evaluation)}
+        clients = {
+            id for (run, number, *_), id in self._clients.items() if (run, number) == (event.run, event.evaluation)
+        }
         if not {launch, *clients} & self.programs.blamed.keys():
             self._break("blameless", f"launch {event.evaluation} failed by no fault of its programs: {event.reason}")
 

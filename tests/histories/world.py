@@ -135,7 +135,9 @@ class World:
         kind: Kind = "client" if "bench" in words else "service" if "serve" in words else "helper"
         return self.begin(kind, environment[LAUNCH_ID], words, output)
 
-    def begin(self, kind: Kind, launch_id: str, argv: tuple[str, ...] = (), output: Path = Path("/dev/null")) -> Process:
+    def begin(
+        self, kind: Kind, launch_id: str, argv: tuple[str, ...] = (), output: Path = Path("/dev/null")
+    ) -> Process:
         """A process begins, and the program in it."""
         pid = next(self._pids)
         process = Process(pid, kind, launch_id, argv, output, self.clock.wall(), pid)

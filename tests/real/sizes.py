@@ -65,7 +65,7 @@ class Part:
 
 PARTS: Mapping[str, Part] = {
     "a run tuned through kills": Part(Shape(7, 2, 48, 32, 9, 20), Shape(3, 1, 24, 16, 5, 9)),
-    "early stopping": Part(Shape(6, 1, 96, 32, 1, 9), Shape(6, 1, 64, 16, 1, 9)),
+    "early stopping": Part(Shape(6, 1, 96, 32, 1, 9), Shape(6, 1, 64, 32, 1, 9)),
     "a run with AISBench": Part(Shape(4, 1, 96, 32, 4, 10), Shape(4, 1, 24, 16, 4, 10)),
     "a run with GuideLLM": Part(Shape(3, 2, 16, 16, 2, 12), Shape(2, 1, 16, 16, 2, 5)),
     "a profile": Part(Shape(2, 2, 48, 1, 2, 7), Shape(2, 2, 48, 1, 2, 7)),
