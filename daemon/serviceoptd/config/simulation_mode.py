@@ -12,7 +12,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from serviceoptd.domain.settings import RunSettings
-from serviceoptd.engines.simulated_workload import ASKED, workload_of
+from serviceoptd.engines.simulated_workload import workload_of
+from serviceoptd.predicting.data_set.records import ASKED
 
 from .problems import ConfigProblem, ConfigurationErrors
 from .sections import Section
@@ -21,6 +22,8 @@ from .source import ENVIRONMENT, Source
 FLAGS = ("MODEL_EVAL_STATE_ALL", "MODEL_EVAL_STATE_IS_SLEEP_FLAG")
 SIMULATED = "simulated"
 LENGTHS = ("input_tokens", "output_tokens", "range_ratio", "prefix_tokens")
+OTHER_LENGTHS = {*LENGTHS, "lengths", "data_set"}
+"""Keys that decide the lengths of requests: where one is given, the client's own data set is not read."""
 
 
 def asked_for(environment: Mapping[str, str]) -> bool:
@@ -99,8 +102,9 @@ def _options(table: Section | None, given: Mapping[str, Any], engine: Section, c
     if "num_prompts" not in given and prompts:
         options["num_prompts"] = int(prompts)
     told = workload_of(engine, client)
-    drawn = not {"lengths"} & given.keys()
-    options |= {key: value for key, value in told.options.items() if key not in given and (drawn or key not in LENGTHS)}
+    kept = {*given, *(LENGTHS if {"lengths", "data_set"} & given.keys() else ())}
+    kept |= {"data_set"} if OTHER_LENGTHS & given.keys() else set()
+    options |= {key: value for key, value in told.options.items() if key not in kept}
     if limits := {**told.limits, **given.get("limits", {})}:
         options["limits"] = limits
     return {key: value for key, value in options.items() if key not in CAME_LATER or value != CAME_LATER[key]}
@@ -117,10 +121,13 @@ def assumed(given: Mapping[str, Any], engine: Section, client: Section) -> list[
         message = f"the options in {told.unread} are not simulated"
         allowed = "give those that limit the scheduler in [simulated] limits, such as max_model_len and block_size"
         found.append(ConfigProblem(SIMULATED, 0, "simulated.limits", message, allowed))
-    if told.unknown and "lengths" not in given and not {"input_tokens", "output_tokens"} <= given.keys():
+    unknown = told.unknown
+    if "data_set" in told.options and OTHER_LENGTHS & given.keys():
+        unknown = f"{', '.join(sorted(OTHER_LENGTHS & given.keys()))} alone"
+    known = {"lengths", "data_set"} & given.keys() or {"input_tokens", "output_tokens"} <= given.keys()
+    if unknown and not known:
         message = (
-            f"the lengths of requests are not known from {told.unknown}; those of [simulated] or its defaults are "
-            "simulated"
+            f"the lengths of requests are not known from {unknown}; those of [simulated] or its defaults are simulated"
         )
         found.append(ConfigProblem(SIMULATED, 0, "simulated.input_tokens", message, ASKED))
     return found

@@ -123,7 +123,11 @@ class SimulatedEngine:
         from serviceoptd.predicting.prediction import fingerprint
 
         unused = {key for key, usual in CAME_LATER.items() if getattr(self.options, key) == usual}
-        numbers = self.options.model_dump(mode="json", exclude=pace | unused | {"machine", "model", "lengths"})
+        # of files the content counts, and not where they are
+        places = {"data_set": {"path", "tokenizer"}} if self.options.data_set else {}
+        numbers = self.options.model_dump(
+            mode="json", exclude={**dict.fromkeys(pace | unused | {"machine", "model", "lengths"}, True), **places}
+        )
         files = fingerprint(self.options, workplace.working_directory)
         return {"version": TIMELINE_VERSION, "numbers": str(numbers), **files}
 

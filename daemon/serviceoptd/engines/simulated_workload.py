@@ -23,11 +23,10 @@ OF_SGLANG = {
 SYNTHETIC: Mapping[str, tuple[int, int, int]] = {"random": (1024, 128, 0), "sonnet": (550, 150, 200)}
 """Tokens of input, output and shared prefix of these data sets where no flag tells them (vLLM 0.8 to 0.32)."""
 
+OUTPUT_OF_FILES: Mapping[str, int | None] = {"custom": 256, "sharegpt": None, "burstgpt": None}
+"""Tokens of each answer where no flag tells them, of the data sets whose file is read; None: the record tells them."""
+
 PREFIXED = ("prefix_repetition", (256, 256, 128))
-ASKED = (
-    "give `input_tokens` and `output_tokens` in [simulated], or `lengths`, a CSV file of both: the client prints its "
-    "total input and generated tokens, and `vllm bench serve --save-detailed` saves `input_lens` and `output_lens`"
-)
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def _requests(client: Chosen) -> tuple[dict[str, Any], str]:
     command = client.options.get("command") or {}
     if client.name == "vllm_benchmark":
         given = arguments.options(arguments.split(command.get("others") or ""))
-        found, unknown = _of_vllm(str(command.get("dataset_name", "")), given)
+        found, unknown = _of_vllm(command, given)
         return {**found, **_arrivals(given)}, unknown
     if client.name == "guidellm":
         data = command.get("data") or {}
@@ -77,12 +76,15 @@ def _requests(client: Chosen) -> tuple[dict[str, Any], str]:
     return {}, "" if client.name == "simulated" else f"the requests of {client.name}"
 
 
-def _of_vllm(dataset: str, given: Mapping[str, str]) -> tuple[dict[str, Any], str]:
+def _of_vllm(command: Mapping[str, Any], given: Mapping[str, str]) -> tuple[dict[str, Any], str]:
+    dataset = str(command.get("dataset_name", ""))
     if dataset == PREFIXED[0]:
         names = ("prefix_len", "suffix_len", "output_len")
         flags = [given.get(f"prefix_repetition_{name}") for name in names]
         prefix, suffix, output = (int(flag or usual) for flag, usual in zip(flags, PREFIXED[1], strict=True))
         return {"input_tokens": prefix + suffix, "output_tokens": output}, ""
+    if dataset in OUTPUT_OF_FILES and (path := command.get("dataset_path")):
+        return {"data_set": _file(dataset, path, command, given)}, ""
     if dataset not in SYNTHETIC:
         return {}, f'the data set "{dataset}": its texts have as many tokens as the model\'s tokenizer makes of them'
     flags = [given.get(f"{dataset}_{name}_len") for name in ("input", "output", "prefix")]
@@ -98,6 +100,20 @@ def _of_vllm(dataset: str, given: Mapping[str, str]) -> tuple[dict[str, Any], st
     except ValueError:
         return found, f"--random-range-ratio {ratio}"
     return found, ""
+
+
+def _file(kind: str, path: str, command: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
+    """`[simulated.data_set]` of a data set in a file, by the flags that its client takes."""
+    found: dict[str, Any] = {"path": path, "kind": kind}
+    if tokenizer := given.get("tokenizer") or command.get("model"):
+        found["tokenizer"] = tokenizer
+    output = given.get("output_len") or given.get(f"{kind}_output_len")
+    tokens = OUTPUT_OF_FILES[kind] if output is None else int(output) if output.isdecimal() else None
+    if tokens and kind != "burstgpt":  # its rows win over the flag
+        found["output_tokens"] = tokens
+    if given.get("disable_shuffle") == "true" and kind != "burstgpt":
+        found["shuffled"] = False
+    return found
 
 
 def _arrivals(given: Mapping[str, str]) -> dict[str, Any]:

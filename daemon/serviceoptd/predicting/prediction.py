@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,12 +18,14 @@ from serviceopt_journal.events import Configuration
 from serviceopt_journal.foreign_files import content
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.settings import Field, Slo
+from serviceoptd.predicting.data_set import lengths as of_files
+from serviceoptd.predicting.data_set.records import NoDataSet
 from serviceoptd.predicting.model_file import LARGEST_MODEL, ModelRejected, load
 from serviceoptd.predicting.section import SimulatedSection
 from serviceoptd.simulation.schedulers.limits import Composer, Limits, limits, scheduler_of, searched
 from serviceoptd.simulation.step_times.latency_model import TrainedModel
 from serviceoptd.simulation.virtual_benchmark import Recorder, Traffic, run_benchmark
-from serviceoptd.simulation.virtual_clock.lengths import RandomLengths
+from serviceoptd.simulation.virtual_clock.lengths import RandomLengths, SampledLengths
 from serviceoptd.simulation.virtual_clock.overheads import Overheads
 
 LENGTH_COLUMNS = ("input_tokens", "output_tokens")
@@ -43,24 +46,17 @@ class Predictor:
 
     options: SimulatedSection
     trained: TrainedModel
-    lengths: RandomLengths | tuple[tuple[int, int], ...]
+    lengths: RandomLengths | SampledLengths | tuple[tuple[int, int], ...]
 
     @classmethod
     def of(cls, options: SimulatedSection, directory: Path) -> Predictor:
-        """Reads what `options` name, relative to `directory`.
+        """Reads what `options` name, relative to `directory`. A data set that cannot be read leaves the lengths drawn.
 
         Raises:
             EnvironmentLacks: a file cannot be read, or is not a latency model.
             InvalidConfiguration: no model is named, or the lengths are no table of lengths.
         """
-        drawn = RandomLengths(
-            input_tokens=options.input_tokens,
-            output_tokens=options.output_tokens,
-            range_ratio=options.range_ratio,
-            prefix_tokens=options.prefix_tokens,
-        )
-        lengths = lengths_in(content_of(directory / options.lengths), options.lengths) if options.lengths else drawn
-        return cls(options, trained_model(options, directory), lengths)
+        return cls(options, trained_model(options, directory), _lengths(options, directory))
 
     def limits(
         self, configuration: Configuration, fields: Sequence[Field], reported: Mapping[str, Any] | None = None
@@ -116,6 +112,22 @@ class Predictor:
         return told, share
 
 
+def _lengths(
+    options: SimulatedSection, directory: Path
+) -> RandomLengths | SampledLengths | tuple[tuple[int, int], ...]:
+    if options.lengths:
+        return lengths_in(content_of(directory / options.lengths), options.lengths)
+    if options.data_set:
+        with suppress(NoDataSet):  # told before the start
+            return SampledLengths(of_files.data_set(options.data_set, directory).pairs, options.data_set.shuffled)
+    return RandomLengths(
+        input_tokens=options.input_tokens,
+        output_tokens=options.output_tokens,
+        range_ratio=options.range_ratio,
+        prefix_tokens=options.prefix_tokens,
+    )
+
+
 def trained_model(options: SimulatedSection, directory: Path) -> TrainedModel:
     """The model that `options` name.
 
@@ -144,13 +156,16 @@ def _loaded(path: Path, changed: int, size: int) -> TrainedModel:
 
 
 def fingerprint(options: SimulatedSection, directory: Path) -> dict[str, str]:
-    """SHA-256 of the files that a prediction depends on, by key; of one that is not there, nothing.
+    """SHA-256 of the files that a prediction depends on, by key; of one that is not named, nothing.
 
     Raises:
         EnvironmentLacks: one cannot be read.
     """
     named = {"model": options.model, "lengths": options.lengths}
-    return {key: hashlib.sha256(content_of(directory / name)).hexdigest() for key, name in named.items() if name}
+    found = {key: hashlib.sha256(content_of(directory / name)).hexdigest() for key, name in named.items() if name}
+    if options.data_set and not options.lengths:
+        found |= of_files.fingerprint(options.data_set, directory)
+    return found
 
 
 def content_of(path: Path) -> bytes:

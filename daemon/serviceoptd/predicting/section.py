@@ -10,6 +10,7 @@ from pydantic import Field as Bounded
 from pydantic import field_validator, model_validator
 
 from serviceopt_journal.events import Configuration, Value
+from serviceoptd.predicting.data_set.kinds import Kind
 from serviceoptd.simulation.demonstration.engine import Machine, Setting, Workload
 from serviceoptd.simulation.schedulers.limits import KINDS, names_of
 from serviceoptd.simulation.virtual_clock.overheads import Overheads
@@ -24,7 +25,7 @@ _USUAL = Machine()
 _REQUESTS = Workload()
 
 
-CAME_LATER: Mapping[str, Any] = {"prefix_tokens": 0, "concurrency": None, "request_rate": None}
+CAME_LATER: Mapping[str, Any] = {"prefix_tokens": 0, "concurrency": None, "request_rate": None, "data_set": None}
 """Keys that identities have only where they differ from these: runs of before keep theirs."""
 
 
@@ -61,6 +62,16 @@ class OverheadOptions(Options):
         return Overheads(**self.model_dump())
 
 
+class DataSetOptions(Options):
+    """`[simulated.data_set]`: the file of the client's data set, and how the client reads it."""
+
+    path: Annotated[str, Bounded(min_length=1)]  # relative to the submitter's directory
+    kind: Kind
+    tokenizer: str | None = None  # directory with tokenizer.json; None: the tokens of a text are estimated
+    output_tokens: Count | None = None  # of every answer; None: the record's own
+    shuffled: bool = True  # false: sent in the order of the file
+
+
 class SimulatedSection(Options):
     """The table `[simulated]` of a configuration.
 
@@ -84,6 +95,7 @@ class SimulatedSection(Options):
     prefix_tokens: Annotated[int, Bounded(ge=0)] = 0  # that all prompts share, before those of `input_tokens`
     concurrency: Count | None = None  # requests in flight, and
     request_rate: Positive | None = None  # requests/s, where no target field tells them
+    data_set: DataSetOptions | None = None  # whose lengths are simulated, in place of those above
 
     @field_validator("limits")
     @classmethod

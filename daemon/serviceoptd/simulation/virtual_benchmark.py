@@ -11,7 +11,13 @@ from serviceoptd.simulation.schedulers.limits import Composer, Limits, scheduler
 from serviceoptd.simulation.virtual_clock.arrivals import arrivals
 from serviceoptd.simulation.virtual_clock.client_metrics import client_metrics
 from serviceoptd.simulation.virtual_clock.interface import Composed, StepComposition, StepTimes, composition_of
-from serviceoptd.simulation.virtual_clock.lengths import RandomLengths, random_requests, recorded_requests
+from serviceoptd.simulation.virtual_clock.lengths import (
+    RandomLengths,
+    SampledLengths,
+    random_requests,
+    recorded_requests,
+    sampled_requests,
+)
 from serviceoptd.simulation.virtual_clock.overheads import Overheads
 from serviceoptd.simulation.virtual_clock.timeline import simulate
 
@@ -21,7 +27,7 @@ class Traffic:
     """What the client sends."""
 
     num_prompts: int
-    lengths: RandomLengths | Sequence[tuple[int, int]]  # drawn, or the data set's own (input, output)
+    lengths: RandomLengths | SampledLengths | Sequence[tuple[int, int]]  # drawn, of a data set, or (input, output) each
     concurrency: int | None  # None: not limited
     request_rate: float | None  # requests/s; None: all at the start
     burstiness: float = 1.0
@@ -59,6 +65,8 @@ def run_benchmark(
     times = arrivals(traffic.num_prompts, request_rate=traffic.request_rate, burstiness=traffic.burstiness, seed=seed)
     if isinstance(traffic.lengths, RandomLengths):
         requests = random_requests(times, traffic.lengths, seed)
+    elif isinstance(traffic.lengths, SampledLengths):
+        requests = sampled_requests(times, traffic.lengths, seed)
     else:
         requests = recorded_requests(times, traffic.lengths)
     timeline = simulate(

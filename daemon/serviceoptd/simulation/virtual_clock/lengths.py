@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from itertools import cycle
 
 from serviceopt_journal.errors import InvalidConfiguration
-from serviceoptd.domain.statistics.draws import uniforms
+from serviceoptd.domain.statistics.draws import permutation, uniforms
 from serviceoptd.simulation.virtual_clock.interface import Request
 
 PURPOSE = "simulated lengths"
+SHUFFLED, REPEATED = "simulated order", "simulated repeats"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,14 @@ class RandomLengths:
     output_tokens: int
     range_ratio: float = 0.0  # 0: all the same; 0.5: from half the mean to one and a half
     prefix_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class SampledLengths:
+    """A data set's (input, output) lengths, as the client draws from them: each once, then any of them again."""
+
+    pairs: tuple[tuple[int, int], ...]
+    shuffled: bool = True  # false: in the order of the file
 
 
 def random_requests(arrivals: Sequence[float], lengths: RandomLengths, seed: int = 0) -> list[Request]:
@@ -42,6 +51,20 @@ def random_requests(arrivals: Sequence[float], lengths: RandomLengths, seed: int
             )
         )
     return requests
+
+
+def sampled_requests(arrivals: Sequence[float], lengths: SampledLengths, seed: int = 0) -> list[Request]:
+    """One request for each arrival.
+
+    Raises:
+        InvalidConfiguration: no lengths found.
+    """
+    pairs, missing = lengths.pairs, len(arrivals) - len(lengths.pairs)
+    if lengths.shuffled:
+        pairs = tuple(pairs[place] for place in permutation(seed, SHUFFLED, 0, len(pairs)))
+    if pairs and missing > 0:
+        pairs += tuple(pairs[int(drawn * len(pairs))] for drawn in uniforms(seed, REPEATED, 0, missing))
+    return recorded_requests(arrivals, pairs)
 
 
 def recorded_requests(arrivals: Sequence[float], lengths: Sequence[tuple[int, int]]) -> list[Request]:

@@ -1,0 +1,215 @@
+"""The lengths of a data set in a file are those of the requests that its client would send."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serviceoptd.predicting.data_set import records
+from serviceoptd.predicting.data_set.lengths import DataSet, data_set, fingerprint
+from serviceoptd.predicting.data_set.records import NoDataSet
+from serviceoptd.predicting.prediction import Predictor
+from serviceoptd.predicting.section import DataSetOptions, SimulatedSection
+from tokenizer_files import a_word_tokenizer, words
+from trained_models import a_model_file
+
+
+def read(directory: Path, name: str, kind: Any, **options: Any) -> DataSet:
+    if not (directory / "tok").exists():
+        a_word_tokenizer(directory / "tok")
+    return data_set(DataSetOptions(path=name, kind=kind, **{"tokenizer": "tok", **options}), directory)
+
+
+def refused(directory: Path, name: str, kind: Any, **options: Any) -> str:
+    with pytest.raises(NoDataSet) as error:
+        read(directory, name, kind, **options)
+    assert "`input_tokens` and `output_tokens` in [simulated]" in error.value.hint
+    return error.value.message
+
+
+def jsonl(path: Path, *lines: Any) -> None:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def talks(path: Path, pairs: Iterable[tuple[int, int]], more: list[Any] | None = None) -> None:
+    found = [{"conversations": [{"value": words(prompt)}, {"value": words(answer)}]} for prompt, answer in pairs]
+    path.write_text(json.dumps([*(more or []), *found]))
+
+
+def test_custom_prompts_are_counted_with_the_models_tokenizer(tmp_path: Path) -> None:
+    jsonl(tmp_path / "d.jsonl", {"prompt": words(7), "output_tokens": 11}, {"prompt": words(900), "output_tokens": 2.0})
+    assert read(tmp_path, "d.jsonl", "custom", output_tokens=256).pairs == ((7, 256), (900, 256))
+    found = read(tmp_path, "d.jsonl", "custom")
+    assert found.pairs == ((7, 11), (900, 2))
+    assert (found.whole, found.estimated) == (True, False)
+    assert "2 requests of d.jsonl are simulated: prompts of 454 (P50 7, P99 900) tokens" in found.summary()
+
+
+def test_sharegpt_keeps_what_the_client_keeps(tmp_path: Path) -> None:
+    pairs = [(3, 50), (4, 50), (50, 3), (1024, 4), (1025, 4), (1024, 1024), (1024, 1025)]
+    single = [{"conversations": [{"value": words(50)}]}, {"id": "no conversation"}]
+    talks(tmp_path / "s.json", pairs, single)
+    assert read(tmp_path, "s.json", "sharegpt").pairs == ((4, 50), (1024, 4), (1024, 1024))
+    # a fixed number of output tokens may be as small as it likes
+    assert read(tmp_path, "s.json", "sharegpt", output_tokens=2).pairs == (
+        (4, 2),
+        (50, 2),
+        (1024, 2),
+        (1024, 2),
+        (1024, 2),
+    )
+
+
+def test_burstgpt_keeps_the_answered_rows_of_gpt_4_and_needs_no_tokenizer(tmp_path: Path) -> None:
+    rows = ["5,ChatGPT,472,18,490,log", "45,GPT-4,417,276,693,log", "118,GPT-4,700,0,700,log", "119,GPT-4,34,9,43,log"]
+    header = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type"
+    (tmp_path / "b.csv").write_text("\n".join([header, *rows]) + "\n")
+    found = read(tmp_path, "b.csv", "burstgpt", tokenizer=None)
+    assert found.pairs == ((417, 276), (34, 9))
+    assert not found.estimated
+    assert set(fingerprint(DataSetOptions(path="b.csv", kind="burstgpt"), tmp_path)) == {"data_set"}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "content", "said"),
+    [
+        ("absent.jsonl", "custom", None, "no such file"),
+        ("d.json", "custom", b"{}", "names that end in .jsonl"),
+        ("d.jsonl", "custom", b'{"prompt": "a"', "d.jsonl:1: is not JSON"),
+        ("d.jsonl", "custom", b'{"question": "a"}', "d.jsonl:1: has no text `prompt`"),
+        ("d.jsonl", "custom", b'"a"', "d.jsonl:1: has no text `prompt`"),
+        ("d.jsonl", "custom", b'{"prompt": "a"}', "d.jsonl:1: `output_tokens` is not a number"),
+        ("d.jsonl", "custom", b'{"prompt": "a", "output_tokens": Infinity}', "`output_tokens` is not a number"),
+        ("d.jsonl", "custom", b'{"prompt": "a", "output_tokens": 0}', "`output_tokens` is below 1"),
+        ("d.jsonl", "custom", b'{"prompt": "\xff"}', "d.jsonl:1: is not UTF-8"),
+        ("d.jsonl", "custom", b'{"prompt": ' + b"[" * 200_000, "d.jsonl:1: is not JSON"),
+        ("d.jsonl", "custom", b"", "would send none"),
+        ("s.json", "sharegpt", b"[" * 200_000, "element 1 is not JSON"),
+        ("s.json", "sharegpt", b"{}", "holds no JSON array"),
+        ("s.json", "sharegpt", b'[{"conversations": []}] ', "would send none"),
+        ("s.json", "sharegpt", b'[{"conversations": []} 5]', "does not end after element 1"),
+        ("s.json", "sharegpt", b'[{"conversations": [{"value": "a"}, {}]}]', "has no text `value`"),
+        ("s.json", "sharegpt", b'[{"conversations": []},', "element 2 is not JSON"),
+        ("s.json", "sharegpt", b"\xff\xfe[", "is not UTF-8"),
+        ("b.csv", "burstgpt", b"a,b\n1,2\n", "is no header of BurstGPT"),
+        ("b.csv", "burstgpt", b"T,Model,Request tokens,Response tokens\n1,GPT-4,x,5\n", "b.csv:2: 'x' is not a number"),
+        ("b.csv", "burstgpt", b"a," + b"x" * 200_000, "field larger than field limit"),
+    ],
+)  # fmt: skip
+def test_a_file_that_the_client_could_not_use_is_refused_with_its_place(
+    tmp_path: Path, name: str, kind: str, content: bytes | None, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert said in refused(tmp_path, name, kind)
+
+
+def test_a_fifo_and_a_directory_are_never_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "d.jsonl")  # opening it would wait for a writer for ever
+    (tmp_path / "e.jsonl").mkdir()
+    for name in ("d.jsonl", "e.jsonl"):
+        assert "is no regular file" in refused(tmp_path, name, "custom")
+        assert fingerprint(DataSetOptions(path=name, kind="custom"), tmp_path)["data_set"] == "absent"
+
+
+def test_of_a_large_file_the_beginning_is_read_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talks(tmp_path / "s.json", [(10, 10)] * 100)
+    jsonl(tmp_path / "d.jsonl", *[{"prompt": words(9), "output_tokens": 5}] * 100)
+    monkeypatch.setattr(records, "MOST_BYTES", 2000)
+    for name, kind in (("s.json", "sharegpt"), ("d.jsonl", "custom")):
+        found = read(tmp_path, name, kind)
+        assert 5 < len(found.pairs) < 100
+        assert not found.whole
+        assert "its first" in found.summary()
+
+
+def test_no_more_than_so_many_records_are_counted(tmp_path: Path) -> None:
+    jsonl(tmp_path / "d.jsonl", *[{"prompt": "word", "output_tokens": 5}] * (records.MOST_RECORDS + 9))
+    found = read(tmp_path, "d.jsonl", "custom")
+    assert len(found.pairs) == records.MOST_RECORDS
+    assert not found.whole
+
+
+def test_a_line_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    jsonl(tmp_path / "d.jsonl", {"prompt": "a" * records.LONGEST_LINE})
+    assert "d.jsonl:1: the line is longer than 4 MiB" in refused(tmp_path, "d.jsonl", "custom")
+
+
+def test_without_a_tokenizer_the_tokens_are_estimated_and_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jsonl(tmp_path / "d.jsonl", {"prompt": "x" * 41, "output_tokens": 5})
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "tokenizer.json").write_text("{}")
+    for tokenizer, why in ((None, "no tokenizer's directory"), ("nowhere", "no such file"), ("damaged", "is no token")):
+        found = read(tmp_path, "d.jsonl", "custom", tokenizer=tokenizer)
+        assert found.pairs == ((11, 5),)
+        assert found.estimated
+        assert "ESTIMATED at 4 bytes per token, because" in found.summary()
+        assert why in found.summary()
+
+    installed = builtins.__import__
+
+    def without(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "tokenizers":
+            raise ImportError(name)
+        return installed(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    jsonl(tmp_path / "e.jsonl", {"prompt": "x" * 41, "output_tokens": 5})
+    assert "pip install 'serviceopt[tokenizers]'" in read(tmp_path, "e.jsonl", "custom").summary()
+
+
+def test_half_of_a_surrogate_pair_is_a_token_like_others(tmp_path: Path) -> None:
+    (tmp_path / "d.jsonl").write_text('{"prompt": "word \\ud800 word", "output_tokens": 1}\n')
+    assert read(tmp_path, "d.jsonl", "custom").pairs == ((3, 1),)
+
+
+def test_a_changed_file_is_read_again_and_has_another_fingerprint(tmp_path: Path) -> None:
+    options = DataSetOptions(path="d.jsonl", kind="custom", tokenizer="tok")
+    jsonl(tmp_path / "d.jsonl", {"prompt": words(3), "output_tokens": 5})
+    assert read(tmp_path, "d.jsonl", "custom").pairs == ((3, 5),)
+    before = fingerprint(options, tmp_path)
+    jsonl(tmp_path / "d.jsonl", {"prompt": words(4), "output_tokens": 5})
+    assert read(tmp_path, "d.jsonl", "custom").pairs == ((4, 5),)
+    after = fingerprint(options, tmp_path)
+    assert before["data_set"] != after["data_set"]
+    assert before["tokenizer"] == after["tokenizer"]
+    (tmp_path / "tok" / "tokenizer.json").unlink()
+    assert fingerprint(options, tmp_path)["tokenizer"] != after["tokenizer"]
+
+
+def simulated(directory: Path, prompts: int, **data: Any) -> tuple[int, int]:
+    options = SimulatedSection(
+        model="latency_model.json", data_set=DataSetOptions(kind="custom", tokenizer="tok", **data)
+    )
+    given = {"max_num_seqs": 8, "max_num_batched_tokens": 512, "max_model_len": 2048, "kv_blocks": 4000}
+    predictor = Predictor.of(options, directory)
+    found = predictor.predict(
+        predictor.limits({}, (), given), concurrency=4, request_rate=None, num_prompts=prompts, seed=3
+    ).metrics
+    return found.input_tokens, found.output_tokens
+
+
+def test_each_record_is_sent_once_before_any_is_sent_again(tmp_path: Path) -> None:
+    a_model_file(tmp_path)
+    a_word_tokenizer(tmp_path / "tok")
+    jsonl(tmp_path / "d.jsonl", *({"prompt": words(10**place), "output_tokens": 1} for place in range(3)))
+    assert simulated(tmp_path, 3, path="d.jsonl") == (111, 3)
+    assert simulated(tmp_path, 3, path="d.jsonl", shuffled=False, output_tokens=5) == (111, 15)
+    assert simulated(tmp_path, 2, path="d.jsonl", shuffled=False) == (11, 2)
+    tokens, _ = simulated(tmp_path, 4, path="d.jsonl")
+    assert tokens - 111 in (1, 10, 100)
+
+
+def test_without_a_usable_file_the_lengths_are_drawn(tmp_path: Path) -> None:
+    a_model_file(tmp_path)
+    assert simulated(tmp_path, 3, path="nowhere.jsonl") == (3 * 1024, 3 * 256)
