@@ -189,3 +189,50 @@ def test_a_strategy_that_takes_no_advice_says_so_once(strategy: str, said: int) 
     text = ADVISED.replace("simulation = true", f'simulation = true\nstrategy = "{strategy}"')
     warnings = [str(warning) for warning in load(text, engine="vllm").warnings]
     assert sum("takes no first configurations from the simulator" in warning for warning in warnings) == said
+
+
+def in_a_file(kind: str, client: str = "", table: str = "", model: str = "models/m") -> str:
+    named = f'dataset_name = "{kind}"\ndataset_path = "data/d.jsonl"\nmodel = "{model}"'
+    return a_real_pair(kind, client, "", table).replace(f'dataset_name = "{kind}"', named)
+
+
+@pytest.mark.parametrize(
+    ("kind", "client", "expected"),
+    [
+        ("custom", "", {"output_tokens": 256}),
+        ("custom", "--custom-output-len 9", {"output_tokens": 9}),
+        ("custom", "--custom-output-len -1 --disable-shuffle", {"shuffled": False}),
+        ("custom", "--output-len 8 --tokenizer ./t", {"output_tokens": 8, "tokenizer": "./t"}),
+        ("sharegpt", "", {}),
+        ("sharegpt", "--sharegpt-output-len=5", {"output_tokens": 5}),
+        ("burstgpt", "--output-len 8 --disable-shuffle", {}),
+    ],
+)
+def test_a_data_set_in_a_file_is_named_with_what_the_client_takes_of_it(
+    kind: str, client: str, expected: dict[str, Any]
+) -> None:
+    named = {"path": "data/d.jsonl", "kind": kind, "tokenizer": "models/m", **expected}
+    loaded = load(in_a_file(kind, client), engine="vllm", environment=BOTH)
+    assert loaded.settings.engine_options["data_set"] == named
+    assert not any("lengths of requests" in str(warning) for warning in loaded.warnings)
+    advised = in_a_file(kind, client).replace("ttft_slo = 1\n", "ttft_slo = 1\n[search]\nsimulation = true\n")
+    assert load(advised, engine="vllm").settings.search.simulation["data_set"] == named
+
+
+@pytest.mark.parametrize(
+    ("table", "asks"),
+    [("input_tokens = 5\noutput_tokens = 6\n", False), ('lengths = "l.csv"\n', False), ("input_tokens = 5\n", True)],
+)
+def test_lengths_of_the_table_win_over_the_clients_data_set(table: str, asks: bool) -> None:
+    loaded = load(in_a_file("sharegpt", "", table), engine="vllm", environment=BOTH)
+    assert "data_set" not in loaded.settings.engine_options
+    asked = [str(warning) for warning in loaded.warnings if "the lengths of requests are not known" in str(warning)]
+    assert len(asked) == asks
+    assert all("not known from input_tokens alone" in warning for warning in asked)
+
+
+def test_a_data_set_of_the_table_wins_over_the_clients_requests() -> None:
+    own = '[simulated.data_set]\npath = "other.csv"\nkind = "burstgpt"\n'
+    for text in (in_a_file("sharegpt", "", own), a_real_pair("random", "--random-prefix-len 5", "", own)):
+        options = load(text, engine="vllm", environment=BOTH).settings.engine_options
+        assert (options["data_set"]["path"], options.get("prefix_tokens", 0)) == ("other.csv", 0)

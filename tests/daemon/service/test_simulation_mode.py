@@ -18,7 +18,9 @@ from serviceoptd.domain.documents import particle_document, recommendation
 from serviceoptd.domain.state import RunState
 from serviceoptd.domain.table import rows
 from serviceoptd.predicting.validation import errors, points, predictor_for
+from serviceoptd.submitting.draft import Prepared
 from serviceoptd.submitting.preparing import prepare
+from tokenizer_files import a_word_tokenizer, words
 from trained_models import a_model_file, simulated_toml
 
 TOP = "n_particles = 4\niters = 3\nttft_slo = 2.0\n[measurement]\nrepeats = 2\n"
@@ -102,3 +104,47 @@ def test_a_run_on_the_simulator_itself_is_predicted_to_the_noise(tmp_path: Path)
     assert speed.median <= 2 * speed.spread < 0.1
     assert speed.rank is not None
     assert speed.rank > 0.8
+
+
+def prepared(directory: Path, text: str) -> Prepared:
+    a_model_file(directory)
+    a_word_tokenizer(directory / "tok")
+    submission = Submission(configuration_text=text, working_directory=str(directory))
+    return prepare(submission, plugins, tool_prefix=None)
+
+
+DATA = '[simulated.data_set]\npath = "d.jsonl"\nkind = "custom"\ntokenizer = "tok"\noutput_tokens = 7\n'
+
+
+def test_what_is_simulated_of_a_data_set_is_summed_up_before_the_start(tmp_path: Path) -> None:
+    (tmp_path / "d.jsonl").write_text("".join(f'{{"prompt": "{words(size)}"}}\n' for size in (100, 200, 300)))
+    run = prepared(tmp_path, TOP + simulated_toml() + DATA)
+    (said,) = [warning for warning in run.warnings if warning.startswith("simulated.data_set: ")]
+    assert "3 requests of d.jsonl are simulated: prompts of 200 (P50 200, P99 300) tokens, answers of 7" in said
+    assert "counted with" in said
+
+
+def test_a_data_set_that_cannot_be_read_is_asked_for_before_the_start(tmp_path: Path) -> None:
+    run = prepared(tmp_path, TOP + simulated_toml() + DATA)
+    (said,) = [warning for warning in run.warnings if warning.startswith("simulated.data_set: ")]
+    assert said.endswith("d.jsonl: no such file: 200 and 40 tokens a request are simulated in its place")
+
+
+def test_the_content_of_the_data_set_is_part_of_the_identity_and_its_place_is_not(tmp_path: Path) -> None:
+    identities = []
+    for name, size in (("a", 100), ("b", 100), ("c", 101)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "d.jsonl").write_text(f'{{"prompt": "{words(size)}"}}\n')
+        text = TOP + simulated_toml() + DATA.replace("d.jsonl", str(tmp_path / name / "d.jsonl"))
+        identities.append(prepared(tmp_path, text).measurement_identity)
+    assert identities[0] == identities[1] != identities[2]
+
+
+def test_a_search_simulates_the_lengths_of_the_data_set(tmp_path: Path) -> None:
+    (tmp_path / "d.jsonl").write_text("".join(f'{{"prompt": "{words(size)}"}}\n' for size in (100, 200, 300)))
+    a_word_tokenizer(tmp_path / "tok")
+    _, journal = searched(tmp_path, TOP + simulated_toml(num_prompts=30) + DATA)
+    done = [record.event for record in journal.records if isinstance(record.event, e.MeasurementFinished)]
+    assert done
+    assert {event.metrics.output_tokens for event in done} == {30 * 7}
+    assert len({event.metrics.input_tokens for event in done}) > 1  # each measurement draws its own

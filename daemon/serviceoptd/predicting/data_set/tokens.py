@@ -50,7 +50,7 @@ def counter(directory: Path | None) -> Counter:
     return Counter(
         # half of a surrogate pair, which JSON can hold and UTF-8 cannot
         count=lambda text: len(tokenizer.encode(text.encode(errors="replace").decode()).ids),
-        how=f"counted with {path}",
+        how=f"counted with {path}, without a chat template",
         estimated=False,
         identity=f"sha256:{hashlib.sha256(content.bytes).hexdigest()}",
     )
