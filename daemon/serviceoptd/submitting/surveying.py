@@ -9,7 +9,6 @@ from msgspec import structs
 from serviceoptd.config.plugins import blaming
 from serviceoptd.engines.interface import Surveying
 from serviceoptd.predicting.data_set.records import NoDataSet
-from serviceoptd.predicting.section import SimulatedSection
 from serviceoptd.submitting.draft import Draft
 from serviceoptd.toolkit.interface import Problem, Remarking
 
@@ -43,6 +42,7 @@ def _lengths(draft: Draft) -> tuple[Problem, ...]:
     if not options.get("data_set") or not options.get("model") or options.get("lengths"):
         return ()
     from serviceoptd.predicting.data_set.lengths import data_set
+    from serviceoptd.predicting.section import SimulatedSection
 
     section = SimulatedSection.model_validate(options)
     assert section.data_set is not None  # noqa: S101 - it is in the options

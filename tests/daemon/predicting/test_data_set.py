@@ -114,7 +114,7 @@ def test_a_fifo_and_a_directory_are_never_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "d.jsonl")  # opening it would wait for a writer for ever
     (tmp_path / "e.jsonl").mkdir()
     for name in ("d.jsonl", "e.jsonl"):
-        assert "is no regular file" in refused(tmp_path, name, "custom")
+        assert "and not a file" in refused(tmp_path, name, "custom")
         assert fingerprint(DataSetOptions(path=name, kind="custom"), tmp_path)["data_set"] == "absent"
 
 

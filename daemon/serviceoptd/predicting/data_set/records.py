@@ -5,14 +5,14 @@ from __future__ import annotations
 import codecs
 import csv
 import json
-import os
-import stat
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from serviceopt_journal import foreign_files
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.foreign_files import UnfitFile
 
 MOST_BYTES = 64 * 2**20
 """So much of a file is read."""
@@ -44,18 +44,14 @@ class Content:
             NoDataSet: there is no regular file, or it cannot be read.
         """
         try:
-            if not path.is_file():  # a FIFO is not even opened: its writer would notice, and might never write
-                raise NoDataSet(f"{path}: {'is no regular file' if path.exists() else 'no such file'}")
-            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-                found = os.fstat(file.fileno())
-                if not stat.S_ISREG(found.st_mode):
-                    raise NoDataSet(f"{path}: is no regular file")
-                self.bytes = file.read(MOST_BYTES)
-        except OSError as error:
-            raise NoDataSet(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from error
-        except ValueError as error:  # a NUL in the name
-            raise NoDataSet(f"{path}: {error}") from error
-        self.path, self.whole = path, len(self.bytes) >= found.st_size
+            found = foreign_files.piece(path, 0, MOST_BYTES + 1, through_links=True)
+        except FileNotFoundError as error:
+            raise NoDataSet(f"{path}: no such file") from error
+        except UnfitFile as error:
+            raise NoDataSet(error.message) from error
+        except (OSError, ValueError) as error:  # a NUL in the name
+            raise NoDataSet(f"{path}: cannot be read: {str(error).lower()}") from error
+        self.path, self.bytes, self.whole = path, found[:MOST_BYTES], len(found) <= MOST_BYTES
 
     def lines(self) -> Iterator[tuple[int, str]]:
         """Number and text of each whole line that is not blank.
