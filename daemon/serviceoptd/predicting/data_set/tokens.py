@@ -17,7 +17,7 @@ cent."""
 
 @dataclass(frozen=True)
 class Counter:
-    """What counts the tokens of a text. `how`: by what, for people; `estimated`: without the model's tokenizer, with the reason in `how`."""
+    """What counts the tokens of a text. `how`: by what, for people, and where it is `estimated`, why."""
 
     count: Callable[[str], int]
     how: str
