@@ -97,7 +97,7 @@ def test_burstgpt_keeps_the_answered_rows_of_gpt_4_and_needs_no_tokenizer(tmp_pa
         ("s.json", "sharegpt", b'[{"conversations": [{"value": "a"}, {}]}]', "has no text `value`"),
         ("s.json", "sharegpt", b'[{"conversations": []},', "element 2 is not JSON"),
         ("s.json", "sharegpt", b"\xff\xfe[", "is not UTF-8"),
-        ("b.csv", "burstgpt", b"a,b\n1,2\n", "is no header of BurstGPT"),
+        ("b.csv", "burstgpt", b"a,b\n1,2\n", "is not a header of BurstGPT"),
         ("b.csv", "burstgpt", b"T,Model,Request tokens,Response tokens\n1,GPT-4,x,5\n", "b.csv:2: 'x' is not a number"),
         ("b.csv", "burstgpt", b"a," + b"x" * 200_000, "field larger than field limit"),
     ],
@@ -149,7 +149,11 @@ def test_without_a_tokenizer_the_tokens_are_estimated_and_called_so(
     jsonl(tmp_path / "d.jsonl", {"prompt": "x" * 41, "output_tokens": 5})
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "tokenizer.json").write_text("{}")
-    for tokenizer, why in ((None, "no tokenizer's directory"), ("nowhere", "no such file"), ("damaged", "is no token")):
+    for tokenizer, why in (
+        (None, "no tokenizer's directory"),
+        ("nowhere", "no such file"),
+        ("damaged", "is not a token"),
+    ):
         found = read(tmp_path, "d.jsonl", "custom", tokenizer=tokenizer)
         assert found.pairs == ((11, 5),)
         assert found.estimated

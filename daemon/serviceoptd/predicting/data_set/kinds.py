@@ -65,7 +65,7 @@ def burstgpt(content: Content, count: CountTokens, output: int | None) -> Iterat
     rows = csv_rows(content)
     _, header = next(rows, (1, []))
     if not {*OF_BURSTGPT} <= {*header} or len(header) < 4:
-        raise NoDataSet(f"{content.path}:1: is no header of BurstGPT: it needs {' and '.join(OF_BURSTGPT)}")
+        raise NoDataSet(f"{content.path}:1: is not a header of BurstGPT: it needs {' and '.join(OF_BURSTGPT)}")
     model, response = (header.index(name) for name in OF_BURSTGPT)
     own = (
         (number, row)

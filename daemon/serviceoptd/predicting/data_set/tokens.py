@@ -46,7 +46,7 @@ def counter(directory: Path | None) -> Counter:
         tokenizer.no_padding()
         tokenizer.encode("a text")
     except Exception as error:  # noqa: BLE001 - its library raises nothing more special
-        return _estimate(f"{path}: is no tokenizer: {error}")
+        return _estimate(f"{path}: is not a tokenizer: {error}")
     return Counter(
         # half of a surrogate pair, which JSON can hold and UTF-8 cannot
         count=lambda text: len(tokenizer.encode(text.encode(errors="replace").decode()).ids),
