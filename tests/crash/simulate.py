@@ -37,7 +37,7 @@ def lived(seed: int, plant: str = "") -> Told:
     """One history, in memory where that is possible; with the bug of that name."""
     quiet()
     gc.freeze()  # what is imported need not be looked through after each history
-    parent = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - removed at once
+    parent = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=parent, prefix="serviceopt-history-") as root:
         changes = [change for each in PLANTED if each.name == plant for change in each.changes()]
         return history(seed, Path(root), changes)

@@ -7,7 +7,6 @@ import gc
 import hashlib
 import re
 import shutil
-import signal
 import sys
 import time
 from collections import Counter
@@ -33,7 +32,7 @@ from serviceopt_journal.errors import JournalFull
 from serviceopt_journal.events import DaemonStarted, Event
 from serviceoptd.config import plugins
 from serviceoptd.domain.evolve import fold
-from serviceoptd.domain.state import RunState, State
+from serviceoptd.domain.state import State
 from serviceoptd.evaluating import launching
 from serviceoptd.evaluating.context import Context
 from serviceoptd.evaluating.ledger import Ledger
@@ -279,21 +278,19 @@ async def _no_tls(request: object, limit: float) -> bool:
 @contextmanager
 def _in(world: World, planted: Sequence[tuple[object, str, object]]) -> Iterator[None]:
     """The daemon's modules meet this world in place of the machine."""
-    silent = mock.patch.object(
-        sys, "unraisablehook", lambda _: None
-    )  # what a killed daemon's coroutines say at their end
+    silent = mock.patch.object(sys, "unraisablehook")  # what a killed daemon's coroutines say at their end
     replaced: list[tuple[object, str, object]] = [
         (processes, "_popen", world.popen),
         (processes, "Child", child_of(world)),
         (processes, "find_program", lambda program, *_: Path(program)),
-        (launched_processes.Launch, "processes", lambda launch: world.of_launch(launch)),
+        (launched_processes.Launch, "processes", lambda launch: world.of_launch(launch)),  # noqa: PLW0108 - a method would not be given the launch
         (http_probe, "_ask", world.ask),
         (readiness, "speaks_tls", _no_tls),
         (launching, "ensure_free", _free(world)),
         (launching, "memory_in_use", _no_devices),
         (time, "monotonic", world.clock.monotonic),
         (time, "time", world.clock.wall),
-        (launching.os, "urandom", lambda size: world.random.randbytes(size)),
+        (launching.os, "urandom", world.random.randbytes),
     ]
     with ExitStack() as patches:
         patches.enter_context(silent)

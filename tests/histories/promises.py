@@ -75,7 +75,9 @@ class Promises:
     def _is_to_blame(self, event: e.MeasurementFailed) -> None:
         client = self._clients[(event.run, event.evaluation, event.measurement, event.attempt)]
         launches = [
-            id for (run, number, _), id in self._launches.items() if (run, number) == (event.run, event.evaluation)
+            launch
+            for (run, number, _), launch in self._launches.items()
+            if (run, number) == (event.run, event.evaluation)
         ]
         if not {client, *launches} & self.programs.blamed.keys():
             self._break(
@@ -85,7 +87,9 @@ class Promises:
     def _service_is_to_blame(self, event: e.ServiceFailed) -> None:
         launch = self._launches[(event.run, event.evaluation, event.attempt)]
         clients = {
-            id for (run, number, *_), id in self._clients.items() if (run, number) == (event.run, event.evaluation)
+            client
+            for (run, number, *_), client in self._clients.items()
+            if (run, number) == (event.run, event.evaluation)
         }
         if not {launch, *clients} & self.programs.blamed.keys():
             self._break("blameless", f"launch {event.evaluation} failed by no fault of its programs: {event.reason}")

@@ -61,7 +61,7 @@ class World:
     """Everything that is not the daemon. Moves with the clock; lives on when the daemon dies."""
 
     def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)  # noqa: S311 - reproducible, not secret
+        self.random = random.Random(seed)
         self.clock = VirtualClock()
         self.loop: VirtualLoop | None = None
         self.processes: dict[int, Process] = {}
