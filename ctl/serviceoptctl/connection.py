@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+
+import msgspec
 
 from serviceopt_journal.errors import ExitCode, NotFound, ServiceoptError
 from serviceoptctl.daemon_socket import ANSWER_LIMIT, connected, ended_too_early, explained
@@ -75,7 +76,7 @@ class Connection:
     def _send(
         self, connection: _UnixConnection, method: str, target: str, body: Document | None
     ) -> http.client.HTTPResponse:
-        content = None if body is None else json.dumps(body).encode()
+        content = None if body is None else msgspec.json.encode(body)
         headers = {"Content-Type": "application/json"} if content is not None else {}
         connection.request(method, target, body=content, headers=headers)
         return connection.getresponse()
@@ -89,7 +90,7 @@ def _target(path: str, query: Query | None) -> str:
 def _document(response: http.client.HTTPResponse) -> Document:
     content = response.read()
     try:
-        document = json.loads(content)
+        document = msgspec.json.decode(content)
     except ValueError:
         document = None
     if not isinstance(document, dict):
@@ -117,7 +118,7 @@ def _server_sent(response: http.client.HTTPResponse) -> Iterator[Document]:
         if not line.endswith(b"\n"):  # the end, or a line that was cut off by it
             return
         if line.startswith(b"data:"):
-            yield json.loads(line.removeprefix(b"data:"))
+            yield msgspec.json.decode(line.removeprefix(b"data:"))
 
 
 def _failure(error: OSError | http.client.HTTPException, path: Path) -> ServiceoptError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -35,8 +34,7 @@ class Answer(msgspec.Struct, Generic[Shown], frozen=True):
         return cls(dict(told), msgspec.convert(told, kind))
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True):
     """Which events are meant; None and empty mean no restriction."""
 
     after: int = 0  # seq

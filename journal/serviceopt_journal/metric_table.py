@@ -8,8 +8,9 @@ of plugins bring their own names.
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field
 from typing import Final, Literal, cast
+
+import msgspec
 
 LatencyName = Literal["ttft", "tpot", "itl", "e2el"]
 """The latencies of `Metrics`, in seconds."""
@@ -41,8 +42,7 @@ OUTPUT_TOKENS: Final = "output_tokens"
 PREEMPTIONS: Final = "preemptions"
 
 
-@dataclass(frozen=True)
-class ResultKeys:
+class ResultKeys(msgspec.Struct, frozen=True):
     """Where a client's result tells a metric. Of several names the first that is there counts."""
 
     names: tuple[str, ...]  # `{statistic}` stands for one, such as `mean` or `p99`
@@ -58,16 +58,14 @@ class ResultKeys:
         return f"{before}(mean|median|p\\d+(?:\\.\\d+)?){after}"
 
 
-@dataclass(frozen=True)
-class Limit:
+class Limit(msgspec.Struct, frozen=True):
     """How a configuration limits a latency."""
 
     key: str  # as the predecessor called it
     largest: float  # seconds
 
 
-@dataclass(frozen=True, kw_only=True)
-class Metric:
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
     """A number that a benchmark tells, or of a latency several statistics, and its names."""
 
     key: str  # the field of `Metrics`: of events, of the API, of `[command.client] metrics` and of `series`
@@ -81,7 +79,7 @@ class Metric:
     older_columns: tuple[str, ...] = ()  # what releases of the predecessor called it
     limit: Limit | None = None
     series: tuple[str, ...] = ()  # of GET /metrics behind the engine's prefix; the newest name first
-    results: Mapping[str, ResultKeys] = field(default_factory=dict)  # by client
+    results: Mapping[str, ResultKeys] = {}  # by client
 
 
 METRICS: tuple[Metric, ...] = (

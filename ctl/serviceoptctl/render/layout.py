@@ -15,10 +15,11 @@ NARROWEST = 16  # columns that a cell of several words keeps; a table that canno
 LONGEST_WORD = 28  # columns; longer ones (paths, mostly) may be broken where a table is too wide
 LEAST_BESIDE_LABELS = 24  # columns; with fewer the text stands below its label
 
+# Texts and not compiled patterns: in a pipe, and where everything fits, they are never used; `re` keeps what it compiled.
 _UNITS = r"(%|ms|s|min|h|d|(k?tok|req|tokens|requests|ktok)/(s|min)|[KMGT]i?B|times|confidence)"
-_QUANTITY = re.compile(rf"(?<![^\s(\[])([<>=~+-]*\d[\d.,:]*) (?={_UNITS}([\s,;:.)\]]|$))")
+_QUANTITY = rf"(?<![^\s(\[])([<>=~+-]*\d[\d.,:]*) (?={_UNITS}([\s,;:.)\]]|$))"
 _JOINED = "\u2060"  # a word joiner: stands for a space that is not to be broken at
-_BREAKS = (re.compile(r"(?<=/)(?=.)"), re.compile(r"(?<=[_=;:&?-])(?=.)|(?<=[,.])(?=\D)"))
+_BREAKS = (r"(?<=/)(?=.)", r"(?<=[_=;:&?-])(?=.)|(?<=[,.])(?=\D)")
 
 
 class Layout(NamedTuple):
@@ -137,7 +138,7 @@ def _whole(word: str) -> list[str]:
 
 
 def _words(line: str) -> list[str]:
-    return [word.replace(_JOINED, " ") for word in _QUANTITY.sub(rf"\1{_JOINED}", line).split()]
+    return [word.replace(_JOINED, " ") for word in re.sub(_QUANTITY, rf"\1{_JOINED}", line).split()]
 
 
 def _packed(word: str, room: int) -> Iterator[str]:
@@ -151,11 +152,11 @@ def _packed(word: str, room: int) -> Iterator[str]:
     yield current
 
 
-def _pieces(word: str, room: int, breaks: Sequence[re.Pattern[str]]) -> Iterator[str]:
+def _pieces(word: str, room: int, breaks: Sequence[str]) -> Iterator[str]:
     if columns(word) <= room:
         yield word
     elif breaks:
-        for piece in breaks[0].split(word):
+        for piece in re.split(breaks[0], word):
             yield from _pieces(piece, room, breaks[1:])
     else:
         yield from word

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -48,6 +47,8 @@ def assignments(configuration: Mapping[str, Any]) -> str:
 
 def in_words(text: str) -> str:
     """A table that came as JSON or as Python shows it, as `name=value, table.name=value`; any other text as it is."""
+    import json  # only what an engine or a user wrote needs it: whatever is ours is read by msgspec
+
     for read in (json.loads, ast.literal_eval):
         with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
             found = read(text)
