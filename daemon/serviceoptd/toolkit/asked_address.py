@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from serviceoptd.toolkit.arguments import flag_of, runs_a_shell, value_of
-from serviceoptd.toolkit.endpoint import is_loopback, reachable
+from serviceoptd.toolkit.endpoint import LOOPBACK_NAME, is_loopback, reachable
 
 URL_FLAGS = (
     "--base-url", "--url", "--target", "--api-base", "--api-url", "--server-url", "--endpoint-url", "--openai-base-url",
@@ -56,7 +56,8 @@ def asked_in(
     found = [address_in(url, f"{flag} {url}") for flag in URL_FLAGS if (url := value_of(flag, argv, aliases))]
     if not any(found):
         host, port = value_of("--host", argv, aliases), value_of("--port", argv, aliases)
-        found += [Asked(f"--host {host}", host, None)] if host else []
+        # some clients, such as Locust, take a whole address there
+        found += [address_in(host, f"--host {host}") or Asked(f"--host {host}", host, None)] if host else []
         found += [Asked(f"--port {port}", None, int(port))] if port and port.isdecimal() else []
         alone = [
             word for before, word in zip(("", *argv), argv, strict=False) if "://" in word and not flag_of(word)
@@ -75,4 +76,5 @@ def same_server(asked: Asked, host: str, port: int) -> bool:
     if asked.host is None or host in _EVERYWHERE:
         return True
     ours, theirs = reachable(host), reachable(asked.host)
-    return ours == theirs or (is_loopback(ours) and is_loopback(theirs))
+    by_name = LOOPBACK_NAME in (ours, theirs)  # of two loopback addresses each may have a server of its own
+    return ours == theirs or (by_name and is_loopback(ours) and is_loopback(theirs))

@@ -19,6 +19,9 @@ def _in_range(port: int | str) -> int | str:
     return port
 
 
+LOOPBACK_NAME = "localhost"
+"""The name of this machine to itself, whatever its addresses."""
+
 Port = Annotated[StrictInt | str, AfterValidator(_in_range)]
 """8000 or "8000". Another text is a placeholder: tolerated while loading, reported by `problems()`."""
 
@@ -60,4 +63,4 @@ def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host == LOOPBACK_NAME
