@@ -13,6 +13,7 @@ OUT_OF_MEMORY = "out_of_memory"
 KV_CACHE = "kv_cache"
 DEVICE_IN_USE = "device_in_use"
 NO_DEVICE = "no_device"
+TOO_FEW_DEVICES = "too_few_devices"
 COMMUNICATION = "communication"
 REFUSED_ARGUMENT = "refused_argument"
 MODEL = "model"
@@ -25,7 +26,8 @@ KINDS = {
     OUT_OF_MEMORY: "a device, or the machine, had no memory left",
     KV_CACHE: "too little memory is left for the KV cache",
     DEVICE_IN_USE: "another process uses the device",
-    NO_DEVICE: "there is no such device, or no driver for it",
+    NO_DEVICE: "no device can be used, or there is no driver for it",
+    TOO_FEW_DEVICES: "the configuration needs more devices than there are",
     COMMUNICATION: "NCCL, HCCL or another library by which devices talk to each other",
     REFUSED_ARGUMENT: "an option, a value or a combination of them is refused",
     MODEL: "the model is missing, gated, incomplete or not supported",

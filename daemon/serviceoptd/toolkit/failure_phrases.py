@@ -44,6 +44,7 @@ KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             *("less than desired GPU memory utilization", r"devices? (?:\S+ )?(?:is|are) busy", "busy or unavailable"),
             *("device busy", "occupied by other", "used by (?:an)?other process", "exclusive.process"),
+            *("error in memory profiling", "other processes sharing"),
             *("memory capacity is unbalanced", "devices? (?:is|are) (?:already )?(?:occupied|in use)"),
         ),
     ),
@@ -79,17 +80,19 @@ KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     (
+        failures.TOO_FEW_DEVICES,
+        (
+            *("exceeds the (?:total )?number of", r"not enough (?:gpu|npu|cuda|device)s?\b", "number of available"),
+            *("less than max(?:imum)? local (?:gpu|npu)", "world ?size", "invalid device ordinal"),
+        ),
+    ),
+    (
         failures.NO_DEVICE,
         (
             *("no CUDA GPUs", "no (?:CUDA-capable|NVIDIA|npu|gpu) ?(?:driver|devices?)", "no .*device is detected"),
-            *(
-                "invalid device ordinal",
-                "failed to infer device type",
-                "NVIDIA driver",
-                "driver version is insufficient",
-            ),
+            *("failed to infer device type", "NVIDIA driver", "driver version is insufficient"),
             *("libcuda", "no supported device", "rtSetDevice", r"\b107001\b", "drvMngGet", "no accelerator"),
-            *("exceeds the (?:total )?number of", r"not enough (?:gpu|npu|cuda|device)s?\b", "number of available"),
+            *("has no (?:GPU|NPU|accelerator)",),
         ),
     ),
     (
@@ -164,6 +167,7 @@ KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
             *("must be (?:in |between|a multiple|set|<|>)", "is (?:greater|larger|smaller|less) than"),
             *(
                 "(?:is|are) not supported",
+                "(?:is|are) only supported",
                 "not (?:yet )?implemented",
                 "NotImplementedError",
                 "unsupported",

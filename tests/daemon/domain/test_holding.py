@@ -9,8 +9,10 @@ import pytest
 from run_stories import Story, some_metrics, some_settings
 from serviceopt_journal import events as e
 from serviceoptd.domain import failures
+from serviceoptd.domain.holding import reason_to_hold
 from serviceoptd.domain.policy import FinishRun, Hold, Propose, next_action
-from serviceoptd.domain.settings import Budget, Measuring, RunSettings
+from serviceoptd.domain.settings import Budget, Field, Measuring, RunSettings
+from serviceoptd.domain.space.space import Space
 
 HEAD = "exited with status 1; its log says: "
 
@@ -149,6 +151,21 @@ def test_failures_that_one_parameter_tells_from_what_was_measured_are_waited_for
     for seqs in (300, 400, 500):
         run.failed(HEAD + "AssertionError in `a == b`", seqs=seqs)
     assert isinstance(run.due, Propose)
+
+
+@pytest.mark.parametrize(
+    ("field", "held"),
+    [
+        (Field(name="TP", dtype="int", min=1, max=16), False),
+        (Field(name="LAYOUT", config_position="argument:--data-parallel-size", dtype="int", min=1, max=16), False),
+        (Field(name="MAX_NUM_SEQS", dtype="int", min=1, max=16), True),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_too_few_devices_are_no_reason_while_their_number_is_searched(field: Field, *, held: bool) -> None:
+    reason = HEAD + "ValueError: World size (16) is larger than the number of available GPUs (8)"
+    failed = [failures.Failed(configuration={field.name: 16}, reason=reason, cause=failures.TOO_FEW_DEVICES)] * 11
+    assert bool(reason_to_hold(failed, [], Space.of([field]), 3)) is held
 
 
 def test_later_on_the_last_three_alike_hold_it_though_others_were_measured() -> None:

@@ -179,7 +179,10 @@ def test_a_failure_teaches_its_neighbourhood_and_a_success_its_own() -> None:
     assert (LaunchFailures(encoding, []).log_success(np.array([[0.5, 0.5]])) <= 0).all()
 
 
-@pytest.mark.parametrize(("cause", "teaches"), [("out_of_memory", True), ("", True), ("port", False), ("model", False)])
+@pytest.mark.parametrize(
+    ("cause", "teaches"),
+    [("out_of_memory", True), ("too_few_devices", True), ("", True), ("port", False), ("model", False)],
+)
 def test_what_failed_of_its_surroundings_teaches_nothing(cause: str, teaches: bool) -> None:
     space = Space.of([Field(name=name, dtype="float", min=0, max=1) for name in ("memory", "x")])
     encoding, known = Encoding(space), [point((x, 0.5), "") for x in (0.2, 0.3, 0.4)]

@@ -6,11 +6,19 @@ service that answers nothing fails every configuration alike, each after minutes
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 from serviceopt_journal.events import Configuration
-from serviceoptd.domain.failures import OF_THE_PARAMETERS, OF_THE_SURROUNDINGS, Failed, names_a_parameter, words
+from serviceoptd.domain.failures import (
+    OF_THE_PARAMETERS,
+    OF_THE_SURROUNDINGS,
+    TOO_FEW_DEVICES,
+    Failed,
+    names_a_parameter,
+    words,
+)
 from serviceoptd.domain.space.constraints import names_of, number
 from serviceoptd.domain.space.space import Space
 
@@ -18,6 +26,8 @@ MANY_TIMES = 4
 """So many times as many alike are waited for where another configuration may well fare better."""
 ALIKE = 0.8
 """From this share of common text on two reasons are one."""
+_OF_DEVICES = re.compile(r"parallel|(?:^|_)(?:tp|pp|dp|cp|sp|ep)(?:_|$)")
+"""Names of parameters that say how many devices a service takes; its log rarely names them."""
 
 
 def reason_to_hold(failed: Sequence[Failed], succeeded: Sequence[Configuration], space: Space, hold_after: int) -> str:
@@ -55,7 +65,7 @@ def _alike(failed: Sequence[Failed]) -> list[Failed]:
 def _same(one: Failed, other: Failed) -> bool:
     if one.cause != other.cause:
         return False
-    if one.cause in OF_THE_PARAMETERS | OF_THE_SURROUNDINGS:
+    if one.cause in OF_THE_PARAMETERS | OF_THE_SURROUNDINGS | {TOO_FEW_DEVICES}:
         return True
     return SequenceMatcher(None, words(one.reason), words(other.reason), autojunk=False).ratio() >= ALIKE
 
@@ -67,6 +77,8 @@ def _may_depend(alike: Sequence[Failed], succeeded: Sequence[Configuration], spa
     searched = [field for field in space.dimensions if not field.load]
     names = {name for field in searched for name in names_of(field)}
     if any(names_a_parameter(each.reason, names) for each in alike):
+        return True
+    if alike[-1].cause == TOO_FEW_DEVICES and any(map(_OF_DEVICES.search, names)):
         return True
     if alike[-1].cause in OF_THE_SURROUNDINGS or not succeeded:
         return False
