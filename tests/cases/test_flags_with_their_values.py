@@ -84,3 +84,50 @@ def test_json_in_others_reaches_the_service_with_its_quotes(tmp_path: Path, othe
 def test_json_keeps_its_quotes_in_the_clients_arguments_too(tmp_path: Path) -> None:
     argv = seen(a_vllm_case(tmp_path, client_others='--extra-body {"min_tokens":8,"stop":["a b"]}')).client
     assert json.loads(argv[-1]) == {"min_tokens": 8, "stop": ["a b"]}
+
+
+def two_choices(first: str, second: str) -> str:
+    """Enum fields A and B whose current values are these texts."""
+    fields = (
+        a_field(name, "enum", dtype_param=json.dumps(["", "--x", value]), value=json.dumps(value))
+        for name, value in (("A", first), ("B", second))
+    )
+    return "".join(fields) + CONCURRENCY
+
+
+@pytest.mark.parametrize("reference", ["$A$B", "${A}${B}", '"$A$B"', "${A}$B"])
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ("--block-size 32", "--enforce-eager", ["--block-size", "32", "--enforce-eager"]),
+        ("-tp 2", "-pp 2", ["-tp", "2", "-pp", "2"]),
+        ("", "--block-size 32", ["--block-size", "32"]),
+        ("--block-size 32", "", ["--block-size", "32"]),
+        (CUDAGRAPH, "--block-size 32",
+         ["--compilation-config", '{"cudagraph_mode": "FULL_DECODE_ONLY"}', "--block-size", "32"]),
+        ("--block-size ", "32", ["--block-size", "32"]),
+        ("--dtype=", "auto", ["--dtype=auto"]),
+    ],
+)  # fmt: skip
+def test_references_without_a_blank_between_them_are_the_arguments_that_they_hold(
+    tmp_path: Path, first: str, second: str, words: list[str], reference: str
+) -> None:
+    argv = seen(a_vllm_case(tmp_path, others=reference, fields=two_choices(first, second))).service
+    assert list(argv[-len(words) - 1 :]) == ["18431", *words]
+
+
+def test_references_to_nothing_drop_the_word_and_the_flag_before_it(tmp_path: Path) -> None:
+    argv = seen(a_vllm_case(tmp_path, others="--seed $A$B $A$B --dtype=$A$B", fields=two_choices("", ""))).service
+    assert argv[-2:] == ("--port", "18431")
+
+
+@pytest.mark.parametrize(("first", "second", "word"), [("fp8", "-kv", "fp8-kv"), ("1", "-1", "1-1"), ("", "x", "x")])
+def test_references_to_other_texts_are_joined(tmp_path: Path, first: str, second: str, word: str) -> None:
+    argv = seen(a_vllm_case(tmp_path, others="--quantization $A$B", fields=two_choices(first, second))).service
+    assert argv[-2:] == ("--quantization", word)
+
+
+def test_a_flag_in_either_of_two_references_counts_as_given_twice(tmp_path: Path) -> None:
+    for texts in (("--enforce-eager", "--port 1"), ("--port 1", "--enforce-eager")):
+        with pytest.raises(InvalidConfiguration, match="--port is given twice"):
+            seen(a_vllm_case(tmp_path, others="$A$B", fields=two_choices(*texts)))

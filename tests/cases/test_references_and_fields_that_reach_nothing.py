@@ -105,6 +105,12 @@ def test_what_a_shell_in_the_command_line_replaces_is_left_to_it(tmp_path: Path)
         ("tensor_parallel_size", "--tensor-parallel-size"),
         ("BLOCK_SIZE", "--block-size"),
         ("Gpu_Memory_Utilization", "--gpu-memory-utilization"),
+        ("maxModelLen", "--max-model-len"),
+        ("MaxModelLen", "--max-model-len"),
+        ("GPUMemoryUtilization", "--gpu-memory-utilization"),
+        ("blocksize", "--block-size"),
+        ("MaxNumSeqs", "--max-num-seqs"),
+        ("tensorParallelSize", "--tensor-parallel-size"),
     ],
 )
 def test_a_field_that_is_named_like_an_option_and_reaches_nothing_is_remarked(

@@ -12,7 +12,7 @@ from serviceopt_journal.events import Configuration, Value
 from serviceoptd.domain.settings import Field
 from serviceoptd.toolkit.interface import Refusals, render
 from serviceoptd.toolkit.spellings import Spellings
-from serviceoptd.toolkit.words import REFERENCE, Words, split
+from serviceoptd.toolkit.words import REFERENCE, REFERENCES, Words, split
 
 __all__ = [
     "ARGUMENT",
@@ -70,9 +70,10 @@ def replaced(text: str, values: Mapping[str, object]) -> str:
 def filled(words: Iterable[str], values: Mapping[str, object]) -> list[str]:
     """The arguments with `$NAME` and `${NAME}` replaced.
 
-    An argument that is nothing but a reference to an empty value (`$NAME`, or `--flag=$NAME`) is dropped, and so is the
+    An argument that is nothing but references to empty values (`$NAME`, or `--flag=$NAME`) is dropped, and so is the
     flag before a dropped `$NAME`: an enum's empty string means that the argument is not given. An argument that is
-    nothing but a reference to a flag with its value (`--block-size 32`) becomes the arguments that this text holds.
+    nothing but a reference to a flag with its value (`--block-size 32`) becomes the arguments that this text holds; of
+    several (`$A$B`) each further flag begins another one, and any other text is joined to what stands before it.
 
     Raises:
         InvalidConfiguration: a quotation in such a text is not closed.
@@ -81,24 +82,36 @@ def filled(words: Iterable[str], values: Mapping[str, object]) -> list[str]:
     kept: list[str] = []
     for word in words:
         text = replaced(word, marked)
-        if text == _NOTHING:
+        if text and not text.strip(_NOTHING):
             if kept and kept[-1].startswith("-") and "=" not in kept[-1]:
                 kept.pop()
-        elif REFERENCE.fullmatch(word) and flag_of(text.strip()):
-            kept += _flags_in(text, word)
-        elif not re.fullmatch(rf"-[^=]*={_NOTHING}", text):
+        elif REFERENCES.fullmatch(word) and flag_of(text.strip(f"{_NOTHING} ")):
+            kept += _flags_in(word, marked)
+        elif not re.fullmatch(rf"-[^=]*={_NOTHING}+", text):
             kept.append(text.replace(_NOTHING, ""))
     return kept
 
 
-def _flags_in(text: str, reference: str) -> list[str]:
-    try:
-        return split(text)
-    except ValueError as error:
-        raise InvalidConfiguration(
-            f"{reference}: its value {text!r} cannot be split into arguments: {error}",
-            hint="close the quotation in that value",
-        ) from error
+def _flags_in(word: str, marked: Mapping[str, object]) -> list[str]:
+    """The arguments of a word that is nothing but references, the first of them to a flag."""
+    texts: dict[str, str] = {}  # what begins with a flag, by the references that it comes from
+    for reference in (match[0] for match in REFERENCE.finditer(word)):
+        text = replaced(reference, marked).strip(_NOTHING)
+        if texts and not flag_of(text.strip()):
+            before, begun = texts.popitem()
+            texts[before + reference] = begun + text
+        else:
+            texts[reference] = text
+    found = []
+    for reference, text in texts.items():
+        try:
+            found += split(text)
+        except ValueError as error:
+            raise InvalidConfiguration(
+                f"{reference}: its value {text!r} cannot be split into arguments: {error}",
+                hint="close the quotation in that value",
+            ) from error
+    return found
 
 
 def refuse_unknown(words: Iterable[str], values: Iterable[str], place: str) -> None:
@@ -148,7 +161,7 @@ def hides_flags(words: Sequence[str]) -> bool:
     """Whether a `$NAME` among them can stand for flags, so that the flags are not known before its value is."""
     before = ("", *words)
     return any(
-        REFERENCE.fullmatch(word) is not None and ("=" in last or not flag_of(last) or last.startswith(_SWITCHES))
+        REFERENCES.fullmatch(word) is not None and ("=" in last or not flag_of(last) or last.startswith(_SWITCHES))
         for last, word in zip(before, words, strict=False)
     )
 

@@ -59,15 +59,18 @@ def unreached(
 
 
 def named_like(name: str, options: Mapping[str, str]) -> str | None:
-    """The flag that a field's name is a spelling of: `TP`, `tp`, `max_num_seqs` and `MAX_NUM_SEQS`."""
-    small = name.lower().strip("_")
-    known = options.flags if isinstance(options, Spellings) else frozenset(options.values())
-    for spelling in (f"--{small.replace('_', '-')}", f"-{small}"):
-        if spelling in known:
-            return spelling
-        if (flag := options.get(spelling)) and (not isinstance(options, Spellings) or spelling in options.aliases):
-            return flag
-    return SHORT_NAMES.get(small)
+    """The flag that a field's name is a spelling of: `TP`, `max_num_seqs`, `MAX_NUM_SEQS`, `maxNumSeqs`, `MaxNumSeqs`."""
+    # of `Spellings` every beginning is an option too, and none of those is meant here
+    flags, spelled = (options.flags, options.aliases) if isinstance(options, Spellings) else (options.values(), options)
+    known = {**{flag: flag for flag in flags}, **spelled}
+    meant = _letters(name)
+    found = sorted(flag for spelling, flag in known.items() if _letters(spelling) == meant)
+    return found[0] if found else SHORT_NAMES.get(name.lower().strip("_"))
+
+
+def _letters(name: str) -> str:
+    """A name without its case and without what separates its words."""
+    return name.lower().replace("-", "").replace("_", "")
 
 
 def unreplaced(environment: Mapping[str, str], fields: Iterable[Field], table: str) -> list[Problem]:

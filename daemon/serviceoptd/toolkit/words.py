@@ -11,6 +11,8 @@ from pydantic import AfterValidator
 
 REFERENCE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
 """`$NAME` or `${NAME}`."""
+REFERENCES = re.compile(rf"(?:{REFERENCE.pattern})+", re.ASCII)
+"""A text that is nothing but references: `$NAME`, `$A$B`, `${A}${B}`."""
 _JSON_TOKEN = re.compile(r"\\.|[\"{}\[\]]", re.DOTALL)
 
 
