@@ -12,7 +12,7 @@ import click
 
 from serviceopt_journal.documents.runs import Run
 from serviceopt_journal.errors import DaemonUnreachable
-from serviceoptctl.documents import Document
+from serviceoptctl.documents import Record
 from serviceoptctl.errors import note
 from serviceoptctl.render.configuration_lines import ConfigurationLines, Remarks
 from serviceoptctl.render.event_lines import NOTEWORTHY, short_line
@@ -39,7 +39,7 @@ class Display(Protocol):
     def announce(self, message: str) -> None:
         """What is to come, said before it begins."""
 
-    def show(self, record: Document) -> None:
+    def show(self, record: Record) -> None:
         """Takes one more record into the display."""
 
     def say(self, message: str) -> None:
@@ -80,9 +80,9 @@ class LineDisplay(_Plain):
     def announce(self, message: str) -> None:
         note(message)
 
-    def show(self, record: Document) -> None:
+    def show(self, record: Record) -> None:
         if self._lines.due(record):
-            say(self._lines.line(record["time"], self._run()))
+            say(self._lines.line(record.time, self._run()))
         for line in self._lines.take(self._remarks.once(record)):
             say(line)
         sys.stdout.flush()
@@ -97,28 +97,28 @@ class LineDisplay(_Plain):
 class EventDisplay(LineDisplay):
     """One line for each event that somebody who waits wants to read, and one on how the run stands for each evaluation."""
 
-    def show(self, given: Document) -> None:
+    def show(self, given: Record) -> None:
         record = self._remarks.once(given)
-        kind = record["event"]["type"]
+        kind = record.type
         if kind in NOTEWORTHY:
             click.echo(short_line(record, with_run=True))
         if kind == "evaluation_finished" and (run := self._run()) is not None:
-            click.echo(f"{clock(record['time'])} {standing(run, record['time'])}")
+            click.echo(f"{clock(record.time)} {standing(run, record.time)}")
         sys.stdout.flush()
 
 
 class JsonDisplay(_Plain):
     """Every record as a line of JSON."""
 
-    def show(self, record: Document) -> None:
-        click.echo(to_json(record))
+    def show(self, record: Record) -> None:
+        click.echo(to_json(record.told))
         sys.stdout.flush()
 
 
 class QuietDisplay(_Plain):
     """A display that shows only the end."""
 
-    def show(self, record: Document) -> None:
+    def show(self, record: Record) -> None:
         return
 
 

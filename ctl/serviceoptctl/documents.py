@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import msgspec
 
 if TYPE_CHECKING:
+    from serviceopt_journal.codec import Recorded
     from serviceopt_journal.documents.particles import FinishedFiles, Particles, Recommendation
     from serviceopt_journal.documents.runs import Run, Runs, Status, Table
-
-Document = dict[str, Any]
-"""A record of the journal as it came: its event may be of a type that only a newer daemon knows."""
+    from serviceopt_journal.events import AnyEvent
 
 LATEST = "latest"
 Shown = TypeVar("Shown", bound=msgspec.Struct)
@@ -32,6 +31,52 @@ class Answer(msgspec.Struct, Generic[Shown], frozen=True):
             msgspec.ValidationError: it is not a document of this kind.
         """
         return cls(dict(told), msgspec.convert(told, kind))
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One event in two forms, as an `Answer` is: as its type for people, and as JSON for programs."""
+
+    told: dict[str, Any]  # as it came: what `--json` prints
+    event: AnyEvent | None  # None: only a newer daemon knows it
+
+    @classmethod
+    def of(cls, told: dict[str, Any]) -> Record:
+        """Reads a record that a daemon told; events of an older one are lifted to this release's version."""
+        from serviceopt_journal.errors import JournalError
+        from serviceopt_journal.events import AnyEvent
+        from serviceopt_journal.upcasting import upcast
+
+        try:
+            event: AnyEvent = msgspec.convert(upcast(told["seq"], told["event"]), AnyEvent)
+        except (JournalError, msgspec.ValidationError):
+            return cls(told, None)
+        return cls(told, event)
+
+    @classmethod
+    def stored(cls, recorded: Recorded) -> Record:
+        """The form in which the daemon would have told it: not-a-number and infinity are null there."""
+        return cls(msgspec.json.decode(msgspec.json.encode(recorded)), recorded.event)
+
+    @property
+    def seq(self) -> int:
+        """The number of the event in the journal, from 1."""
+        return int(self.told["seq"])
+
+    @property
+    def time(self) -> float:
+        """Seconds since the epoch, when it was written."""
+        return float(self.told["time"])
+
+    @property
+    def type(self) -> str:
+        """The name of what happened, such as `service_ready`."""
+        return str(self.told["event"]["type"])
+
+    @property
+    def run(self) -> int | None:
+        """The run that it belongs to; None: it is the daemon's."""
+        run = self.told["event"].get("run")
+        return None if run is None else int(run)
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -72,5 +117,5 @@ class Source(Protocol):
     def particles(self, run: str) -> Answer[Particles]:
         """Every particle of a run, and what became of it."""
 
-    def events(self, selection: Selection) -> Iterator[Document]:
+    def events(self, selection: Selection) -> Iterator[Record]:
         """Yields the records, oldest first."""

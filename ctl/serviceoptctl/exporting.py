@@ -80,12 +80,12 @@ def events(source: Source, run: int | None, stream: TextIO, *, as_json: bool) ->
         writer.line(EVENT_COLUMNS)
     for count, record in enumerate(records, 1):  # noqa: B007 - counted for the caller
         if as_json:
-            stream.write(to_json(record) + "\n")
+            stream.write(to_json(record.told) + "\n")
             continue
-        event = dict(record["event"])
+        event = dict(record.told["event"])
         numbers = [event.get(name) for name in ("run", "particle", "evaluation")]
-        moment = datetime.fromtimestamp(record["time"], UTC).isoformat()
-        writer.line([cell(v) for v in (record["seq"], moment, event.pop("type"), *numbers, to_json(event))])
+        moment = datetime.fromtimestamp(record.time, UTC).isoformat()
+        writer.line([cell(v) for v in (record.seq, moment, event.pop("type"), *numbers, to_json(event))])
     return count
 
 

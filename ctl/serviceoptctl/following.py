@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from serviceopt_journal.errors import DaemonUnreachable, EnvironmentLacks
 from serviceoptctl.daemon_socket import answers
-from serviceoptctl.documents import Document
+from serviceoptctl.documents import Record
 from serviceoptctl.live import Live
 
 PATIENCE = 120.0  # seconds without a daemon; systemd restarts a killed one within a few
@@ -22,7 +22,7 @@ def follow(
     types: tuple[str, ...] = (),
     say: Callable[[str], None],
     patience: float = PATIENCE,
-) -> Iterator[Document]:
+) -> Iterator[Record]:
     """Every record after `after`, each once, without end.
 
     Raises:
@@ -31,7 +31,7 @@ def follow(
     while True:
         try:
             for record in live.stream(after=after, run=run, types=types):
-                after = record["seq"]
+                after = record.seq
                 yield record
         except DaemonUnreachable:
             pass  # it ended between the last answer and this request: wait for it all the same

@@ -17,7 +17,7 @@ from serviceopt_journal.documents.runs import Run, Runs, Status, Table
 from serviceopt_journal.errors import NotFound
 from serviceopt_journal.reader import JournalReader
 from serviceopt_journal.verification import OnEvent, verify
-from serviceoptctl.documents import LATEST, Answer, Document, Selection, Shown
+from serviceoptctl.documents import LATEST, Answer, Record, Selection, Shown
 
 if TYPE_CHECKING:
     from serviceopt_journal.codec import Recorded
@@ -129,7 +129,7 @@ class FromJournal:
         shown = (particle_document(found, particle) for particle in found.particles.values())
         return told(Particles(particles=tuple(shown)))
 
-    def events(self, selection: Selection) -> Iterator[Document]:
+    def events(self, selection: Selection) -> Iterator[Record]:
         self._verified()
         until = selection.until if self._until is None else min(self._until, selection.until or self._until)
         records = self.reader.events(
@@ -140,7 +140,7 @@ class FromJournal:
             since=selection.since,
             newest=selection.newest,
         )
-        return map(_plain, records)
+        return map(Record.stored, records)
 
     def find(self, run: str) -> RunState:
         """The folded state of a run; raises NotFound."""
@@ -156,9 +156,5 @@ class FromJournal:
 
 def told(document: Shown) -> Answer[Shown]:
     """As it would have come through the socket: not-a-number and infinity are null there."""
-    return Answer.of(_plain(document), type(document))
-
-
-def _plain(document: Any) -> Document:
-    plain: Document = msgspec.json.decode(msgspec.json.encode(document))
-    return plain
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(document))
+    return Answer.of(plain, type(document))

@@ -11,7 +11,7 @@ from serviceopt_journal.documents.particles import FinishedFiles, Particles, Rec
 from serviceopt_journal.documents.runs import Run, Runs, Status, Table
 from serviceopt_journal.errors import ExitCode
 from serviceoptctl.connection import Connection, RefusedError
-from serviceoptctl.documents import Answer, Document, Selection, Shown
+from serviceoptctl.documents import Answer, Record, Selection, Shown
 
 if TYPE_CHECKING:
     from serviceopt_journal.documents.requests import (
@@ -57,7 +57,7 @@ class Live:
     def particles(self, run: str) -> Answer[Particles]:
         return self._get(f"/v1/runs/{run}/particles", Particles)
 
-    def events(self, selection: Selection) -> Iterator[Document]:
+    def events(self, selection: Selection) -> Iterator[Record]:
         query: dict[str, object] = {
             "until": selection.until,
             "run": selection.run,
@@ -71,11 +71,12 @@ class Live:
             return
         while page := self._events(after=after, limit=PAGE, **query):
             yield from page
-            after = page[-1]["seq"]
+            after = page[-1].seq
 
-    def stream(self, *, after: int, run: int | None = None, types: tuple[str, ...] = ()) -> Iterator[Document]:
+    def stream(self, *, after: int, run: int | None = None, types: tuple[str, ...] = ()) -> Iterator[Record]:
         """Records as they are committed, beginning with those after `after`. Ends when the daemon is lost."""
-        return self.connection.stream("/v1/events/stream", query={"after": after, "run": run, "type": types})
+        told = self.connection.stream("/v1/events/stream", query={"after": after, "run": run, "type": types})
+        return map(Record.of, told)
 
     def submit(self, submission: Submission) -> Answer[Accepted]:
         """A new run: its number, whether it continues an earlier one, and warnings."""
@@ -114,12 +115,11 @@ class Live:
         sent = msgspec.to_builtins(body) if body is not None else {}
         return _read(self.connection.request("POST", path, body=sent), path, kind)
 
-    def _events(self, **query: Any) -> list[Document]:
-        events: list[Document] = self.connection.request("GET", "/v1/events", query=query)["events"]
-        return events
+    def _events(self, **query: Any) -> list[Record]:
+        return [Record.of(told) for told in self.connection.request("GET", "/v1/events", query=query)["events"]]
 
 
-def _read(told: Document, path: str, kind: type[Shown]) -> Answer[Shown]:
+def _read(told: dict[str, Any], path: str, kind: type[Shown]) -> Answer[Shown]:
     try:
         return Answer.of(told, kind)
     except msgspec.ValidationError as error:

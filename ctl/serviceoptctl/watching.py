@@ -6,17 +6,16 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from serviceopt_journal.documents.particles import Recommendation
 from serviceopt_journal.documents.requests import Accepted, Submission
 from serviceopt_journal.documents.runs import Run, Table
 from serviceopt_journal.errors import ExitCode, NotFound
 from serviceoptctl.displays import Display
-from serviceoptctl.documents import Answer, Document
+from serviceoptctl.documents import Answer, Record
 from serviceoptctl.errors import note, warn
 from serviceoptctl.following import follow
 from serviceoptctl.live import Live
@@ -69,7 +68,7 @@ def watch(live: Live, run: str, display: Display) -> Ended:
             try:
                 for record in follow(live, after=after, run=number, say=display.say):
                     display.show(record)
-                    if record["event"]["type"] == "run_finished":
+                    if record.type == "run_finished":
                         break
             except KeyboardInterrupt:
                 display.say(f"run {number} goes on; `serviceoptctl watch {number}` shows it again")
@@ -110,7 +109,7 @@ def standalone(submission: Submission, display: Display) -> Ended:
             latest[:] = [(state.moment, state.runs[number])]
             if not known:
                 shown.do(lambda: display.begin(lambda: run_document(latest[-1][1], now=latest[-1][0])))
-        shown.do(lambda: display.show(_plain(recorded)))
+        shown.do(lambda: display.show(Record.stored(recorded)))
 
     with shown:
         run, _ = work(submission, places=places(), on_record=on_record, on_accepted=shown.accepted)
@@ -193,9 +192,4 @@ def _store_directory(live: Live, number: int) -> str:
     from serviceoptctl.documents import Selection
 
     submitted = next(live.events(Selection(run=number, types=("run_submitted",))))
-    return str(submitted["event"]["settings"]["store_dir"])
-
-
-def _plain(document: Any) -> Document:
-    plain: Document = msgspec.json.decode(msgspec.json.encode(document))
-    return plain
+    return str(submitted.told["event"]["settings"]["store_dir"])

@@ -118,7 +118,7 @@ class AnsweringDaemon:
                 case ["runs", run, "particles"]:
                     return 200, source.particles(run).told
                 case ["events"]:
-                    found = list(source.events(selection(query)))
+                    found = [record.told for record in source.events(selection(query))]
                     limit = int(query["limit"][0]) if "limit" in query else None
                     return 200, {"events": found[:limit]}
         except ServiceoptError as error:
@@ -127,7 +127,8 @@ class AnsweringDaemon:
         return 404, {"error": {"message": f"{path} is not part of the API", "hint": "", "exit_code": 9}}
 
     def records(self, query: dict[str, list[str]]) -> Iterator[Document]:
-        return FromJournal(JournalReader.open(self.directory), self.directory).events(selection(query))
+        source = FromJournal(JournalReader.open(self.directory), self.directory)
+        return (record.told for record in source.events(selection(query)))
 
 
 def selection(query: dict[str, list[str]]) -> Selection:

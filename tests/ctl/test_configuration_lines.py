@@ -30,8 +30,8 @@ def log(state: Path, *, document: bool = True) -> list[str]:
     lines, remarks, shown = ConfigurationLines(), Remarks(), list[str]()
     for record in FromJournal.open(state).events(Selection(run=1)):
         if lines.due(record):
-            then = FromJournal.open(state, until=record["seq"]).run("1").document if document else None
-            shown.append(lines.line(record["time"], then))
+            then = FromJournal.open(state, until=record.seq).run("1").document if document else None
+            shown.append(lines.line(record.time, then))
         shown += lines.take(remarks.once(record))
     return [line.split(" ", 1)[1] for line in shown]
 
@@ -78,7 +78,7 @@ def test_a_condition_that_holds_for_the_whole_run_is_said_once(state: Path) -> N
     assert [line for line in log(state) if "the metrics are missing" in line] == [f"note: {REMARK.format(0)}"]
     remarks = Remarks()
     measured = list(FromJournal.open(state).events(Selection(types=("measurement_finished",))))
-    assert [bool(remarks.once(record)["event"]["remark"]) for record in measured] == [True, False, False]
+    assert [bool(getattr(remarks.once(record).event, "remark", None)) for record in measured] == [True, False, False]
 
 
 def test_a_failed_run_says_of_each_configuration_that_it_failed(state: Path) -> None:

@@ -23,6 +23,7 @@ from builders import Story, a_journal, an_unfinished_story, go_on, the_rest
 from patience import HANG
 from serviceopt_journal.documents.runs import Run
 from serviceopt_journal.errors import DaemonUnreachable
+from serviceoptctl.documents import Record
 from serviceoptctl.from_journal import FromJournal
 from serviceoptctl.render.layout import columns
 from serviceoptctl.render.live import LiveDisplay, picture
@@ -76,7 +77,7 @@ def test_the_live_display_keeps_its_picture_when_the_daemon_is_lost(state: Path)
     with LiveDisplay(console) as display:
         display.begin(ask)
         display._live.refresh()
-        display.show({"seq": 1, "time": 1.0, "event": {"type": "run_started", "run": 1}})
+        display.show(Record.of({"seq": 1, "time": 1.0, "event": {"type": "run_started", "v": 1, "run": 1}}))
         display._live.refresh()
         display.say("waiting")
         display._live.refresh()

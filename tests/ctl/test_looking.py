@@ -72,7 +72,7 @@ def test_both_sources_answer_every_question_with_the_same_document(daemon: Calla
         assert live.best(run) == journal.best(run)
         assert live.table(run) == journal.table(run)
         assert live.particles(run) == journal.particles(run)
-    moment = next(iter(journal.events(Selection(after=20))))["time"]
+    moment = next(iter(journal.events(Selection(after=20)))).time
     for selection in (
         Selection(), Selection(after=7, until=30), Selection(run=2), Selection(types=("run_started", "run_finished")),
         Selection(newest=3), Selection(since=moment), Selection(since=moment, newest=2, run=1),
@@ -91,7 +91,7 @@ def test_all_events_come_from_the_daemon_also_when_they_fill_several_answers(
     monkeypatch.setattr("serviceoptctl.live.PAGE", 7)
     daemon()
     records = list(Live(Connection(state / "serviceoptd.sock")).events(Selection()))
-    assert [record["seq"] for record in records] == list(range(1, len(records) + 1))
+    assert [record.seq for record in records] == list(range(1, len(records) + 1))
     assert len(records) > 21
 
 

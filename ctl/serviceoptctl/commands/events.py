@@ -10,11 +10,11 @@ from datetime import datetime
 
 import click
 
-from serviceoptctl.documents import LATEST, Document, Selection, Source
+from serviceoptctl.documents import LATEST, Record, Selection, Source
 from serviceoptctl.errors import note
 from serviceoptctl.following import POLL, follow
 from serviceoptctl.options import run_number
-from serviceoptctl.render.event_lines import PHRASES, line
+from serviceoptctl.render.event_lines import TYPES, line
 from serviceoptctl.render.text import to_json
 from serviceoptctl.source import open_source
 
@@ -44,7 +44,7 @@ def moment(_context: click.Context, _parameter: click.Parameter, value: str | No
 @click.option("-n", "--lines", type=click.IntRange(min=1), metavar="N", help="Only the last N.  [with -f: 10]")
 @click.option("--run", callback=run_number, metavar="RUN", help="Only those of this run.")
 @click.option(
-    "--type", "types", multiple=True, type=click.Choice(list(PHRASES)), metavar="TYPE",
+    "--type", "types", multiple=True, type=click.Choice(list(TYPES)), metavar="TYPE",
     help="Only those of this type (`serviceoptctl docs events`); may be repeated.",
 )  # fmt: skip
 @click.option("--since", callback=moment, metavar="WHEN", help="Only those since then: 2h, 30min, 2026-03-01T14:00.")
@@ -56,13 +56,13 @@ def events(
     source = open_source()
     number = source.run(LATEST).document.run if run == LATEST else int(run) if run is not None else None
     newest = lines or (TAIL if following and since is None else None)
-    show: Callable[[Document], str] = to_json if as_json else line
+    show: Callable[[Record], str] = _as_json if as_json else line
     # Taken before the events are read: what happens meanwhile is shown by both, and left out once by its number.
     after = source.status().document.seq if following else 0
     last = 0
     for record in source.events(Selection(run=number, types=types, since=since, newest=newest)):
         click.echo(show(record))
-        last = record["seq"]
+        last = record.seq
     if not following:
         return
     sys.stdout.flush()
@@ -71,7 +71,11 @@ def events(
         sys.stdout.flush()
 
 
-def _further(source: Source, selection: Selection) -> Iterator[Document]:
+def _as_json(record: Record) -> str:
+    return to_json(record.told)
+
+
+def _further(source: Source, selection: Selection) -> Iterator[Record]:
     from serviceoptctl.live import Live
 
     if isinstance(source, Live):
@@ -80,5 +84,5 @@ def _further(source: Source, selection: Selection) -> Iterator[Document]:
     while True:
         for record in source.events(Selection(after=after, run=selection.run, types=selection.types)):
             yield record
-            after = record["seq"]
+            after = record.seq
         time.sleep(POLL)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
+import msgspec
+
+from serviceopt_journal import events as e
 from serviceopt_journal.documents.runs import Run
 from serviceopt_journal.values import Configuration
-from serviceoptctl.render.event_lines import phrase, result
+from serviceoptctl.documents import Record
+from serviceoptctl.render.event_lines import result, said
 from serviceoptctl.render.metrics import in_short, labelled
 from serviceoptctl.render.run import best_label, how_often, time_left
 from serviceoptctl.render.text import assignments, one_line
 from serviceoptctl.render.units import clock, speed
-
-Record = Mapping[str, Any]
 
 TOLD = frozenset({
     "run_submitted", "run_paused", "run_resumed", "run_cancel_requested", "run_reconfigured", "run_finished",
@@ -22,10 +22,7 @@ TOLD = frozenset({
 })  # fmt: skip
 """What is said beside the configurations: it is of the whole run."""
 
-_LOGS = {"service_launching": "service", "measurement_started": "client"}
-"""Events that name a log while it is written: the first of each is said, so that one knows where they are."""
-
-_OF_A_MEASUREMENT = frozenset({"measurement_started", "measurement_finished", "measurement_failed"})
+_OfAMeasurement = e.MeasurementStarted | e.MeasurementFinished | e.MeasurementFailed
 
 
 class Remarks:
@@ -36,13 +33,14 @@ class Remarks:
 
     def once(self, record: Record) -> Record:
         """The record; without its remark where that has been said."""
-        event = record["event"]
-        remark = event.get("remark") or ""
-        kind = re.sub(r"\d[\d.,]*", "0", remark)
-        if not remark or kind not in self._said:
+        event = record.event
+        if not isinstance(event, e.MeasurementFinished | e.ParticleRejected):
+            return record
+        kind = re.sub(r"\d[\d.,]*", "0", event.remark)
+        if not event.remark or kind not in self._said:
             self._said |= {kind}
             return record
-        return {**record, "event": {**event, "remark": ""}}
+        return msgspec.structs.replace(record, event=msgspec.structs.replace(event, remark=""))
 
 
 class ConfigurationLines:
@@ -67,10 +65,10 @@ class ConfigurationLines:
 
     def due(self, record: Record) -> bool:
         """Whether this record ends what there is to say of a configuration, so that its line is due before it."""
-        event = record["event"]
         if self._outcome is None:
             return False
-        return event["type"] not in _OF_A_MEASUREMENT or event["particle"] != self._outcome[0]
+        event = record.event
+        return not isinstance(event, _OfAMeasurement) or event.particle != self._outcome[0]
 
     def line(self, time: float, run: Run | None) -> str:
         """The line that is due at this time (seconds since the epoch); `run` is how the run stands then."""
@@ -92,34 +90,39 @@ class ConfigurationLines:
 
     def take(self, record: Record) -> list[str]:
         """Takes a record in; what is to be said of it at once."""
-        event = record["event"]
-        kind, number = event["type"], event.get("particle")
-        if kind == "particle_proposed":
-            self._configurations[number] = event["configuration"]
-        elif kind == "confirmation_requested":
-            self._confirming.add(number)
-        elif kind == "measurement_finished":
-            self._outcome, self._launched = (number, result({**event, "remark": ""})), 0
-            return [f"{clock(record['time'])} note: {one_line(event['remark'])}"] if event.get("remark") else []
-        elif kind in ("measurement_failed", "measurement_rejected") and not event.get("will_retry"):
-            self._outcome, self._launched = (number, f"failed: {event['reason']}"), 0
-        elif kind == "service_launching":
-            self._launched = number
-        elif kind == "service_failed" and not event["will_retry"] and self._launched:
-            self._outcome = self._launched, f"failed ({event['kind']}): {event['reason']}"
-        elif kind == "particle_matched":
-            twin = f"particle {event['same_as_particle']} of run {event['same_as_run']}"
-            self._outcome = number, f"the same as {twin}, not measured again"
-            self._unmeasured.add(number)
-        elif kind == "particle_rejected" and not event["audited"]:
-            self._outcome = number, f"not measured, by the rule {event['rule']}: {event['reason']}"
-            self._unmeasured.add(number)
-        if (whose := _LOGS.get(kind)) and event.get("log") and whose not in self._named:
-            self._named.add(whose)
-            return [
-                f"{clock(record['time'])} the {whose}'s log: {event['log']} (with -v, those of every configuration)"
-            ]
-        return [f"{clock(record['time'])} {phrase(event)}"] if kind in TOLD else []
+        match record.event:
+            case e.ParticleProposed() as event:
+                self._configurations[event.particle] = event.configuration
+            case e.ConfirmationRequested() as event:
+                self._confirming.add(event.particle)
+            case e.MeasurementFinished() as event:
+                told = result(msgspec.structs.replace(event, remark=""))
+                self._outcome, self._launched = (event.particle, told), 0
+                return [f"{clock(record.time)} note: {one_line(event.remark)}"] if event.remark else []
+            case e.MeasurementFailed(will_retry=False) | e.MeasurementRejected() as event:
+                self._outcome, self._launched = (event.particle, f"failed: {event.reason}"), 0
+            case e.MeasurementStarted() as event:
+                return self._first_log(record.time, "client", event.log)
+            case e.ServiceLaunching() as event:
+                self._launched = event.particle
+                return self._first_log(record.time, "service", event.log)
+            case e.ServiceFailed(will_retry=False) as event if self._launched:
+                self._outcome = self._launched, f"failed ({event.kind}): {event.reason}"
+            case e.ParticleMatched() as event:
+                twin = f"particle {event.same_as_particle} of run {event.same_as_run}"
+                self._outcome = event.particle, f"the same as {twin}, not measured again"
+                self._unmeasured.add(event.particle)
+            case e.ParticleRejected(audited=False) as event:
+                self._outcome = event.particle, f"not measured, by the rule {event.rule}: {event.reason}"
+                self._unmeasured.add(event.particle)
+        return [f"{clock(record.time)} {said(record)}"] if record.type in TOLD else []
+
+    def _first_log(self, time: float, whose: str, log: str) -> list[str]:
+        """Where a log is while it is written; the first of each kind is said, so that one knows where they are."""
+        if not log or whose in self._named:
+            return []
+        self._named.add(whose)
+        return [f"{clock(time)} the {whose}'s log: {log} (with -v, those of every configuration)"]
 
 
 def _tail(run: Run | None, time: float) -> str:

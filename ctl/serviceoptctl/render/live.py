@@ -16,7 +16,7 @@ from rich.text import Text
 
 from serviceopt_journal.documents.runs import Run
 from serviceopt_journal.errors import ServiceoptError
-from serviceoptctl.documents import Document
+from serviceoptctl.documents import Record
 from serviceoptctl.errors import note
 from serviceoptctl.render.configuration_lines import Remarks
 from serviceoptctl.render.event_lines import FAILURES, NOTEWORTHY, short_line
@@ -64,10 +64,10 @@ class LiveDisplay:
         """Says what is to come, above the picture."""
         note(message)
 
-    def show(self, given: Document) -> None:
+    def show(self, given: Record) -> None:
         """Takes one more record into the display."""
         record = self._remarks.once(given)
-        kind = record["event"]["type"]
+        kind = record.type
         if kind in NOTEWORTHY:
             self._recent.append(short_line(record))
         if kind in FAILURES:
