@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import structlog
 
 from crash.planted import PLANTED
-from histories.history import Told, history
+from histories.history import Calm, Told, history
 
 
 def quiet() -> None:
@@ -33,14 +33,14 @@ def quiet() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
-def lived(seed: int, plant: str = "") -> Told:
+def lived(seed: int, plant: str = "", calm: Calm | None = None) -> Told:
     """One history, in memory where that is possible; with the bug of that name."""
     quiet()
     gc.freeze()  # what is imported need not be looked through after each history
     parent = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=parent, prefix="serviceopt-history-") as root:
         changes = [change for each in PLANTED if each.name == plant for change in each.changes()]
-        return history(seed, Path(root), changes)
+        return history(seed, Path(root), changes, calm)
 
 
 def main() -> int:

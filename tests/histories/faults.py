@@ -29,6 +29,7 @@ class Faults:
     ask: Callable[[str], None]
     reached: Counter[tuple[str, str]] = field(default_factory=Counter)
     disk_full_until: float = 0.0
+    kill_after: int | None = None
     _before_commit: bool = False
     _after_commit: bool = False
 
@@ -54,8 +55,11 @@ class Faults:
             self._before_commit = False
             self._kill()
 
-    def after_append(self) -> None:
-        """What comes after a commit."""
+    def after_append(self, seq: int) -> None:
+        """What comes after the commit that ends with this event."""
+        if self.kill_after is not None and seq >= self.kill_after:
+            self.kill_after = None
+            self._kill()
         if self._after_commit:
             self._after_commit = False
             self._kill()

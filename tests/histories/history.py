@@ -76,6 +76,15 @@ class Told:
     records: tuple[Recorded, ...]
 
 
+@dataclass(frozen=True)
+class Calm:
+    """A history in which nothing goes wrong, but that the daemon is killed once."""
+
+    strategy: str
+    iterations: int | None = None
+    killed_after: int | None = None  # number of an event, after whose commit it dies
+
+
 class _Journal(MemoryJournal):
     """The journal of the world: stamped by its clock, full when its disk is."""
 
@@ -93,13 +102,13 @@ class _Journal(MemoryJournal):
             boot_id=clock.boot_id(),
         )  # fmt: skip
         self.records.extend(appended)
-        self._faults.after_append()
+        self._faults.after_append(appended[-1].seq)
         return appended
 
 
 class _History:
-    def __init__(self, seed: int, directory: Path) -> None:
-        self.seed, self.directory = seed, directory
+    def __init__(self, seed: int, directory: Path, calm: Calm | None = None) -> None:
+        self.seed, self.directory, self.calm = seed, directory, calm
         self.world = World(seed)
         self.programs = Programs(self.world, faults=0)
         self.bystander = self.world.begin("bystander", "of somebody else")
@@ -115,14 +124,17 @@ class _History:
 
     def run(self) -> Told:
         random = self.world.random
+        calm = self.calm or Calm(random.choice(STRATEGIES))
         directory = self.directory
         self.text = stub_run(
-            directory, n_particles=2, iters=random.choice((1, 2, 3)), seed=random.randrange(5),
+            directory, n_particles=2, iters=calm.iterations or random.choice((1, 2, 3)), seed=random.randrange(5),
             repeats=random.choice((1, 2)), confirmations=random.choice((0, 3)), launch_timeout=2.0,
             measurement_timeout=4.0, port=8000, top="",
         ).read_text()  # fmt: skip
-        self.text += f'\n[search]\nstrategy = "{random.choice(STRATEGIES)}"\n'
-        self.faults.plan(until=self.world.clock.now + TROUBLED)
+        self.text += f'\n[search]\nstrategy = "{calm.strategy}"\n'
+        if self.calm is None:
+            self.faults.plan(until=self.world.clock.now + TROUBLED)
+        self.faults.kill_after = calm.killed_after
         self.world.after(OPERATOR, self._operate)
         while not (self.state.runs and all(run.over for run in self.state.runs.values())):
             if not self._live():
@@ -299,14 +311,16 @@ def _in(world: World, planted: Sequence[tuple[object, str, object]]) -> Iterator
         yield
 
 
-def history(seed: int, root: Path, planted: Sequence[tuple[object, str, object]] = ()) -> Told:
+def history(
+    seed: int, root: Path, planted: Sequence[tuple[object, str, object]] = (), calm: Calm | None = None
+) -> Told:
     """Lives through one history in a directory below `root`, which is removed afterwards.
 
-    `planted`: what stands in place of the daemon's own code, to see that the promise that it breaks is told.
+    `calm`: without any fault but this. `planted`: what stands in place of the daemon's own code, to see its promise broken.
     """
     directory = root / f"seed-{seed}"
     directory.mkdir()
-    lived = _History(seed, directory)
+    lived = _History(seed, directory, calm)
     try:
         with _in(lived.world, planted):
             try:

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from histories.world import Process, World
@@ -29,6 +30,12 @@ INPUT, OUTPUT = 128, 32  # tokens of each request
 def option(argv: tuple[str, ...], name: str, default: str = "") -> str:
     """The value after a flag."""
     return argv[argv.index(name) + 1] if name in argv else default
+
+
+def lasts(argv: tuple[str, ...], shortest: float, longest: float) -> float:
+    """Seconds that a program takes: always the same with the same arguments; each attempt has a seed of its own."""
+    told = " ".join(option(argv, f"--max-{name}") for name in ("num-seqs", "num-batched-tokens", "concurrency"))
+    return Random(told).uniform(shortest, longest)
 
 
 def truth(seqs: float, tokens: float, concurrency: float) -> dict[str, float]:
@@ -122,7 +129,7 @@ class Programs:
         fault = self._fault(process, SERVICE_FAULTS)
         service = self.services[process.pid] = Service(process, fault)
         after, random = self.world.after, self.world.random
-        takes = random.uniform(0.1, 1.2)
+        takes = lasts(process.argv, 0.1, 1.2)
         match fault:
             case "exits before it is ready":
                 self._blame(process, fault)
@@ -179,13 +186,13 @@ class Programs:
 
     def _measure(self, process: Process) -> None:
         fault = self._fault(process, CLIENT_FAULTS)
-        service, random = self._listening(), self.world.random
+        service = self._listening()
         process.says("Starting main benchmark run...")
         if service is None or not service.healthy:
             self._blame(process, "found no service")
             self.world.after(0.2, lambda: self._says_and_ends(process, "ConnectionError: no service answers", 1))
             return
-        takes = random.uniform(0.2, 2.0)
+        takes = lasts(process.argv, 0.2, 2.0)
         requests = int(option(process.argv, "--num-prompts"))
         service.clients += 1
         load = Load(self.world.clock.now, takes, requests, int(option(process.argv, "--max-concurrency", "24")))
