@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from serviceopt_journal.clock import SystemClock
+from serviceopt_journal.clock import Clock, SystemClock
 from serviceopt_journal.codec import Recorded, encode_commit
 from serviceopt_journal.errors import JournalFull
 from serviceopt_journal.events import Event
@@ -13,21 +13,21 @@ from serviceopt_journal.events import Event
 class MemoryJournal:
     """Appends like the real one. `before_append` may raise, as a full disk does; `after_append` may end the daemon."""
 
-    def __init__(self, records: list[Recorded] | None = None) -> None:
+    def __init__(self, records: list[Recorded] | None = None, clock: Clock | None = None) -> None:
         self.records = list(records or [])
         self.before_append: Callable[[], None] = lambda: None
         self.after_append: Callable[[int], None] = lambda seq: None
         self.reopened = 0
-        self._clock = SystemClock()
+        self.clock = clock or SystemClock()
 
     def append(self, *events: Event) -> tuple[Recorded, ...]:
         self.before_append()
         _, appended = encode_commit(
             events,
             first_seq=len(self.records) + 1,
-            time=self._clock.wall(),
-            monotonic=self._clock.monotonic(),
-            boot_id=self._clock.boot_id(),
+            time=self.clock.wall(),
+            monotonic=self.clock.monotonic(),
+            boot_id=self.clock.boot_id(),
         )
         self.records.extend(appended)
         self.after_append(len(self.records))

@@ -266,7 +266,7 @@ def _how(run: Run) -> str:
         return run.status
     if run.imported:
         return one_line(run.reason)
-    took = duration(run.finished - run.started) if run.started else "-"
+    took = duration(run.active_seconds) if run.started is not None else "-"
     return f"{run.status} after {took}" + (f": {one_line(run.reason)}" if run.reason else "")
 
 

@@ -76,6 +76,7 @@ def launching(event: e.ServiceLaunching, run: RunState, at: Recorded) -> Evaluat
         simulated=event.simulated,
         launching_at=at.time,
         launching_clock=(at.boot_id, at.monotonic),
+        launching_seq=at.seq,
         launch_seconds=known.launch_seconds if known else None,
         particles=known.particles if known else (),
         measurements=known.measurements if known else 0,

@@ -132,6 +132,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     process_started: float | None = None
     launching_at: float = 0.0  # seconds since the epoch, of the present attempt: shown only
     launching_clock: Moment = ("", 0.0)
+    launching_seq: int = 0  # of the announcement: the order of launches, whatever a clock says
     launch_seconds: float | None = None  # until the first attempt that became ready; None: it never was
     particles: tuple[int, ...] = ()  # those measured on it so far
     measurements: int = 0  # the highest measurement number so far

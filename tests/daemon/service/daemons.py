@@ -9,7 +9,6 @@ from typing import Any
 from memory_journal import MemoryJournal
 from patience import HANG
 from serviceopt_journal.artefacts import ArtefactStore
-from serviceopt_journal.clock import SystemClock
 from serviceopt_journal.documents.requests import Submission
 from serviceoptd.config import plugins
 from serviceoptd.domain.evolve import fold
@@ -36,7 +35,7 @@ def a_loop(directory: Path, journal: MemoryJournal) -> tuple[Context, Loop]:
     state = State()
     for record in journal.records:
         state = fold(state, record)
-    clock = SystemClock()
+    clock = journal.clock
     context = Context(
         ledger=Ledger(journal, state, clock),
         clock=clock,

@@ -26,7 +26,7 @@ _EVALUATION = re.compile(r"evaluation-([1-9][0-9]*)")
 def prune(state_directory: Path, state: State) -> None:
     """Removes the directories of finished evaluations, but for the latest. What cannot be removed is logged."""
     finished = [
-        (evaluation.launching_at, run.number, evaluation.number)
+        (evaluation.launching_seq, run.number, evaluation.number)
         for run in state.runs.values()
         for evaluation in run.evaluations.values()
         if evaluation.phase == "finished"
