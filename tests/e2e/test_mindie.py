@@ -178,6 +178,12 @@ def test_mindie_is_tuned_from_its_own_configuration_to_a_recommendation(tmp_path
     assert_sound(site.recorded)
 
 
+def test_the_kv_blocks_are_read_of_the_services_own_status(tmp_path: Path) -> None:
+    site = Site(tmp_path, n_particles=1)
+    assert site.tuned().returncode == 0
+    assert {event.kv_blocks for event in of_type(site.recorded, e.ServiceReady)} == {817}
+
+
 def test_the_answer_is_the_finished_file_and_each_position_with_its_value(tmp_path: Path) -> None:
     site = Site(tmp_path, n_particles=3)
     assert site.tuned().returncode == 0

@@ -25,6 +25,7 @@ from .schema import Document
 from .sections import Namesakes, Role, Section, Tables, known_sections, tables_of, validated
 from .source import Source, parse
 
+SIMULATED = simulation_mode.SIMULATED
 NO_FILE = "(no configuration file)"
 
 
@@ -46,6 +47,7 @@ class Loaded:
     placeholders: tuple[ConfigProblem, ...] = ()
     assumed: str = ""
     sections: tuple[str, ...] = field(default=())  # tables of engines and clients that the file holds
+    in_place_of: simulation_mode.Pair | None = None  # of simulation mode: who is simulated
 
 
 def discover(environment: Mapping[str, str], cwd: Path) -> Path | None:
@@ -137,36 +139,35 @@ def load_text(
     source, needless = without_needless(written, {name: frozenset(each.keys()) for name, each in known.items()})
     read = _read(source, available, known, environment)
     in_simulation = simulation_mode.asked_for(environment)
-    real = read.engine, read.client
+    real = simulation_mode.Pair(read.engine, read.client, source.document.get(SIMULATED, {}))
     if in_simulation and not read.problems:
         read = _in_simulation(read, source)
     if read.problems:
         raise ConfigurationErrors(read.problems)
     settings = _settings(read, source, in_simulation=in_simulation)
-    told = _of_simulation(settings, source, real, in_simulation=in_simulation)
-    secrets = written_secrets(written, (read.tables.section, read.pair[1]))
+    told = _of_simulation(settings, real, in_simulation=in_simulation)
+    needless += written_secrets(written, (read.tables.section, read.pair[1]))
     # nothing that a placeholder stands for is needed where nothing is started
-    to_replace = [] if in_simulation else placeholders(source, None if read.assumed else set(read.pair))
+    to_replace = () if in_simulation else tuple(placeholders(source, None if read.assumed else set(read.pair)))
     return Loaded(
         settings=settings,
         path=path,
         text=text,
         name=read.document.name,
         seed=read.document.seed,
-        warnings=(*told, *_warnings(source, available, settings), *needless, *secrets),
-        placeholders=tuple(to_replace),
+        warnings=(*told, *_warnings(source, available, settings), *needless),
+        placeholders=to_replace,
         assumed=read.assumed,
         sections=tuple(name for name in source.document if name in known),
+        in_place_of=real if in_simulation else None,
     )
 
 
-def _of_simulation(
-    settings: RunSettings, source: Source, real: tuple[Section, Section], *, in_simulation: bool
-) -> list[ConfigProblem]:
-    """What is to be known of a search that a simulator answers or advises. `real`: the engine and client in its place."""
+def _of_simulation(settings: RunSettings, real: simulation_mode.Pair, *, in_simulation: bool) -> list[ConfigProblem]:
+    """What is to be known of a search that a simulator answers or advises."""
     told = [simulation_mode.told(settings.engine_options["model"])] if in_simulation else []
     if in_simulation or settings.search.simulation:
-        told += simulation_mode.assumed(source.document.get(simulation_mode.SIMULATED, {}), *real)
+        told += simulation_mode.assumed(real)
         told += simulation_mode.without_effect(settings)
     return told
 
@@ -210,14 +211,14 @@ def _read(
         tables=tables,
         engine=replace(sections["engine", tables.section], name=pair[0]),
         client=sections["client", pair[1]],
-        simulated=sections.get(("engine", simulation_mode.SIMULATED)),
+        simulated=sections.get(("engine", SIMULATED)),
         fields=fields,
         problems=problems,
     )
 
 
 def _in_simulation(read: _Read, source: Source) -> _Read:
-    given = source.document.get(simulation_mode.SIMULATED, {})
+    given = source.document.get(SIMULATED, {})
     engine, client, wrong = simulation_mode.in_its_place(read.simulated, given, read.engine, read.client)
     return replace(read, engine=engine, client=client, problems=wrong)
 

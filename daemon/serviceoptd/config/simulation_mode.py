@@ -7,6 +7,7 @@ measurements; only who answers is another. With `[search] simulation` the same t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from msgspec.structs import replace
@@ -24,6 +25,15 @@ SIMULATED = "simulated"
 LENGTHS = ("input_tokens", "output_tokens", "range_ratio", "prefix_tokens")
 OTHER_LENGTHS = {*LENGTHS, "lengths", "data_set"}
 """Keys that decide the lengths of requests: where one is given, the client's own data set is not read."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The chosen engine and client in whose place is simulated, and the keys of `[simulated]` that were written."""
+
+    engine: Section
+    client: Section
+    given: Mapping[str, Any]
 
 
 def asked_for(environment: Mapping[str, str]) -> bool:
@@ -93,8 +103,6 @@ def without_effect(settings: RunSettings) -> list[ConfigProblem]:
 
 def _options(table: Section | None, given: Mapping[str, Any], engine: Section, client: Section) -> dict[str, Any]:
     """`[simulated]` with what the chosen engine and client decide where it is not `given`."""
-    from serviceoptd.predicting.section import CAME_LATER  # a start without a simulation does not read the section
-
     options = dict(table.options) if table is not None else {}
     if "scheduler" not in given and engine.name != SIMULATED:
         options["scheduler"] = "mindie" if engine.name.startswith("mindie") else "vllm"
@@ -102,21 +110,28 @@ def _options(table: Section | None, given: Mapping[str, Any], engine: Section, c
     if "num_prompts" not in given and prompts:
         options["num_prompts"] = int(prompts)
     told = workload_of(engine, client)
-    kept = {*given, *(LENGTHS if {"lengths", "data_set"} & given.keys() else ())}
+    return with_told(options, {**told.options, "limits": told.limits}, given)
+
+
+def with_told(options: Mapping[str, Any], told: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """`[simulated]` with what is known of the real pair where it is not `given`; limits that `options` have stay."""
+    from serviceoptd.predicting.section import CAME_LATER  # a start without a simulation does not read the section
+
+    kept = {"limits", *given, *(LENGTHS if {"lengths", "data_set"} & given.keys() else ())}
     kept |= {"data_set"} if OTHER_LENGTHS & given.keys() else set()
-    options |= {key: value for key, value in told.options.items() if key not in kept}
-    if limits := {**told.limits, **given.get("limits", {})}:
+    options = {**options, **{key: value for key, value in told.items() if key not in kept}}
+    if limits := {**told.get("limits", {}), **options.get("limits", {})}:
         options["limits"] = limits
     return {key: value for key, value in options.items() if key not in CAME_LATER or value != CAME_LATER[key]}
 
 
-def assumed(given: Mapping[str, Any], engine: Section, client: Section) -> list[ConfigProblem]:
+def assumed(real: Pair) -> list[ConfigProblem]:
     """What is asked for because nobody can tell it: the lengths of the client's requests, an engine's file of options.
 
     Nothing where the table tells it.
     """
     found = []
-    told = workload_of(engine, client)
+    given, told = real.given, workload_of(real.engine, real.client)
     if told.unread and not given.get("limits"):
         message = f"the options in {told.unread} are not simulated"
         allowed = "give those that limit the scheduler in [simulated] limits, such as max_model_len and block_size"

@@ -24,7 +24,7 @@ from serviceoptd.domain.state import Particle, RunState
 from serviceoptd.predicting.prediction import Predictor
 from serviceoptd.predicting.real_vllm_scheduler import composing
 from serviceoptd.predicting.section import SimulatedSection
-from serviceoptd.simulation.schedulers.limits import KV_BLOCKS, Composer, MissingLimits, scheduler_of
+from serviceoptd.simulation.schedulers.limits import BLOCK_SIZE, KV_BLOCKS, Composer, MissingLimits, scheduler_of
 from serviceoptd.simulation.virtual_clock.lengths import RandomLengths
 
 DRAWN = 5
@@ -238,7 +238,7 @@ def told_limits(
     if kv_blocks is not None:
         told[KV_BLOCKS[options.scheduler]] = kv_blocks
         if block_size is not None:
-            told["block_size"] = block_size
+            told[BLOCK_SIZE[options.scheduler]] = block_size
     if options.scheduler == "vllm" and not {"max_model_len"} & {*told, *options.limits}:
         size = int({**options.limits, **told}.get("block_size", 16))
         # told nowhere: whatever the KV cache can hold, since the requests that were served did fit

@@ -14,6 +14,7 @@ from serviceoptd.config.load import Loaded, load_text
 from serviceoptd.config.plugins import blaming
 from serviceoptd.io.children_environment import isolated
 from serviceoptd.submitting.draft import NOWHERE, Draft, Installed
+from serviceoptd.submitting.simulating import with_files_of_the_real_pair
 from serviceoptd.toolkit.interface import Workplace
 
 SEPARATED_MINDIE = "mindie_kubernetes"
@@ -62,6 +63,7 @@ def drafted(loaded: Loaded, installed: Installed, workplace: Workplace) -> Draft
     Raises:
         BrokenPlugin: the engine or the client cannot be made of its options.
     """
+    loaded = with_files_of_the_real_pair(loaded, installed, workplace)
     settings = loaded.settings
     with blaming("engine", settings.engine):
         engine = installed.engine_class(settings.engine)(settings.engine_options)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -118,6 +118,14 @@ class Remarking(Protocol):
 
     def remarks(self, fields: Sequence[Field]) -> list[Problem]:
         """What people should be told before a run: a field that reaches nothing... Reads nothing."""
+
+
+@runtime_checkable
+class Simulable(Protocol):
+    """An engine or a client whose own files tell what is simulated in its place. Optional."""
+
+    def simulated(self, workplace: Workplace) -> Mapping[str, Any]:
+        """Keys of `[simulated]`, `limits` among them, as far as its files tell them. Reads, never writes."""
 
 
 class Refusals:

@@ -20,6 +20,7 @@ from serviceoptd.domain.table import rows
 from serviceoptd.predicting.validation import errors, points, predictor_for
 from serviceoptd.submitting.draft import Prepared
 from serviceoptd.submitting.preparing import prepare
+from stubs.mindie_home import a_mindie
 from tokenizer_files import a_word_tokenizer, words
 from trained_models import a_model_file, simulated_toml
 
@@ -81,6 +82,53 @@ def test_the_two_variables_search_the_space_of_the_real_engine(tmp_path: Path) -
     assert run.settings.engine == "simulated"
     assert {field.name for field in run.settings.fields} == {"MAX_NUM_BATCHED_TOKENS", "MAX_NUM_SEQS", "CONCURRENCY"}
     assert all(p.simulated for p in run.particles.values() if p.measurements)
+
+
+MINDIE = """
+[[mindie.target_field]]
+name = "max_batch_size"
+config_position = "BackendConfig.ScheduleConfig.maxBatchSize"
+min = 10
+max = 60
+dtype = "int"
+value = 50
+[[mindie.target_field]]
+name = "CONCURRENCY"
+config_position = "env"
+min = 2
+max = 64
+dtype = "int"
+[simulated]
+model = "latency_model.json"
+num_prompts = 40
+input_tokens = 200
+output_tokens = 40
+"""
+
+
+def of_mindie(directory: Path, table: str = "") -> Prepared:
+    a_model_file(directory)
+    configuration = a_mindie(directory / "mindie-service")
+    environment = {**BOTH, "MIES_CONFIG_JSON_PATH": str(configuration)}
+    submission = Submission(
+        configuration_text=TOP + MINDIE + table, engine="mindie", working_directory=str(directory),
+        environment=environment,
+    )  # fmt: skip
+    return prepare(submission, plugins, tool_prefix=None)
+
+
+def test_the_limits_of_mindies_own_file_are_simulated_and_the_table_wins(tmp_path: Path) -> None:
+    run = of_mindie(tmp_path, "[simulated.limits]\nnpu_blocks = 900\nmax_prefill_tokens = 4096\n")
+    limits = run.settings.engine_options["limits"]
+    assert run.settings.benchmark_options["limits"] == limits
+    assert (limits["npu_blocks"], limits["max_prefill_tokens"]) == (900, 4096)
+    assert (limits["max_seq_len"], limits["max_prefill_batch_size"], limits["cache_block_size"]) == (2560, 50, 128)
+
+
+def test_blocks_that_only_a_running_mindie_knows_are_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfiguration, match="does not know npu_blocks") as refused:
+        of_mindie(tmp_path)
+    assert "`totalNpuBlockNums`" in refused.value.hint
 
 
 def test_a_run_without_a_readable_model_is_refused_before_anything_is_written(tmp_path: Path) -> None:

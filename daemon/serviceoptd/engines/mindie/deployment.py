@@ -13,6 +13,8 @@ from serviceoptd.engines.mindie.section import MODEL
 from serviceoptd.toolkit import endpoint, provenance
 from serviceoptd.toolkit.interface import HttpProbe
 
+STATUS = "/v1/status"
+
 
 @dataclass(frozen=True)
 class Address:
@@ -21,6 +23,7 @@ class Address:
     host: str
     port: int
     health: HttpProbe | None  # None: it speaks TLS, or no path is configured
+    status: HttpProbe | None = None  # tells its KV blocks; None: it speaks TLS
 
     @classmethod
     def of(cls, document: Mapping[str, Any], environment: Mapping[str, str], health_path: str) -> Address | None:
@@ -37,9 +40,12 @@ class Address:
             or str(server.get("managementIpAddress") or "")
             or str(server.get("ipAddress") or "127.0.0.1")
         )
-        plain = server.get("httpsEnabled") is False and health_path
         inner_port = _port(server.get("managementPort")) or port
-        return cls(host, port, HttpProbe(endpoint.reachable(inner), inner_port, health_path) if plain else None)
+        if server.get("httpsEnabled") is not False:
+            return cls(host, port, None)
+        inner = endpoint.reachable(inner)
+        health = HttpProbe(inner, inner_port, health_path) if health_path else None
+        return cls(host, port, health, HttpProbe(inner, inner_port, STATUS))
 
 
 def _port(value: object) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -10,16 +11,17 @@ from typing import Any, ClassVar
 
 from serviceopt_journal.errors import InvalidConfiguration, ServiceoptError
 from serviceopt_journal.events import Configuration, Value
-from serviceoptd.domain.settings import LOAD_NAMES, Field
+from serviceoptd.domain.settings import LOAD_NAMES, Field, ModelFacts
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan, Survey
 from serviceoptd.engines.mindie.configuration import JsonText, leaves
 from serviceoptd.engines.mindie.deployment import Address, accelerators, weights_path
 from serviceoptd.engines.mindie.installation import Installation
 from serviceoptd.engines.mindie.limits import contradictions, repaired
 from serviceoptd.engines.mindie.section import DEFAULT_SPACE, MODEL, VARIABLES, MindieSection
+from serviceoptd.engines.mindie.simulated_limits import limits_in, total_blocks
 from serviceoptd.engines.mindie.survey import current_values, narrowed, without_swapping
 from serviceoptd.toolkit import arguments, program, provenance
-from serviceoptd.toolkit.interface import LogProbe, Options, Problem, Refusals, Workplace
+from serviceoptd.toolkit.interface import LogProbe, Options, Problem, Refusals, Workplace, render
 from serviceoptd.toolkit.position_checks import refuse_searched_service
 
 READY = "Daemon start success!"
@@ -58,7 +60,7 @@ class MindieEngine:
                     "the log of a service that serviceopt did not start cannot be read, and its health check speaks TLS",
                     hint="ServerConfig.httpsEnabled = false, or use the `command` engine with a ready_url",
                 )
-            return ServicePlan(command=None, ready=health)
+            return ServicePlan(command=None, ready=health, report=address.status if address is not None else None)
         edited = text.replaced(_positions(order))
         document = edited.document
         refusals = Refusals()
@@ -86,6 +88,7 @@ class MindieEngine:
             edits={installation.configuration: edited.encoded()} if edited != text else {},
             configured_by=(installation.configuration,),
             devices=accelerators(document),
+            report=address.status if address is not None else None,
         )
 
     def repaired(self, configuration: Configuration, fields: Sequence[Field]) -> Configuration:
@@ -153,8 +156,23 @@ class MindieEngine:
         return {**parts, "model": provenance.model_identity(weights_path(document), workplace), **fixed}
 
     def kv_blocks(self, report: str) -> int | None:
-        """MindIE reports no number of blocks that a program could read."""
-        return None
+        """`totalNpuBlockNums` of /v1/status: of all instances of the model together."""
+        try:
+            return total_blocks(json.loads(report))
+        except (ValueError, RecursionError):
+            return None
+
+    def simulated(self, workplace: Workplace) -> Mapping[str, Any]:
+        """The limits of the scheduler, as config.json has them."""
+        try:
+            return {"limits": limits_in(self._installation(workplace).text(workplace), workplace)}
+        except ServiceoptError:  # told by `problems`, where it is to be started
+            return {}
+
+    def model_facts(self, workplace: Workplace) -> ModelFacts:
+        """The fixed limits of the scheduler alone: of the model nothing is said."""
+        limits = self.simulated(workplace).get("limits", {})
+        return ModelFacts(arguments={name: render(value) for name, value in limits.items()})
 
     def devices(self, configuration: Configuration, fields: Sequence[Field] = ()) -> int:
         """A searched worldSize; else 1, and the plan tells it from config.json."""

@@ -24,6 +24,7 @@ Composer = Callable[[Limits, Sequence[Request]], Scheduler]
 
 KINDS: dict[SchedulerName, type[Limits]] = {"vllm": VllmLimits, "mindie": MindieLimits}
 KV_BLOCKS: dict[SchedulerName, str] = {"vllm": "kv_blocks", "mindie": "npu_blocks"}
+BLOCK_SIZE: dict[SchedulerName, str] = {"vllm": "block_size", "mindie": "cache_block_size"}
 
 
 WHERE: dict[str, str] = {
@@ -31,7 +32,7 @@ WHERE: dict[str, str] = {
     "max_model_len": "--max-model-len, else `max_position_embeddings` in the model's config.json",
     "max_num_seqs": "--max-num-seqs",
     "max_num_batched_tokens": "--max-num-batched-tokens",
-    "npu_blocks": "the number of NPU blocks in MindIE's log",
+    "npu_blocks": "`totalNpuBlockNums` of a running service's /v1/status, or the least `npuBlockNum` in its Python log",
     "max_batch_size": "maxBatchSize of ScheduleConfig in MindIE's config.json",
     "max_prefill_batch_size": "maxPrefillBatchSize of ScheduleConfig in MindIE's config.json",
     "max_prefill_tokens": "maxPrefillTokens of ScheduleConfig in MindIE's config.json",

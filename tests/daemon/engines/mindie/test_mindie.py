@@ -29,6 +29,7 @@ from serviceoptd.toolkit.interface import HttpProbe, LogProbe, Workplace
 from stubs.mindie_home import a_configuration, a_mindie, a_model
 
 HEALTH = HttpProbe("127.0.0.1", 1026, "/v2/health/ready")
+STATUS = HttpProbe("127.0.0.1", 1026, "/v1/status")
 BATCH = a_field("max_batch_size", "BackendConfig.ScheduleConfig.maxBatchSize", min=10, max=1000)
 SELECT = a_field("support_select_batch", "BackendConfig.ScheduleConfig.supportSelectBatch", dtype="bool")
 TENSOR_PARALLEL = a_field("TP", "BackendConfig.ModelDeployConfig.ModelConfig.0.worldSize", min=1, max=8)
@@ -230,13 +231,61 @@ def test_the_addresses_of_a_container_win(tmp_path: Path, config: Path) -> None:
     assert plan.ready[1] == HttpProbe("10.0.0.2", 1026, "/v2/health/ready")
 
 
+def test_its_kv_blocks_are_asked_of_its_status_where_it_speaks_http(tmp_path: Path, config: Path) -> None:
+    assert planned(tmp_path, {}).report == planned(tmp_path, {}, health_path="").report == STATUS
+    config.write_text(config.read_text().replace('"httpsEnabled" : false', '"httpsEnabled" : true'))
+    assert planned(tmp_path, {}).report is None
+    assert an_engine().kv_blocks('{"resource": {"freeNpuBlockNums": 800, "totalNpuBlockNums": 817}}') == 817
+    for nothing in ("", "{", "[" * 100_000, "[]", '{"resource": 5}', '{"resource": {"totalNpuBlockNums": 0}}'):
+        assert an_engine().kv_blocks(nothing) is None
+
+
+LIMITS = {
+    "max_batch_size": 200, "max_prefill_batch_size": 50, "max_prefill_tokens": 8192, "max_seq_len": 2560,
+    "cache_block_size": 128, "max_preempt_count": 0, "max_queue_delay_microseconds": 5000,
+    "prefill_time_ms_per_req": 150, "decode_time_ms_per_req": 50, "support_select_batch": False,
+}  # fmt: skip
+"""Of the file that `a_mindie` writes."""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [
+        ("", "", {"cpu_blocks": 640}),
+        # 2 x 32 layers x 4 of 8 KV heads x 128 numbers x 2 bytes = 64 KiB a token and card, 8 MiB a block; one is kept
+        ('"npuMemSize" : -1', '"npuMemSize" : 4', {"cpu_blocks": 640, "npu_blocks": 511}),
+        ('"cacheBlockSize" : 128', '"cacheBlockSize" : 64', {"cache_block_size": 64, "cpu_blocks": 1280}),
+        ('"cpuMemSize" : 5', '"cpuMemSize" : 0', {}),
+        ('"maxPrefillBatchSize" : 50', '"maxPrefillBatchSize" : 0', {"max_prefill_batch_size": 200, "cpu_blocks": 640}),
+    ],
+)
+def test_the_limits_of_its_file_are_those_of_its_simulation(
+    tmp_path: Path, config: Path, before: str, after: str, changed: dict[str, int]
+) -> None:
+    config.write_text(config.read_text().replace(before, after))
+    assert an_engine().simulated(place_of(tmp_path)) == {"limits": {**LIMITS, **changed}}
+    facts = an_engine().model_facts(place_of(tmp_path))
+    assert facts.arguments["support_select_batch"] == "false"
+    assert facts.arguments["max_batch_size"] == "200"
+    assert facts.weights is None
+
+
+def test_a_limit_that_the_file_does_not_tell_is_left_out(tmp_path: Path, config: Path) -> None:
+    text = config.read_text().replace('"maxSeqLen" : 2560', '"maxSeqLen" : "long"')
+    config.write_text(text.replace('"num_hidden_layers"', '"layers"'))
+    found = an_engine().simulated(place_of(tmp_path))["limits"]
+    assert "max_seq_len" not in found
+    config.unlink()
+    assert an_engine().simulated(place_of(tmp_path)) == {}
+
+
 def test_the_health_check_can_be_left_out(tmp_path: Path, config: Path) -> None:
     assert planned(tmp_path, {}, health_path="").ready == LogProbe("Daemon start success!")
 
 
 def test_a_service_of_somebody_else_needs_a_health_check_that_speaks_http(tmp_path: Path, config: Path) -> None:
     order = a_service_order(place_of(tmp_path), {}, (), managed=False)
-    assert an_engine().plan(order) == ServicePlan(command=None, ready=HEALTH)
+    assert an_engine().plan(order) == ServicePlan(command=None, ready=HEALTH, report=STATUS)
     config.write_text(config.read_text().replace('"httpsEnabled" : false', '"httpsEnabled" : true'))
     with pytest.raises(InvalidConfiguration, match="speaks TLS"):
         an_engine().plan(order)

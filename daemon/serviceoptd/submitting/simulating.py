@@ -1,0 +1,40 @@
+"""Simulation mode: what the files of the real engine and client tell of their limits and requests is simulated."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from msgspec import structs
+
+from serviceoptd.config.load import Loaded
+from serviceoptd.config.plugins import blaming
+from serviceoptd.config.simulation_mode import with_told
+from serviceoptd.submitting.draft import Installed
+from serviceoptd.toolkit.interface import Simulable, Workplace
+
+
+def with_files_of_the_real_pair(loaded: Loaded, installed: Installed, workplace: Workplace) -> Loaded:
+    """The configuration with what stands in these files; keys of `[simulated]` win. Unchanged outside of simulation mode.
+
+    Raises:
+        BrokenPlugin: the engine or the client fails.
+    """
+    if (pair := loaded.in_place_of) is None:
+        return loaded
+    told: dict[str, Any] = {}
+    with blaming("engine", pair.engine.name):
+        told |= _told(installed.engine_class(pair.engine.name)(pair.engine.options), workplace)
+    with blaming("benchmark", pair.client.name):
+        told |= _told(installed.benchmark_class(pair.client.name)(pair.client.options), workplace)
+    settings = loaded.settings
+    options = with_told(settings.engine_options, told, pair.given)
+    settings = structs.replace(settings, engine_options=options, benchmark_options=options)
+    # what is told by a file is no longer asked for
+    answered = {"simulated.input_tokens"} if {"data_set", "input_tokens"} & told.keys() else set()
+    warnings = tuple(warning for warning in loaded.warnings if warning.key not in answered)
+    return replace(loaded, settings=settings, warnings=warnings)
+
+
+def _told(plugin: object, workplace: Workplace) -> dict[str, Any]:
+    return dict(plugin.simulated(workplace)) if isinstance(plugin, Simulable) else {}
