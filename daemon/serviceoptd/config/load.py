@@ -140,8 +140,7 @@ def load_text(
     read = _read(source, available, known, environment)
     in_simulation = simulation_mode.asked_for(environment)
     real = simulation_mode.Pair(read.engine, read.client, source.document.get(SIMULATED, {}))
-    if in_simulation and not read.problems:
-        read = _in_simulation(read, source)
+    read = _in_simulation(read, source) if in_simulation and not read.problems else read
     if read.problems:
         raise ConfigurationErrors(read.problems)
     settings = _settings(read, source, in_simulation=in_simulation)
