@@ -1,20 +1,36 @@
-"""How long the accelerator waits for a proposal of the guided swarm, by how much has been measured.
+"""How long the accelerator waits for a proposal, by how much has been measured.
 
 Run: python tests/bench/proposal_time.py [--trials 10,50,100,200,500,1000]
+     python tests/bench/proposal_time.py --runs swarm,pso [--evaluations 400]
 
 For each number of trials: a strategy is built, told all of them and asked once, as the daemon does between two
 evaluations (on another thread than the one that writes the journal). Prints the seconds of three runs, smallest first,
 with the import of the numerical libraries apart. The trials are random configurations of the embedded engine.
+
+With `--runs`, whole runs of each strategy on the daemon's loop, with the rules that are on by default, on an engine and a
+client that answer at once. Prints the seconds of processor time that an evaluation takes, all of it (the proposal, the
+rules, what is due, the events), over eighths of the run.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import sys
+import tempfile
 import time
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from daemon.service.daemons import a_loop, finished, submitted
+from memory_journal import MemoryJournal
+from serviceopt_journal.codec import Recorded
+from serviceopt_journal.events import EvaluationFinished
 from serviceoptd.domain.objective import judge
 from serviceoptd.domain.settings import Field, Objective, Search, Slo
 from serviceoptd.domain.space.space import Space
+from serviceoptd.domain.state import State
 from serviceoptd.domain.statistics.draws import uniforms
 from serviceoptd.search.interface import Problem, Proposal, Trial
 from serviceoptd.simulation.demonstration.client import sampled_metrics
@@ -52,11 +68,62 @@ def trial(particle: int) -> Trial:
     return Trial(proposal, judgement.fitness, False, metrics, judgement.objective, failure)
 
 
+RUN = """
+engine = "simulated"
+benchmark = "simulated"
+n_particles = 10
+iters = {iterations}
+seed = 5
+ttft_slo = 1.5
+tpot_slo = 0.06
+[search]
+strategy = "{strategy}"
+loads_per_launch = 1
+[proof]
+measurements = 0
+[simulated]
+launch_seconds = 0.0
+measurement_seconds = 0.0
+"""
+
+
+async def whole_run(strategy: str, evaluations: int, directory: Path) -> list[float]:
+    """Processor time of the process at the end of each evaluation of a run."""
+    context, loop = a_loop(directory, MemoryJournal())
+    number = await submitted(context, RUN.format(strategy=strategy, iterations=evaluations // 10))
+    ends: list[float] = [time.process_time()]
+
+    def note(record: Recorded, _state: State) -> None:
+        if isinstance(record.event, EvaluationFinished):
+            ends.append(time.process_time())
+
+    context.ledger.listen(note)
+    await finished(context, loop, number, limit=3600.0)
+    return ends
+
+
+def runs(strategies: list[str], evaluations: int) -> None:
+    """Prints seconds for each evaluation, by eighths of the run."""
+    for strategy in strategies:
+        with tempfile.TemporaryDirectory() as directory:
+            ends = asyncio.run(whole_run(strategy, evaluations, Path(directory)))
+        share = max(1, (len(ends) - 1) // 8)
+        for start in range(0, len(ends) - share, share):
+            mean = (ends[start + share] - ends[start]) / share
+            print(f"{strategy:>8}  evaluations {start + 1:4d} to {start + share:4d}: {mean:.3f} s", flush=True)
+
+
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", default="10,50,100,200,500,1000")
-    counts = [int(count) for count in parser.parse_args().trials.split(",")]
+    parser.add_argument("--runs", default="", help="whole runs of these strategies instead")
+    parser.add_argument("--evaluations", type=int, default=400)
+    asked = parser.parse_args()
+    if asked.runs:
+        runs(asked.runs.split(","), asked.evaluations)
+        return
+    counts = [int(count) for count in asked.trials.split(",")]
     begun = time.perf_counter()
     from serviceoptd.search.swarm import Swarm
 

@@ -55,9 +55,10 @@ def propose(
             )
         )
         return events
-    wrong = refuted(run, rules, facts_of(run, simulator))
+    facts = facts_of(run, simulator)
+    wrong = refuted(run, rules, facts)
     left = [rule for rule in rules if rule.name not in {each.rule for each in wrong}]
-    if rejected := rejection(run, proposal, left, simulator):
+    if rejected := rejection(run, proposal, left, facts):
         events.append(rejected)
     return [*wrong, *events]
 

@@ -35,20 +35,16 @@ REJECTED_IN_A_ROW = 1000
 """After so many rejections without a particle to evaluate the run is held: the rules are likely to be wrong."""
 
 
-def rejection(
-    run: RunState, proposal: Proposal, rules: Sequence[type[Rule]], simulator: Simulator | None = None
-) -> ParticleRejected | None:
+def rejection(run: RunState, proposal: Proposal, rules: Sequence[type[Rule]], facts: Facts) -> ParticleRejected | None:
     """The verdict of the first rule that is against it, in the order of the configuration.
 
     The current setting is never rejected: everything is compared with it, and it shows how far a rule is wrong.
-    `simulator`: the one that advises this run.
 
     Raises:
         BrokenPlugin: a rule fails, or answers with something that is no rejection.
     """
     if proposal.origin == CURRENT_SETTING or not rules:
         return None
-    facts = facts_of(run, simulator)
     convinced = _rejected_last(run) >= MEASURED_IN_A_ROW
     for rule in rules:
         if rule.name in run.refuted:
