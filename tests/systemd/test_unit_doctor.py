@@ -133,6 +133,7 @@ def test_a_device_that_the_unit_may_not_open_gets_a_drop_in_with_its_group(sandb
         assert set(failures(before)) == {"unit's device"}
         assert "DeviceAllow=/dev/nvidiactl rw" in before["drop_ins"]
         assert "SupplementaryGroups=accelerator" in before["drop_ins"]
+        assert before["drop_ins"].count("SystemCallFilter=pidfd_getfd") == 1
         install_drop_ins(sandbox, before["drop_ins"])
         assert failures(examined(sandbox)) == {}
     finally:

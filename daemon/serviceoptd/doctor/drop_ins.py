@@ -24,6 +24,11 @@ def proposals(kind: str, path: str) -> list[Proposal]:
     return [("models", "BindReadOnlyPaths", _quoted(path))]
 
 
+def beside(kind: str) -> list[Proposal]:
+    """What else the drop-in needs, and a trial cannot show: PyTorch shares a device's memory with a call of its own."""
+    return [("devices", "SystemCallFilter", "pidfd_getfd")] if kind == "devices" else []
+
+
 def as_text(proposed: Iterable[Proposal]) -> str:
     """The files with their paths, as a person would write them; settings of one file together, none twice."""
     files: dict[str, list[str]] = {}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from serviceopt_journal.errors import EnvironmentLacks
-from serviceoptd.doctor.drop_ins import DROP_IN_DIRECTORY, Settings, as_text, proposals
+from serviceoptd.doctor.drop_ins import DROP_IN_DIRECTORY, Settings, as_text, beside, proposals
 from serviceoptd.doctor.finding import Finding, fail, ok, warn
 from serviceoptd.doctor.needs import Needs
 
@@ -158,7 +158,7 @@ def _paths(unit: Unit, needs: Needs, before: Mapping[str, Any]) -> Iterator[Find
 
 def _refused(unit: Unit, kind: str, path: str, reason: str, still: str | None) -> Finding:
     """`still`: what is refused with the drop-in; None when it mends all. One that changes nothing is not recommended."""
-    drop_in = as_text(proposals(kind, path)) if still != reason else ""
+    drop_in = as_text([*proposals(kind, path), *beside(kind)]) if still != reason else ""
     if still is None:
         return Finding(_LABELS[kind], "fail", f"{path}: {reason}", "install the drop-in below", drop_in)
     told = reason if still == reason else f"{reason}, with the drop-in below {still}"
