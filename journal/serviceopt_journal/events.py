@@ -120,10 +120,12 @@ class RunPaused(Event, frozen=True, kw_only=True, tag="run_paused"):
 
 
 class RunResumed(Event, frozen=True, kw_only=True, tag="run_resumed"):
-    """Evaluations may start again."""
+    """Evaluations may start again. Particles of `measured_again`, whose failures held the run, are due once more."""
 
+    v: int = 2
     run: int
     reason: str = ""
+    measured_again: tuple[int, ...] = ()
 
 
 class RunCancelRequested(Event, frozen=True, kw_only=True, tag="run_cancel_requested"):

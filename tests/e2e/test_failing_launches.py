@@ -70,10 +70,13 @@ def test_a_run_whose_launches_all_fail_of_the_model_is_held_after_three_and_goes
     assert_sound(recorded)
 
     (tmp_path / "mended").touch()
-    resumed, recorded, _ = standalone(configuration, "-lb")
+    resumed, recorded, rows = standalone(configuration, "-lb")
     assert resumed.returncode == 0, resumed.stderr
-    assert of_type(recorded, e.RunResumed)
-    assert of_type(recorded, e.MeasurementFinished)
+    (going_on,) = of_type(recorded, e.RunResumed)
+    assert going_on.measured_again == (1, 2, 3)
+    assert {event.particle for event in of_type(recorded, e.MeasurementFinished)} >= {1, 2, 3}
+    assert [row["error"] for row in rows] == [""] * len(rows)
+    assert len(rows) == 5 * 4
     assert_sound(recorded)
 
 

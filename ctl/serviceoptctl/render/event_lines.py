@@ -75,7 +75,9 @@ def _(event: e.RunPaused) -> str:
 
 @phrase.register
 def _(event: e.RunResumed) -> str:
-    return "resumed" + _because(event.reason)
+    numbers = ", ".join(map(str, event.measured_again))
+    word = "particles" if len(event.measured_again) > 1 else "particle"
+    return "resumed" + _because(event.reason) + (f"; {word} {numbers} will be measured again" if numbers else "")
 
 
 @phrase.register

@@ -71,6 +71,8 @@ def _(event: e.RunResumed, run: RunState, at: Recorded) -> RunState:
             run, status="running", finished=None, outcome="", reason="", recommended=None, declared_feasible=False,
             proof=None, confirmations_requested=0,
         )  # fmt: skip
+    for number in event.measured_again:
+        run = _particle(run, number, error="", cause="", unconfirmed="")
     return replace(run, paused="", held=False, failed_in_a_row=())
 
 
@@ -277,7 +279,7 @@ def _particle(run: RunState, number: int, **changes: Any) -> RunState:
 
 
 def _failed(run: RunState, number: int, reason: str, cause: str = "") -> RunState:
-    failed = Failed(configuration=run.particles[number].configuration, reason=reason, cause=cause)
+    failed = Failed(particle=number, configuration=run.particles[number].configuration, reason=reason, cause=cause)
     run = replace(run, failed_in_a_row=(*run.failed_in_a_row, failed))
     # A finalist whose confirmation fails keeps what the search measured of it, and is not recommended.
     if run.particles[number].confirmation_due:

@@ -51,6 +51,7 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True):
     """A launch or a measurement that failed and is not tried again."""
 
     configuration: Configuration
+    particle: int = 0
     reason: str
     cause: str = ""  # one of KINDS, or of the user's; empty: not known
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from serviceoptd.domain.holding.failing_alike import reason_to_hold
+from serviceopt_journal.events import Configuration
+from serviceoptd.domain.holding.failing_alike import failures_that_hold, reason_to_hold
 from serviceoptd.domain.holding.interruptions import Phase, interrupted_too_often
 from serviceoptd.domain.proving.racing import Confirmation, next_confirmation
 from serviceoptd.domain.state import Evaluation, RunState
@@ -115,8 +116,20 @@ def _reason_to_hold(run: RunState, due: Action) -> str:
             return reason
     if not isinstance(due, Propose | Confirmation | Launch | Measure):
         return ""
-    succeeded = [particle.configuration for particle in run.particles.values() if particle.metrics is not None]
-    return reason_to_hold(run.failed_in_a_row, succeeded, run.space, run.settings.measuring.hold_after)
+    return reason_to_hold(run.failed_in_a_row, _succeeded(run), run.space, run.settings.measuring.hold_after)
+
+
+def held_by(run: RunState) -> tuple[int, ...]:
+    """The particles whose failures hold the run; none where it is paused for another reason. To be measured again."""
+    if not run.held or run.over:
+        return ()
+    after = run.settings.measuring.hold_after
+    failed = failures_that_hold(run.failed_in_a_row, _succeeded(run), run.space, after)
+    return tuple(dict.fromkeys(each.particle for each in failed))
+
+
+def _succeeded(run: RunState) -> list[Configuration]:
+    return [particle.configuration for particle in run.particles.values() if particle.metrics is not None]
 
 
 def _due(run: RunState, active_seconds: float, *, exhausted: bool, draining: bool) -> Action:

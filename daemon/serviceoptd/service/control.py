@@ -10,6 +10,7 @@ from serviceopt_journal.errors import Conflict, InvalidConfiguration, NotFound
 from serviceopt_journal.events import RunCancelRequested, RunFinished, RunPaused, RunReconfigured, RunResumed
 from serviceoptd.config.load import load_text
 from serviceoptd.config.reload import changes
+from serviceoptd.domain.policy import held_by
 from serviceoptd.domain.state import RunState, State
 from serviceoptd.evaluating.ledger import Ledger
 
@@ -42,10 +43,10 @@ async def pause(ledger: Ledger, run: RunState, reason: str) -> None:
 
 
 async def resume(ledger: Ledger, run: RunState, reason: str) -> None:
-    """Lets evaluations start again. Of a run that is not paused nothing changes."""
+    """Lets evaluations start again, with the particles whose failures held the run. Of one not paused nothing changes."""
     _must_not_be_over(run, "resumed")
     if run.paused:
-        await ledger.commit(RunResumed(run=run.number, reason=reason))
+        await ledger.commit(RunResumed(run=run.number, reason=reason, measured_again=held_by(run)))
 
 
 async def cancel(ledger: Ledger, run: RunState, reason: str) -> None:

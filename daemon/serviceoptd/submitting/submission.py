@@ -13,6 +13,7 @@ from serviceopt_journal.documents.requests import Accepted
 from serviceopt_journal.events import Event, RunPaused, RunReconfigured, RunResumed, RunSubmitted
 from serviceoptd.config.masking import masked_text
 from serviceoptd.config.reload import changes
+from serviceoptd.domain.policy import held_by
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.state import RunState
 from serviceoptd.evaluating.context import PRIVATE_OPTIONS, Context
@@ -113,7 +114,8 @@ async def _continue(context: Context, run: RunState, prepared: Prepared) -> Acce
     if allowed and not complete:
         events.append(RunReconfigured(run=run.number, changes=allowed, source="--load_breakpoint"))
     if (run.over or run.paused) and not complete:
-        events.append(RunResumed(run=run.number, reason="continued with --load_breakpoint"))
+        why = "continued with --load_breakpoint"
+        events.append(RunResumed(run=run.number, reason=why, measured_again=held_by(run)))
     if events:
         await context.ledger.commit(*events)
     return Accepted(run=run.number, continued=True, complete=complete, warnings=tuple(prepared.warnings))

@@ -9,8 +9,8 @@ import pytest
 from run_stories import Story, some_metrics, some_settings
 from serviceopt_journal import events as e
 from serviceoptd.domain import failures
-from serviceoptd.domain.holding import reason_to_hold
-from serviceoptd.domain.policy import FinishRun, Hold, Propose, next_action
+from serviceoptd.domain.holding.failing_alike import reason_to_hold
+from serviceoptd.domain.policy import FinishRun, Hold, Launch, Propose, held_by, next_action
 from serviceoptd.domain.settings import Budget, Field, Measuring, RunSettings
 from serviceoptd.domain.space.space import Space
 
@@ -90,6 +90,39 @@ class Failing:
             run=1, particle=self.number, evaluation=self.number, measurement=1, attempt=1, launch_id="c",
             concurrency=1, request_rate=None, num_prompts=10, seed=1,
         )  # fmt: skip
+
+    def goes_on(self) -> None:
+        """Held as it should be, and resumed as the daemon does."""
+        assert isinstance(self.due, Hold)
+        run = self.story.tell(e.RunPaused(run=1, reason="held", held=True))
+        self.story.tell(e.RunResumed(run=1, measured_again=held_by(run)))
+
+    def launched(self, particle: int) -> None:
+        """The service is started for a particle that was proposed before."""
+        self.number = max(self.story.run.evaluations) + 1
+        self.story.tell(
+            e.ServiceLaunching(run=1, particle=particle, evaluation=self.number, attempt=1, launch_id="l"),
+        )
+
+    def fails_again(self, reason: str, cause: str) -> None:
+        """What is due now is launched in vain."""
+        assert isinstance(self.due, Launch)
+        self.launched(self.due.particle)
+        self.story.tell(
+            e.ServiceFailed(run=1, evaluation=self.number, attempt=1, kind="exited", reason=reason, cause=cause)
+        )
+        self.ended()
+
+    def measured_now(self, particle: int) -> None:
+        """A particle that was proposed before is launched and measured."""
+        self.launched(particle)
+        again = {"run": 1, "particle": particle, "evaluation": self.number, "measurement": 1, "attempt": 1}
+        self.story.tell(
+            e.ServiceReady(run=1, evaluation=self.number, attempt=1, waited=1.0),
+            e.MeasurementStarted(**again, launch_id="c", concurrency=1, request_rate=None, num_prompts=10, seed=1),
+            e.MeasurementFinished(**again, metrics=some_metrics(), seconds=1.0),
+        )
+        self.ended()
 
     def resumed(self) -> Failing:
         self.story.tell(e.RunPaused(run=1, reason="held", held=True), e.RunResumed(run=1))
@@ -181,11 +214,59 @@ def test_a_measurement_between_them_ends_the_row() -> None:
     assert isinstance(run.due, Propose)
 
 
-def test_who_resumes_the_run_gets_as_many_tries_again() -> None:
+def test_a_resume_of_an_earlier_release_measures_nothing_again_and_gives_as_many_tries() -> None:
     run = a_run().failed(HEAD + "KeyError: 'rope'", times=3).resumed()
     assert isinstance(run.due, Propose)
     assert isinstance(run.failed(HEAD + "KeyError: 'rope'", times=2).due, Propose)
     assert isinstance(run.failed(HEAD + "KeyError: 'rope'").due, Hold)
+
+
+def test_particles_whose_failures_held_the_run_are_due_again_when_it_goes_on() -> None:
+    run = a_run().measured().failed(HEAD + "AssertionError in `a == b`")
+    run.failed(HEAD + "No CUDA GPUs are available", failures.NO_DEVICE, times=3)
+    before = run.story.run.admitted
+    run.goes_on()
+    assert run.story.run.admitted == before
+    assert [particle.number for particle in run.story.run.pending()] == [3, 4, 5]
+    assert run.due == Launch(6, 3, attempt=1)
+    assert "AssertionError" in run.story.run.particles[2].error
+    for _ in range(3):
+        run.fails_again(HEAD + "No CUDA GPUs are available", failures.NO_DEVICE)
+    assert isinstance(run.due, Hold)
+
+
+def test_a_measurement_that_failed_is_due_again_too_and_its_result_counts() -> None:
+    run = a_run().unmeasured("none of 200 requests completed", times=3)
+    run.goes_on()
+    for number in (1, 2, 3):
+        assert run.due == Launch(number + 3, number, attempt=1)
+        run.measured_now(number)
+    assert isinstance(run.due, Propose)
+    assert [particle.error for particle in run.story.run.particles.values()] == [""] * 3
+    assert all(run.story.run.result_of(particle) for particle in run.story.run.particles.values())
+
+
+def test_a_confirmation_whose_failure_held_the_run_is_due_again() -> None:
+    run = a_run(hold_after=1).measured()
+    run.story.tell(e.ConfirmationRequested(run=1, particle=1, round=1, reason="finalist"))
+    run.launched(1)
+    run.story.tell(
+        e.ServiceFailed(run=1, evaluation=2, attempt=1, kind="exited", reason="status 1", cause=failures.PORT)
+    )
+    run.ended()
+    assert run.story.run.particles[1].unconfirmed
+    run.goes_on()
+    assert run.due == Launch(3, 1, attempt=1)
+    assert run.story.run.result_of(run.story.run.particles[1])
+
+
+def test_nothing_is_measured_again_of_a_run_that_was_held_or_paused_for_another_reason() -> None:
+    run = a_run().failed(HEAD + "KeyError: 'rope'", times=2)
+    run.story.tell(e.RunPaused(run=1, reason="interrupted", held=True))
+    assert held_by(run.story.run) == ()
+    run = a_run().failed(HEAD + "KeyError: 'rope'", times=3)
+    run.story.tell(e.RunPaused(run=1, reason="lunch"))
+    assert held_by(run.story.run) == ()
 
 
 def test_the_number_can_be_set_and_0_never_holds() -> None:

@@ -30,6 +30,15 @@ _OF_DEVICES = re.compile(r"parallel|(?:^|_)(?:tp|pp|dp|cp|sp|ep)(?:_|$)")
 """Names of parameters that say how many devices a service takes; its log rarely names them."""
 
 
+def failures_that_hold(
+    failed: Sequence[Failed], succeeded: Sequence[Configuration], space: Space, hold_after: int
+) -> list[Failed]:
+    """The latest failures where they are enough to hold the run; else none. The arguments are those of `reason_to_hold`."""
+    alike = _alike(failed)
+    enough = hold_after * (MANY_TIMES if _may_depend(alike, succeeded, space) else 1)
+    return alike if hold_after and len(alike) >= enough else []
+
+
 def reason_to_hold(failed: Sequence[Failed], succeeded: Sequence[Configuration], space: Space, hold_after: int) -> str:
     """Why a run should not go on by itself; empty while it may.
 
@@ -39,11 +48,8 @@ def reason_to_hold(failed: Sequence[Failed], succeeded: Sequence[Configuration],
         space: tells which parameters are searched.
         hold_after: so many alike are enough where the parameters have nothing to do with it; 0: never hold.
     """
-    if not hold_after:
-        return ""
-    alike = _alike(failed)
-    enough = hold_after * (MANY_TIMES if _may_depend(alike, succeeded, space) else 1)
-    if len(alike) < enough:
+    alike = failures_that_hold(failed, succeeded, space, hold_after)
+    if not alike:
         return ""
     every = "every one so far" if len(alike) == len(failed) and not succeeded else "in a row"
     return (
