@@ -28,7 +28,7 @@ ALLOWED = {
     "daemon/serviceoptd/doctor/unit_probe.py": "tries what the unit may open, and reads nothing",
     "daemon/serviceoptd/engines/mindie_kubernetes/lock.py": "a lock beside the user's scripts, which is held and never read",
     "daemon/serviceoptd/evaluating/edited_files.py": f"{DIRECTORY}; a new file that replaces another",
-    "daemon/serviceoptd/evaluating/pruning.py": DIRECTORY,
+    "daemon/serviceoptd/evaluating/keeping/pruning.py": DIRECTORY,
     "daemon/serviceoptd/io/cgroups.py": KERNEL,
     "daemon/serviceoptd/io/environment_file.py": DIRECTORY,
     "daemon/serviceoptd/io/process_table.py": KERNEL,

@@ -6,6 +6,7 @@ is guarded: the directories above it are our own.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import stat
@@ -19,6 +20,7 @@ MIB = 1024 * 1024
 LARGEST_CONFIGURATION = 16 * MIB
 """Bytes of a file that a person writes, such as a configuration, or a model's description."""
 _CHUNK = MIB
+_KEEP_SIZE, _PUNCH_HOLE = 1, 2  # linux/falloc.h
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISLNK, "a link"),
     (stat.S_ISDIR, "a directory"),
@@ -49,6 +51,10 @@ def opened(path: Path, *, through_links: bool = False) -> FileIO:
         UnfitFile: it is no regular file, or may not be read.
         OSError: this machine cannot read now.
     """
+    return FileIO(_descriptor(path, os.O_RDONLY, "read", through_links=through_links), "rb")
+
+
+def _descriptor(path: Path, how: int, done: str, *, through_links: bool = False) -> int:
     guarded = os.O_PATH | os.O_CLOEXEC | (0 if through_links else os.O_NOFOLLOW)
     try:
         # O_PATH first: the mere opening of a device or a pipe does something.
@@ -57,12 +63,11 @@ def opened(path: Path, *, through_links: bool = False) -> FileIO:
             mode = os.fstat(found).st_mode
             if not stat.S_ISREG(mode):
                 raise UnfitFile(f"{path} is {_kind(mode)}, and not a file", hint="see which program made it")
-            descriptor = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            return os.open(f"/proc/self/fd/{found}", how | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         finally:
             os.close(found)
     except OSError as error:
-        raise _blamed(path, error, "read") from error
-    return FileIO(descriptor, "rb")
+        raise _blamed(path, error, done) from error
 
 
 def content(path: Path, limit: int, *, through_links: bool = False) -> bytes:
@@ -160,6 +165,29 @@ def appending(path: Path) -> int:
         raise UnfitFile(f"{path} is {_kind(mode)}, and not a file", hint="see which program made it")
     os.set_blocking(descriptor, True)
     return descriptor
+
+
+def hollow(path: Path, first: int, last: int) -> bool:
+    """Gives all but the first and the last so many bytes of a file back to the disk, and says so where they were.
+
+    Whoever writes it goes on, and every offset in it stays what it is: the size is the same. False: this file system cannot.
+
+    Raises:
+        FileNotFoundError, UnfitFile, OSError: as `opened` says.
+    """
+    descriptor = _descriptor(path, os.O_WRONLY, "written")
+    try:
+        left_out = os.fstat(descriptor).st_size - first - last
+        if left_out <= 0:
+            return True
+        fallocate = ctypes.CDLL(None, use_errno=True).fallocate
+        fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+        if fallocate(descriptor, _PUNCH_HOLE | _KEEP_SIZE, first, left_out):
+            return False
+        os.pwrite(descriptor, b"\n[serviceopt: %d bytes were left out here]\n" % left_out, first)
+        return True
+    finally:
+        os.close(descriptor)
 
 
 def _blamed(path: Path, error: OSError, done: str) -> Exception:
