@@ -33,6 +33,7 @@ from stubs.scenario import (
     start,
     wait_for,
 )
+from trained_models import a_model_file
 
 KILLED_DAEMON = Path(__file__).parents[1] / "crash" / "killed_daemon.py"
 
@@ -182,6 +183,21 @@ def test_the_kv_blocks_are_read_of_the_services_own_status(tmp_path: Path) -> No
     site = Site(tmp_path, n_particles=1)
     assert site.tuned().returncode == 0
     assert {event.kv_blocks for event in of_type(site.recorded, e.ServiceReady)} == {817}
+
+
+def test_trust_predicts_with_the_reported_blocks_and_the_files_size_of_them(tmp_path: Path) -> None:
+    site = Site(tmp_path, n_particles=1)
+    # 817 blocks of MindIE's default of 128 tokens would hold one such sequence, and of 64 do not
+    text = site.config.read_text().replace('"cacheBlockSize" : 128', '"cacheBlockSize" : 64')
+    site.config.write_text(text.replace('"maxSeqLen" : 2560', '"maxSeqLen" : 60000'))
+    assert site.tuned().returncode == 0
+    a_model_file(tmp_path)
+    table = '[simulated]\nmodel = "latency_model.json"\nscheduler = "mindie"\ninput_tokens = 200\noutput_tokens = 40\n'
+    (tmp_path / "trust.toml").write_text(table)
+    told = client("trust", "-c", "trust.toml", "--json", environment=site.environment, cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    (refused,) = {point["refused"] for point in json.loads(told.stdout)["points"]}
+    assert refused.startswith("817 KV blocks of 64 tokens cannot hold one sequence of maxSeqLen (60000)")
 
 
 def test_the_answer_is_the_finished_file_and_each_position_with_its_value(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_it_is_launched_tuned_and_its_cache_is_flushed_between_measurements(tmp_
     assert_sound(recorded)
     assert [row["error"] for row in rows if "decrease --mem-fraction-static" not in row["error"]].count("") >= 1
     ready = of_type(recorded, e.ServiceReady)
-    assert {event.kv_blocks for event in ready} == {256}
+    assert {(event.kv_blocks, event.kv_block_size) for event in ready} == {(256, 32)}
     first = of_type(recorded, e.ServiceLaunching)[0]
     log = Path(first.log).read_text()
     (given,) = [json.loads(line.partition(": ")[2]) for line in log.splitlines() if line.startswith("sglang stub: [")]

@@ -122,7 +122,7 @@ def body_of(request: str, arguments: Arguments, loads: Loads) -> str | None:
         "/reset_prefix_cache": "",
         "/metrics": CACHE + told(arguments.text("stub-metrics"), loads),
         "/flush_cache": "",
-        "/get_server_info": '{"max_total_num_tokens": 4096, "page_size": 16}',
+        "/get_server_info": '{"max_total_num_tokens": 8192, "page_size": 32}',
         "/stub/parameters": f"{seqs:g} {tokens:g}",
     }.get(path)
 
