@@ -27,7 +27,8 @@ CUDA = (
     "CUDA_*", "CUBLAS_*", "CUDNN_*", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_TF32_OVERRIDE", "TORCH_*", "TORCHINDUCTOR_*",
     "TORCHDYNAMO_*", "PYTORCH_*", "TRITON_*", "FLASHINFER_*", "FLASH_ATTENTION_*", "HIP_*", "HSA_*", "ROCM_*",
     "AITER_*", "GLOO_*", "UCX_*", "NIXL_*", "LMCACHE_*", "MOONCAKE_*", "RAY_*", "SAFETENSORS_*",
-    "!CUDA_VERSION", "!*_PATH", "!*_HOME", "!*_DIR",
+    "SYCL_*", "ONEAPI_*", "CCL_*", "HABANA_*", "HPU_*", "PT_HPU_*", "TPU_*", "XLA_*", "PJRT_*", "NEURON_*", "MUSA_*",
+    "!CUDA_VERSION", "!*_PATH", "!*_HOME", "!*_DIR", "!*_ROOT",
 )  # fmt: skip
 """Besides, of engines on PyTorch: devices, compilers, communication between devices. Where something is installed, which
 every set-up script exports, is no setting: the identity has versions and contents."""

@@ -64,14 +64,21 @@ def test_what_a_measured_value_depends_on_makes_another_identity(
 
 
 @pytest.mark.parametrize(
-    "variable", ["CUDA_DEVICE_MAX_CONNECTIONS", "TORCHINDUCTOR_FREEZING", "TOKENIZERS_PARALLELISM"]
+    "variable",
+    [
+        "CUDA_DEVICE_MAX_CONNECTIONS",
+        "TORCHINDUCTOR_FREEZING",
+        "TOKENIZERS_PARALLELISM",
+        "PT_HPU_LAZY_MODE",
+        "XLA_FLAGS",
+    ],
 )
 def test_a_variable_that_engine_or_client_names_makes_another_identity(
     prepared: Callable[..., Prepared], variable: str
 ) -> None:
     unset, one, two = (prepared(environment=given) for given in ({}, {variable: "1"}, {variable: "2"}))
     assert len({each.measurement_identity for each in (unset, one, two)}) == 3
-    assert prepared(environment={"EDITOR": "vi"}).run_identity == unset.run_identity
+    assert prepared(environment={"EDITOR": "vi", "ONEAPI_ROOT": "/opt/intel"}).run_identity == unset.run_identity
 
 
 class SaysNothing:

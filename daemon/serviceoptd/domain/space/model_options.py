@@ -18,6 +18,7 @@ OTHER_MODEL = (
     "model_impl",
     "additional_config",
     "config_file",
+    "config_format",
 )
 SMALLER_WEIGHTS = ("quant", "torchao")
 WITHOUT_EFFECT = (False, "false", 0, "0", "", "none", "auto")
