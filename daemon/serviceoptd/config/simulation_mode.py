@@ -12,8 +12,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from serviceoptd.benchmarks.simulated_workload import workload_of
 from serviceoptd.domain.settings import RunSettings
-from serviceoptd.engines.simulated_workload import workload_of
 from serviceoptd.predicting.data_set.records import ASKED
 
 from .problems import ConfigProblem, ConfigurationErrors

@@ -22,7 +22,7 @@ from serviceoptd.predicting.data_set import lengths as of_files
 from serviceoptd.predicting.data_set.records import NoDataSet
 from serviceoptd.predicting.model_file import LARGEST_MODEL, ModelRejected, load
 from serviceoptd.predicting.section import SimulatedSection
-from serviceoptd.simulation.schedulers.limits import Composer, Limits, limits, scheduler_of, searched
+from serviceoptd.simulation.schedulers.limits import Composer, Limits, limits, of_configuration, scheduler_of
 from serviceoptd.simulation.step_times.latency_model import TrainedModel
 from serviceoptd.simulation.virtual_benchmark import Recorder, Traffic, run_benchmark
 from serviceoptd.simulation.virtual_clock.lengths import RandomLengths, SampledLengths
@@ -69,8 +69,9 @@ class Predictor:
             MissingLimits: one that has no default is told nowhere.
             InvalidConfiguration: the engine would not start with them.
         """
-        given = {**self.options.limits, **(reported or {}), **searched(configuration, fields)}
-        return limits(self.options.scheduler, given)
+        told = {**self.options.limits, **(reported or {})}
+        scheduler = self.options.scheduler
+        return limits(scheduler, of_configuration(scheduler, told, configuration, fields))
 
     def predict(
         self,

@@ -24,7 +24,15 @@ from serviceoptd.domain.state import Particle, RunState
 from serviceoptd.predicting.prediction import Predictor
 from serviceoptd.predicting.real_vllm_scheduler import composing
 from serviceoptd.predicting.section import SimulatedSection
-from serviceoptd.simulation.schedulers.limits import BLOCK_SIZE, KV_BLOCKS, Composer, MissingLimits, scheduler_of
+from serviceoptd.simulation.schedulers.limits import (
+    BLOCK_SIZE,
+    KV_BLOCKS,
+    Composer,
+    MissingLimits,
+    scheduler_of,
+    whole_number,
+)
+from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
 from serviceoptd.simulation.virtual_clock.lengths import RandomLengths
 
 DRAWN = 5
@@ -240,7 +248,7 @@ def told_limits(
         if block_size is not None:
             told[BLOCK_SIZE[options.scheduler]] = block_size
     if options.scheduler == "vllm" and not {"max_model_len"} & {*told, *options.limits}:
-        size = int({**options.limits, **told}.get("block_size", 16))
+        size = whole_number({**options.limits, **told}.get("block_size")) or VllmLimits.block_size
         # told nowhere: whatever the KV cache can hold, since the requests that were served did fit
         blocks = int({**options.limits, **told}.get("kv_blocks", 1))
         told["max_model_len"] = facts.longest or (blocks - 1) * size

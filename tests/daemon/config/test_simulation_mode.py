@@ -145,6 +145,7 @@ def a_real_pair(dataset: str, client: str, service: str, table: str = "") -> str
         ("random", "", (1024, 128, 0.0)),
         ("random", "--random-input-len 512 --random-output-len=64 --random-range-ratio 0.25", (512, 64, 0.25)),
         ("random", "--input-len 300 --output-len 30 --random-input-len 9", (300, 30, 0.0)),
+        ("random", "--random-input 512 --random-out 64 --random-range 0.25", (512, 64, 0.25)),
         ("sonnet", "--sonnet-input-len 600 --sonnet-prefix-len 100", (500, 150, 0.0)),
         ("prefix_repetition", "--prefix-repetition-suffix-len 44", (300, 128, 0.0)),
     ],
@@ -171,6 +172,20 @@ def test_arrivals_and_limits_come_from_the_configured_pair_and_the_table_wins() 
     options = load(a_real_pair("random", client, service, own), engine="vllm", environment=BOTH).settings.engine_options
     assert (options["input_tokens"], options["burstiness"], options["limits"]["block_size"]) == (7, 2.0, 32)
     assert options["limits"]["max_model_len"] == 32000
+
+
+def test_abbreviated_flags_and_references_to_fields_are_the_configured_pairs_too() -> None:
+    service = "--max-model 32k --block-s $BLOCKS"
+    loaded = load(a_real_pair("random", "--burst 0.5 --max-conc 20", service), engine="vllm", environment=BOTH)
+    options = loaded.settings.engine_options
+    assert options["limits"] == {"max_model_len": 32000, "block_size": "$BLOCKS"}
+    assert (options["burstiness"], options["concurrency"]) == (0.5, 20)
+
+
+def test_lengths_that_differ_from_one_configuration_to_the_next_are_asked_for() -> None:
+    loaded = load(a_real_pair("random", "--random-input-len $PROMPT", ""), engine="vllm", environment=BOTH)
+    (asked,) = [warning for warning in map(str, loaded.warnings) if "the lengths of requests are not known" in warning]
+    assert "not known from --random-input-len $PROMPT" in asked
 
 
 @pytest.mark.parametrize(

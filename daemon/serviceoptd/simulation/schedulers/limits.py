@@ -64,6 +64,51 @@ def searched(configuration: Configuration, targets: Iterable[Field]) -> dict[str
     return found
 
 
+def of_configuration(
+    scheduler: SchedulerName, told: Mapping[str, Any], configuration: Configuration, targets: Sequence[Field]
+) -> dict[str, Any]:
+    """What is `told` of every configuration of a run, and over it the parameters of this one.
+
+    A `$NAME` among what is told has the value of that field. KV blocks are told of one size, else of the current
+    setting's: where this configuration has blocks of another size, there are as many as hold the same tokens.
+    """
+    given = _with_parameters(told, configuration, targets)
+    blocks, size = KV_BLOCKS[scheduler], BLOCK_SIZE[scheduler]
+    if blocks not in told or given[blocks] != told[blocks]:
+        return given
+    usual = getattr(KINDS[scheduler], size)
+    current = {target.name: target.value for target in targets if target.value is not None}
+    told_of = told if _reference(told.get(size)) is None else {}
+    there = whole_number({size: usual, **_with_parameters(told, current, targets), **told_of}[size])
+    here, number = whole_number(given.get(size, usual)), whole_number(told[blocks])
+    if here and there and number and here != there:
+        given[blocks] = number * there // here
+    return given
+
+
+def whole_number(value: Any) -> int | None:
+    """The whole number that a limit is, or its text says; None: it is none."""
+    text = str(value)
+    return int(text) if text.isdecimal() else None
+
+
+def _with_parameters(told: Mapping[str, Any], configuration: Configuration, targets: Iterable[Field]) -> dict[str, Any]:
+    values = {**{name.upper(): value for name, value in configuration.items()}, **configuration}
+    given = {name: value for name, value in told.items() if _reference(value) is None}
+    named = {name: values[field] for name, value in told.items() if (field := _reference(value) or "") in values}
+    return {
+        **given,
+        **{name: value for name, value in named.items() if value != ""},
+        **searched(configuration, targets),
+    }
+
+
+def _reference(value: Any) -> str | None:
+    """The field's name in `$NAME` or `${NAME}`; None of everything else."""
+    match = re.fullmatch(r"\$(?:\{(\w+)\}|(\w+))", value) if isinstance(value, str) else None
+    return (match[1] or match[2]) if match else None
+
+
 def limits(scheduler: SchedulerName, given: Mapping[str, Any]) -> Limits:
     """The scheduler's limits; what else is given has no effect.
 

@@ -6,7 +6,7 @@ import pytest
 
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceoptd.domain.settings import Field
-from serviceoptd.simulation.schedulers.limits import MissingLimits, limits, searched
+from serviceoptd.simulation.schedulers.limits import MissingLimits, limits, of_configuration, searched
 from serviceoptd.simulation.schedulers.mindie import MindieLimits
 from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
 
@@ -43,6 +43,32 @@ def test_values_are_taken_as_configurations_hold_them() -> None:
     mindie = limits("mindie", given | {"npu_blocks": 10, "support_select_batch": True, "TEMPERATURE": 1})
     assert isinstance(mindie, MindieLimits)
     assert (mindie.max_batch_size, mindie.support_select_batch) == (8, True)
+
+
+BLOCKS = Field(name="BS", config_position="argument:--block-size", dtype="enum", dtype_param=[16, 128], value=16)
+
+
+@pytest.mark.parametrize("word", ["$BLOCKS", "${BLOCKS}"])
+def test_a_limit_may_refer_to_a_field_whatever_its_name(word: str) -> None:
+    given = of_configuration("vllm", {"max_num_seqs": word, "block_size": 16}, {"blocks": 9, "BLOCKS_2": 1}, ())
+    assert (given["max_num_seqs"], given["block_size"]) == (9, 16)
+    assert "max_num_seqs" not in of_configuration("vllm", {"max_num_seqs": word}, {"OTHER": 9}, ())
+
+
+@pytest.mark.parametrize(
+    ("told", "size", "blocks"),
+    [
+        ({"kv_blocks": 4000}, 128, 500),  # of the current setting's 16 tokens
+        ({"kv_blocks": 4000, "block_size": 128}, 16, 32_000),
+        ({"kv_blocks": "4000", "block_size": "$BS"}, 128, 500),
+        ({"kv_blocks": 4000, "block_size": 128}, 128, 4000),
+    ],
+)
+def test_blocks_of_another_size_are_as_many_as_hold_the_same_tokens(
+    told: dict[str, object], size: int, blocks: int
+) -> None:
+    given = of_configuration("vllm", told, {"BS": size}, [BLOCKS])
+    assert (given["kv_blocks"], given["block_size"]) == (blocks, size)
 
 
 def test_what_has_no_default_and_is_told_nowhere_is_named() -> None:

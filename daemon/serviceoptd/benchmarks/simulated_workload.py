@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
-from serviceoptd.engines.vllm_flags import SPELLINGS
+from serviceoptd.benchmarks.vllm_benchmark.flags import SPELLINGS as OF_THE_CLIENT
+from serviceoptd.engines.sglang_flags import SPELLINGS as OF_SGLANG
+from serviceoptd.engines.vllm_flags import SPELLINGS as OF_VLLM
 from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
 from serviceoptd.toolkit import arguments
 from serviceoptd.toolkit.config_file import CONFIG
@@ -14,7 +16,9 @@ from serviceoptd.toolkit.config_file import CONFIG
 NUMBERS = {"k": 1000, "m": 1000**2, "g": 1000**3, "K": 1024, "M": 1024**2, "G": 1024**3}
 """Units of vLLM's numbers: 32k is 32000, 32K is 32768 (`human_readable_int` in its `vllm/engine/arg_utils.py`)."""
 
-OF_SGLANG = {
+SPELLINGS: Mapping[str, Mapping[str, str]] = {"vllm": OF_VLLM, "sglang": OF_SGLANG}
+"""How each engine's flags may be spelled, abbreviated ones too."""
+LIMITS_OF_SGLANG = {
     "context_length": "max_model_len",
     "page_size": "block_size",
     "max_running_requests": "max_num_seqs",
@@ -57,15 +61,16 @@ def workload_of(engine: Chosen, client: Chosen) -> Workload:
     limits = _limits(engine)
     if options.get("prefix_tokens") and not limits.keys() & {"enable_prefix_caching", "disable_radix_cache"}:
         limits["enable_prefix_caching"] = True  # the default of the engines
-    unread = arguments.value_of(CONFIG, _others(engine), SPELLINGS if engine.name == "vllm" else None) or ""
-    return Workload(options, limits, unknown, unread if engine.name in ("vllm", "sglang") else "")
+    spellings = SPELLINGS.get(engine.name)
+    unread = arguments.value_of(CONFIG, _others(engine), spellings) if spellings is not None else None
+    return Workload(options, limits, unknown, unread or "")
 
 
 def _requests(client: Chosen) -> tuple[dict[str, Any], str]:
     command = client.options.get("command") or {}
     if client.name == "vllm_benchmark":
-        given = arguments.options(arguments.split(command.get("others") or ""))
-        found, unknown = _of_vllm(command, given)
+        given = arguments.options(arguments.split(command.get("others") or ""), OF_THE_CLIENT)
+        found, unknown = ({}, unclear) if (unclear := _no_number(given)) else _of_vllm(command, given)
         return {**found, **_arrivals(given)}, unknown
     if client.name == "guidellm":
         data = command.get("data") or {}
@@ -74,6 +79,12 @@ def _requests(client: Chosen) -> tuple[dict[str, Any], str]:
             return told, ""
         return {}, f"the data of guidellm ({data.get('kind')})"
     return {}, "" if client.name == "simulated" else f"the requests of {client.name}"
+
+
+def _no_number(given: Mapping[str, str]) -> str:
+    """A flag of a length with a value such as $INPUT_LEN, which differs from one configuration to the next."""
+    lengths = ((name, value) for name, value in given.items() if name.endswith("_len"))
+    return next((f"--{n.replace('_', '-')} {v}" for n, v in lengths if not v.removeprefix("-").isdecimal()), "")
 
 
 def _of_vllm(command: Mapping[str, Any], given: Mapping[str, str]) -> tuple[dict[str, Any], str]:
@@ -135,10 +146,10 @@ def _limits(engine: Chosen) -> dict[str, Any]:
     """Those of vLLM's scheduler that stand in the engine's `others`."""
     others = _others(engine)
     if engine.name == "vllm":
-        given = arguments.options(others, SPELLINGS)
+        given = arguments.options(others, OF_VLLM)
     elif engine.name == "sglang":
-        plain = arguments.options(others)
-        given = {limit: plain[name] for name, limit in OF_SGLANG.items() if name in plain}
+        plain = arguments.options(others, OF_SGLANG)
+        given = {limit: plain[name] for name, limit in LIMITS_OF_SGLANG.items() if name in plain}
         if "disable_radix_cache" in plain:
             given["enable_prefix_caching"] = "false"
     else:
@@ -153,10 +164,10 @@ def _others(engine: Chosen) -> list[str]:
 
 
 def _value(text: str, kind: type) -> Any:
-    """The value of a flag as limits have it; None where a program decides it itself (`auto`, -1, a `$NAME`)."""
+    """The value of a flag as limits have it, or `$NAME`; None where a program decides it itself (`auto`, -1)."""
     if text in ("true", "false"):
         return text == "true"
-    if kind is str:
+    if kind is str or text.startswith("$"):
         return text
     number, unit = (text[:-1], NUMBERS[text[-1]]) if text[-1:] in NUMBERS else (text, 1)
     try:
