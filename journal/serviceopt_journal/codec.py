@@ -11,7 +11,7 @@ from .events import AnyEvent, Event
 from .upcasting import CURRENT_VERSIONS, upcast
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class Recorded(msgspec.Struct, frozen=True, gc=False):
     """One event as it stands in the journal.
 
     `commit` is the first `seq` of the transaction that wrote it: the events of one commit became durable together.

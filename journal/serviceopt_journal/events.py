@@ -33,7 +33,8 @@ class EditedFile(msgspec.Struct, frozen=True, kw_only=True):
     edited_sha256: str
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=False):
+# gc=False: what comes from JSON has no cycles, and a long replay would be searched for them many times.
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=False, gc=False):
     """What every event has: a type (its tag) and the version of its fields."""
 
     v: int = 1

@@ -27,7 +27,7 @@ class Tail(msgspec.Struct, frozen=True, kw_only=True):
     dependence: float = 1.0  # neighbouring requests that tell as much as one would by itself
 
 
-class Metrics(msgspec.Struct, frozen=True, kw_only=True):
+class Metrics(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The result of one benchmark at one load, in the project's units."""
 
     generate_speed: float  # output tokens/s

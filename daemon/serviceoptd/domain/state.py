@@ -1,4 +1,7 @@
-"""What is true after a list of events. The fold itself is `evolve.py`; what is due next is `policy.py`."""
+"""What is true after a list of events. The fold itself is `evolve.py`; what is due next is `policy.py`.
+
+A state has no cycles, so the cyclic collector need not search it (`gc=False`): a long replay would pay for that many times.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
     backup: str = ""  # where its data are kept, as the file says
 
 
-class Particle(msgspec.Struct, frozen=True, kw_only=True):
+class Particle(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A proposed point and what became of it."""
 
     number: int
@@ -96,7 +99,7 @@ class Particle(msgspec.Struct, frozen=True, kw_only=True):
         return aggregate(self.confirmations) if self.confirmations else None
 
 
-class Measurement(msgspec.Struct, frozen=True, kw_only=True):
+class Measurement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A benchmark client that was announced and has no outcome yet."""
 
     number: int
@@ -109,7 +112,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     started_after: float = 0.0  # seconds since the launch was announced
 
 
-class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One launch of the service (several, when it was interrupted or retried) and its measurements."""
 
     number: int
@@ -151,7 +154,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         return self.phase in ("launching", "launched", "ready", "failed", "stopping")
 
 
-class RunState(msgspec.Struct, frozen=True, kw_only=True):
+class RunState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The state of one run, as its events leave it."""
 
     number: int
@@ -276,7 +279,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
         return [measured[index] for index in rank([self.judgement(p) for p in measured])]
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
+class State(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The state of the daemon: all that its journal says."""
 
     runs: Numbered[RunState] = msgspec.field(default_factory=Numbered)

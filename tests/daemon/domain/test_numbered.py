@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from itertools import chain, islice
 
@@ -76,3 +77,18 @@ def test_ten_times_the_history_takes_ten_times_the_time(history: object) -> None
 
     seconds(20)
     assert seconds(3000) < 30 * seconds(300)
+
+
+def test_the_cyclic_collector_does_not_search_what_a_replay_reads_and_keeps() -> None:
+    state = State()
+    for seq, event in enumerate(many_runs(3), 1):
+        record = Recorded(seq, seq, float(seq), float(seq), "boot", event)
+        assert not gc.is_tracked(record)
+        assert not gc.is_tracked(event)
+        state = fold(state, record)
+    kept = [state, *state.runs.values()]
+    for run in state.runs.values():
+        particles = list(run.particles.values())
+        kept += [*particles, *run.evaluations.values(), *(metrics for p in particles for metrics in p.measurements)]
+    assert len(kept) > 20
+    assert not [each for each in kept if gc.is_tracked(each)]
