@@ -70,6 +70,7 @@ class DataSetOptions(Options):
     tokenizer: str | None = None  # directory with tokenizer.json; None: the tokens of a text are estimated
     output_tokens: Count | None = None  # of every answer; None: the record's own
     shuffled: bool = True  # false: sent in the order of the file
+    template: str = "{question}"  # of `ais_bench`: how a record becomes a prompt
 
 
 class SimulatedSection(Options):

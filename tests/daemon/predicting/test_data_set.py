@@ -138,6 +138,21 @@ def test_no_more_than_so_many_records_are_counted(tmp_path: Path) -> None:
     assert not found.whole
 
 
+def test_what_was_left_out_is_said_also_where_the_client_drops_records(tmp_path: Path) -> None:
+    for count, whole in ((records.MOST_RECORDS // 2, True), (records.MOST_RECORDS // 2 + 1, False)):
+        talks(tmp_path / "s.json", [(10, 10), (1, 10)] * count)
+        found = read(tmp_path, "s.json", "sharegpt")
+        assert (len(found.pairs), found.whole) == (records.MOST_RECORDS // 2, whole)
+
+
+def test_a_template_of_ais_bench_makes_prompts_of_the_columns_and_a_record_may_limit_its_answer(tmp_path: Path) -> None:
+    first = {"question": words(7), "option": 5, "max_tokens": 9}
+    jsonl(tmp_path / "q.jsonl", first, {"question": words(3), "max_out_len": "4"}, {"question": words(2)})
+    found = read(tmp_path, "q.jsonl", "ais_bench", output_tokens=64, template="Question : {question} {option} Answer :")
+    assert found.pairs == ((12, 9), (8, 4), (7, 64))
+    assert "`max_tokens` is not a number" in refused(tmp_path, "q.jsonl", "ais_bench")
+
+
 def test_a_line_that_is_too_long_is_refused(tmp_path: Path) -> None:
     jsonl(tmp_path / "d.jsonl", {"prompt": "a" * records.LONGEST_LINE})
     assert "d.jsonl:1: the line is longer than 4 MiB" in refused(tmp_path, "d.jsonl", "custom")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ais_bench_files import a_config_directory
 from daemon.service.daemons import a_loop, finished, submitted
 from memory_journal import MemoryJournal
 from serviceopt_journal import events as e
@@ -101,18 +102,18 @@ dtype = "int"
 [simulated]
 model = "latency_model.json"
 num_prompts = 40
-input_tokens = 200
-output_tokens = 40
 """
 
 
-def of_mindie(directory: Path, table: str = "") -> Prepared:
+LENGTHS = "input_tokens = 200\noutput_tokens = 40\n"
+
+
+def of_mindie(directory: Path, table: str = "", lengths: str = LENGTHS, benchmark: str = "vllm_benchmark") -> Prepared:
     a_model_file(directory)
     configuration = a_mindie(directory / "mindie-service")
-    environment = {**BOTH, "MIES_CONFIG_JSON_PATH": str(configuration)}
     submission = Submission(
-        configuration_text=TOP + MINDIE + table, engine="mindie", working_directory=str(directory),
-        environment=environment,
+        configuration_text=TOP + MINDIE + lengths + table, engine="mindie", benchmark=benchmark,
+        working_directory=str(directory), environment={**BOTH, "MIES_CONFIG_JSON_PATH": str(configuration)},
     )  # fmt: skip
     return prepare(submission, plugins, tool_prefix=None)
 
@@ -123,6 +124,17 @@ def test_the_limits_of_mindies_own_file_are_simulated_and_the_table_wins(tmp_pat
     assert run.settings.benchmark_options["limits"] == limits
     assert (limits["npu_blocks"], limits["max_prefill_tokens"]) == (900, 4096)
     assert (limits["max_seq_len"], limits["max_prefill_batch_size"], limits["cache_block_size"]) == (2560, 50, 128)
+
+
+def test_the_requests_of_ais_bench_are_simulated_as_its_configurations_say(tmp_path: Path) -> None:
+    table = '[simulated.limits]\nnpu_blocks = 900\n[ais_bench.command]\nmodels = "chat"\ndatasets = "synthetic"\n'
+    for lengths, expected in (("", (64, 512)), ("input_tokens = 200\n", (200, 512))):
+        directory = tmp_path / f"at-{len(lengths)}"
+        a_config_directory(directory / "configs")
+        run = of_mindie(directory, table, lengths, benchmark="ais_bench")
+        options = run.settings.engine_options
+        assert (options["input_tokens"], options["output_tokens"]) == expected
+        assert not any("lengths of requests are not known" in warning for warning in run.warnings)
 
 
 def test_blocks_that_only_a_running_mindie_knows_are_asked_for(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from serviceoptd.benchmarks.ais_bench import files, flags
 from serviceoptd.benchmarks.ais_bench.model import ModelFile, Value
 from serviceoptd.benchmarks.ais_bench.result import STATISTICS, SUMMARY, TABLE, read_result
 from serviceoptd.benchmarks.ais_bench.section import AisBenchSection
+from serviceoptd.benchmarks.ais_bench.simulated_requests import requests_of
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
 from serviceoptd.toolkit import arguments, endpoint, program, provenance
 from serviceoptd.toolkit.asked_address import Asked, address_in, same_server
@@ -128,6 +129,17 @@ class AisBench:
         wanted = "the data set configuration of AISBench, such as gsm8k_gen_0_shot_cot_str_perf"
         still = endpoint.placeholder_problem(given.datasets, "datasets", f"{prefix}.datasets", wanted)
         return problems + (still or _caught(f"{prefix}.datasets", lambda: self._dataset_problems(workplace)))
+
+    def simulated(self, workplace: Workplace) -> dict[str, Any]:
+        """The lengths of its requests, where its two configurations tell them."""
+        try:
+            dataset, model = self._dataset(workplace), self._read(self._model(workplace))
+            path = model.stated("path")
+            tokenizer = self._service(model, workplace).get("path") or (path if isinstance(path, str) else None)
+            paths = files.data_paths(dataset, self._program, workplace)
+            return requests_of(dataset, model, paths, str(tokenizer) if tokenizer else None)
+        except ServiceoptError:  # told by problems(), where it is to be started
+            return {}
 
     def identity(self, workplace: Workplace) -> dict[str, str]:
         """Version, the model's configuration without load and address, the data set's and its data, number of prompts."""

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
@@ -132,14 +132,14 @@ def data_paths(dataset: ConfigFile, client: str, workplace: Workplace) -> list[P
     installed = installed_directory(client, workplace)
     cache = workplace.environment.get(CACHE)
     base = Path(cache) if cache else installed.parents[len(_INSIDE.parts) - 1] if installed else None
-    named = [Path(text) for text in _literals(dataset, "path") if isinstance(text, str) and text]
+    named = [Path(text) for text in literals(dataset, "path") if isinstance(text, str) and text]
     placed = [base / path if base else path for path in named if base or path.is_absolute()]
     return [path for path in dict.fromkeys(placed) if path.exists()]
 
 
 def request_count(dataset: ConfigFile) -> int | None:
     """How many requests a synthetic data set makes, where its configuration says it in so many words."""
-    counts = [value for value in _literals(dataset, "RequestCount") if isinstance(value, int)]
+    counts = [value for value in literals(dataset, "RequestCount") if isinstance(value, int)]
     return counts[0] if len(counts) == 1 else None
 
 
@@ -149,7 +149,12 @@ def _named(name: str, directories: Sequence[Path]) -> Iterator[Path]:
             yield from (Path(place, file) for file in files if file.lower() == name.lower())
 
 
-def _parsed(file: ConfigFile) -> ast.Module:
+def parsed(file: ConfigFile) -> ast.Module:
+    """The file as Python's parser reads it.
+
+    Raises:
+        InvalidConfiguration: it is not Python.
+    """
     try:
         return ast.parse(file.content())
     except (SyntaxError, ValueError) as error:
@@ -157,7 +162,7 @@ def _parsed(file: ConfigFile) -> ast.Module:
 
 
 def _bases(file: ConfigFile) -> Iterator[ConfigFile]:
-    for block in ast.walk(_parsed(file)):
+    for block in ast.walk(parsed(file)):
         if not isinstance(block, ast.With) or not any(_is_read_base(item.context_expr) for item in block.items):
             continue
         for statement in block.body:
@@ -178,9 +183,10 @@ def _is_read_base(expression: ast.expr) -> bool:
     return isinstance(expression, ast.Call) and ast.unparse(expression.func).rpartition(".")[2] == "read_base"
 
 
-def _literals(file: ConfigFile, key: str) -> list[object]:
-    found: list[object] = []
-    for node in ast.walk(_parsed(file)):
+def literals(file: ConfigFile, key: str) -> list[Any]:
+    """Every constant that stands behind this key, in whichever dictionary or call."""
+    found: list[Any] = []
+    for node in ast.walk(parsed(file)):
         if isinstance(node, ast.keyword) and node.arg == key and isinstance(node.value, ast.Constant):
             found.append(node.value.value)
         elif isinstance(node, ast.Dict):

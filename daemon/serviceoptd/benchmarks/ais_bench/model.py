@@ -64,6 +64,17 @@ class ModelFile:
             return str(found[-1].value).rpartition(".")[2]
         return ast.unparse(found[-1]).rpartition(".")[2] if found else ""
 
+    def ignores_eos(self) -> bool:
+        """Whether every answer has as many tokens as may be asked for (`ignore_eos=True` in `generation_kwargs`)."""
+        told = [node for key, node in self.entry if key == "generation_kwargs"]
+        pairs: list[tuple[str | None, ast.expr]] = []
+        if told and isinstance(told[-1], ast.Call):
+            pairs = [(keyword.arg, keyword.value) for keyword in told[-1].keywords]
+        elif told and isinstance(told[-1], ast.Dict):
+            keys = (key.value if isinstance(key, ast.Constant) else None for key in told[-1].keys)
+            pairs = list(zip((str(key) for key in keys), told[-1].values, strict=True))
+        return any(key == "ignore_eos" and isinstance(node, ast.Constant) and node.value is True for key, node in pairs)
+
     def rewritten(self, values: Mapping[str, Value], salt: str | None = None) -> bytes:
         """The file with these values in the place of its own, and `salt` as `cache_salt` of every request.
 

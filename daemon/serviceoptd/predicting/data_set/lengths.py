@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from serviceoptd.predicting.data_set.kinds import COUNTED, PAIRS, Kind
+from serviceoptd.predicting.data_set.kinds import COUNTED, PAIRS, Kind, Taking
 from serviceoptd.predicting.data_set.records import MOST_BYTES, MOST_RECORDS, Content, NoDataSet
 from serviceoptd.predicting.data_set.tokens import FILE, Counter, counter
 from serviceoptd.predicting.section import DataSetOptions
@@ -43,9 +43,8 @@ def data_set(options: DataSetOptions, directory: Path) -> DataSet:
         NoDataSet: there are no lengths to be had, and why.
     """
     path, tokenizer = _located(options.path, directory), _tokenizer(options, directory)
-    found = _read(
-        path, options.kind, tokenizer, options.output_tokens, _state(path), _state(tokenizer and tokenizer / FILE)
-    )
+    taking = Taking(options.output_tokens, options.template)
+    found = _read(path, options.kind, tokenizer, taking, _state(path), _state(tokenizer and tokenizer / FILE))
     if isinstance(found, str):
         raise NoDataSet(found)
     return found
@@ -63,17 +62,17 @@ def fingerprint(options: DataSetOptions, directory: Path) -> dict[str, str]:
 # what cannot be read is kept as well: it would be tried again before each measurement
 @lru_cache(maxsize=8)
 def _read(
-    path: Path, kind: Kind, tokenizer: Path | None, output: int | None, state: object, of_tokenizer: object
+    path: Path, kind: Kind, tokenizer: Path | None, taking: Taking, state: object, of_tokenizer: object
 ) -> DataSet | str:
     try:
         content = Content(path)
         counting = _counter(kind, tokenizer)
-        pairs = tuple(PAIRS[kind](content, counting.count, output))
+        pairs = tuple(PAIRS[kind](content, counting.count, taking))
     except NoDataSet as error:
         return error.message
     if not pairs:
         return f"{path}: the client would send none of its requests"
-    return DataSet(path.name, pairs, content.whole and len(pairs) < MOST_RECORDS, counting.how, counting.estimated)
+    return DataSet(path.name, pairs, content.whole, counting.how, counting.estimated)
 
 
 def _counter(kind: Kind, tokenizer: Path | None) -> Counter:

@@ -61,6 +61,72 @@ class TestAisBench(ProcessBenchmarkContract):
         a_result(outcome.order.workplace.directory / WORK)
 
 
+OF_A_FILE = """
+from ais_bench.benchmark.datasets import GSM8KDataset
+gsm8k_reader_cfg = dict(input_columns=["question"], output_column="answer")
+gsm8k_infer_cfg = dict(
+    prompt_template=dict(type=PromptTemplate, template="Question: {question} Answer: {answer}"),
+    retriever=dict(type=ZeroRetriever), inferencer=dict(type=GenInferencer))
+gsm8k_datasets = [dict(abbr="g", type=GSM8KDataset, path="PATH", reader_cfg=gsm8k_reader_cfg, infer_cfg=gsm8k_infer_cfg)]
+"""
+
+
+def simulated_of(tmp_path: Path, dataset: str, model: str = MODEL, **command: Any) -> dict[str, Any]:
+    place = a_workplace(tmp_path)
+    configs = place.working_directory / "configs"
+    a_config_directory(configs)
+    (dataset_file,) = configs.rglob("synthetic.py")
+    dataset_file.write_text(dataset)
+    (model_file,) = configs.rglob("chat.py")
+    model_file.write_text(model)
+    return a_client(**command).simulated(place)
+
+
+def test_synthetic_requests_are_as_long_as_both_configurations_say(tmp_path: Path) -> None:
+    assert simulated_of(tmp_path, DATASET) == {"input_tokens": 64, "output_tokens": 512}
+
+
+def test_a_data_set_of_lines_is_simulated_with_its_template_and_the_models_tokenizer(tmp_path: Path) -> None:
+    (tmp_path / "gsm8k").mkdir()
+    dataset = OF_A_FILE.replace("PATH", str(tmp_path / "gsm8k"))
+    expected = {
+        "path": str(tmp_path / "gsm8k" / "test.jsonl"), "kind": "ais_bench", "template": "Question: {question} Answer: ",
+        "tokenizer": "/srv/models/m", "output_tokens": 512, "shuffled": False,
+    }  # fmt: skip
+    assert simulated_of(tmp_path, dataset) == {"data_set": expected}
+    (tmp_path / "q.jsonl").write_text("")
+    custom = OF_A_FILE.replace("PATH", str(tmp_path / "q.jsonl")).replace("GSM8KDataset", "CustomDataset")
+    found = simulated_of(tmp_path, custom)["data_set"]
+    assert found["path"] == str(tmp_path / "q.jsonl")
+    (tmp_path / "q.jsonl.meta.json").write_text("{}")
+    assert simulated_of(tmp_path, custom) == {}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("ZeroRetriever", "FixKRetriever"),
+        ('template="Question: {question} Answer: {answer}"', "template=dict(round=[])"),
+        ("reader_cfg=gsm8k_reader_cfg", 'reader_cfg=dict(test_range="[0:8]")'),
+        ("GSM8KDataset", "ShareGPTDataset"),
+        ('path="PATH"', 'path="/nowhere"'),
+        ("gsm8k_datasets = [", "gsm8k_datasets = [["),
+    ],
+)
+def test_requests_that_cannot_be_known_without_running_it_are_not_simulated(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    assert before in OF_A_FILE
+    assert simulated_of(tmp_path, OF_A_FILE.replace(before, after).replace("PATH", str(tmp_path))) == {}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("ignore_eos=True", "ignore_eos=False"), ("max_out_len=512", "max_out_len=LONGEST")]
+)
+def test_answers_of_an_unknown_length_are_not_simulated(tmp_path: Path, before: str, after: str) -> None:
+    assert simulated_of(tmp_path, DATASET, MODEL.replace(before, after)) == {}
+
+
 def test_the_command_line_is_the_manuals_with_private_directories(tmp_path: Path) -> None:
     order = an_order(tmp_path, warm_up_requests=8)
     private = order.workplace.directory
