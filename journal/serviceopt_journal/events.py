@@ -63,10 +63,10 @@ class DaemonStopped(Event, frozen=True, kw_only=True, tag="daemon_stopped"):
 
 
 class WritingHeld(Event, frozen=True, kw_only=True, tag="writing_held"):
-    """The disk was full; written when there was room again, since it could not be written before."""
+    """The disk was full, or something else that every step needs was used up; written when there was enough again."""
 
     reason: str
-    seconds: float  # how long nothing could be committed
+    seconds: float  # how long nothing could be committed, or done
 
 
 class DropInRefused(Event, frozen=True, kw_only=True, tag="drop_in_refused"):

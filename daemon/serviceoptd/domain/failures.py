@@ -21,6 +21,7 @@ PORT = "port"
 INSTALLATION = "installation"
 DEAD_ENGINE = "dead_engine"
 HUNG_ENGINE = "hung_engine"
+NO_ROOM = "no_room"
 
 KINDS = {
     OUT_OF_MEMORY: "a device, or the machine, had no memory left",
@@ -34,6 +35,7 @@ KINDS = {
     PORT: "a port is taken, or cannot be listened on",
     INSTALLATION: "a program, a module or a shared library is not there",
     DEAD_ENGINE: "the process is alive, but its engine no longer answers",
+    NO_ROOM: "a disk, or a quota, is full: never a result, the attempt is done again",
     HUNG_ENGINE: "requests are in flight, but no tokens arrive",
 }
 """Every kind that is told apart, in people's words. `[health_check]` may name others."""
@@ -41,7 +43,7 @@ KINDS = {
 OF_THE_PARAMETERS = frozenset({OUT_OF_MEMORY, KV_CACHE})
 """Kinds that another configuration may well not have."""
 
-OF_THE_SURROUNDINGS = frozenset({DEVICE_IN_USE, NO_DEVICE, MODEL, PORT, INSTALLATION})
+OF_THE_SURROUNDINGS = frozenset({DEVICE_IN_USE, NO_DEVICE, MODEL, PORT, INSTALLATION, NO_ROOM})
 """Kinds that every configuration has alike: they say nothing of the one that was tried, and teach the search nothing."""
 
 _VARIES = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,}\b|[\d_.:/\\-]+")

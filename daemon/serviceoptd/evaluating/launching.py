@@ -26,6 +26,7 @@ from serviceoptd.evaluating.live_service import (
     stopped,
     with_plan,
 )
+from serviceoptd.evaluating.surroundings.watching import watched
 from serviceoptd.io import cgroups
 from serviceoptd.io.devices import memory_in_use
 from serviceoptd.io.http_probe import probe
@@ -45,6 +46,7 @@ async def launch(context: Context, run: RunState, action: Launch, announce: Call
 
     Raises:
         EnvironmentLacks: this machine lacks something, and the run should be held.
+        SurroundingsLack: it failed while something was lacking that may be there again: it is to be tried again.
         Interrupted: the launch is not wanted any more.
     """
     engine = context.engine(run)
@@ -123,7 +125,16 @@ async def _started(context: Context, run: RunState, live: LiveService) -> Readin
                 process_started=live.child.started,
             )
         )
-    waiting = ready(
+    environment = {} if live.plan.command is None else live.plan.command.environment
+    async with watched(context, live, live.workplace, environment) as watch:
+        readiness = await context.unless_interrupted(_ready(run, live))
+        if not readiness.ready:
+            await watch.excuse(readiness.reason, readiness.cause)
+    return readiness
+
+
+async def _ready(run: RunState, live: LiveService) -> Readiness:
+    return await ready(
         live.plan.ready,
         follower=live.log,
         child=live.child,
@@ -132,7 +143,6 @@ async def _started(context: Context, run: RunState, live: LiveService) -> Readin
         snippet_length=run.settings.measuring.log_snippet_length,
         http_limit=run.settings.limits.http,
     )
-    return await context.unless_interrupted(waiting)
 
 
 async def _spawned(context: Context, live: LiveService, command: Command) -> Child:

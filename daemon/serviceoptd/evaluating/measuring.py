@@ -28,6 +28,7 @@ from serviceoptd.evaluating.measurement import (
 )
 from serviceoptd.evaluating.observing import Observer, metrics_page
 from serviceoptd.evaluating.service_health import forget_cached_prefixes, launched_anew, not_ready_any_more
+from serviceoptd.evaluating.surroundings.watching import watched
 from serviceoptd.evaluating.watching_client import run_client
 from serviceoptd.io import cgroups
 
@@ -41,6 +42,7 @@ async def measure(context: Context, run: RunState, live: LiveService, action: Me
     Raises:
         Interrupted: the measurement is not wanted any more; its client has been ended.
         EnvironmentLacks: the client's program is not there.
+        SurroundingsLack: it failed while something was lacking that may be there again: it is to be tried again.
     """
     again = run.evaluations[action.evaluation].measured_since_launch > 0
     limit, cache_reset, unfit = run.settings.limits.http, False, ""
@@ -51,7 +53,7 @@ async def measure(context: Context, run: RunState, live: LiveService, action: Me
         return
     measurement = await _announced(context, run, live, action, cache_reset=cache_reset)
     before = context.clock.monotonic()
-    outcome = await (_simulated if measurement.plan.command is None else run_client)(context, measurement)
+    outcome = await (_simulated if measurement.plan.command is None else _measured)(context, measurement)
     seconds = context.clock.monotonic() - before
     spent = Spent(seconds, await kept(context, _to_keep(measurement, outcome)))
     await context.ledger.commit(*await _events(context, measurement, outcome, spent))
@@ -73,6 +75,15 @@ async def _announced(
     output = client_log(order.workplace)
     observer = Observer(page, run.settings, plan.main_run, order.warm_up_requests, output) if page is not None else None
     return MeasurementUnderWay(run, live, benchmark, order, plan, started, observer)
+
+
+async def _measured(context: Context, measurement: MeasurementUnderWay) -> Outcome:
+    command, workplace = measurement.plan.command, measurement.order.workplace
+    async with watched(context, measurement.service, workplace, command.environment if command else {}) as watch:
+        outcome = await run_client(context, measurement)
+        if isinstance(outcome, Failure):
+            await watch.excuse(outcome.reason, outcome.cause)
+    return outcome
 
 
 async def _simulated(context: Context, measurement: MeasurementUnderWay) -> Outcome:

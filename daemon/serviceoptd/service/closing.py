@@ -22,7 +22,8 @@ from serviceoptd.domain.state import RunState
 from serviceoptd.evaluating.context import Context, Interrupted
 from serviceoptd.evaluating.live_service import LiveService
 from serviceoptd.evaluating.stopping import interrupt_service, recover
-from serviceoptd.evaluating.surroundings.lacks import heals
+from serviceoptd.evaluating.surroundings.lacks import SurroundingsLack, heals
+from serviceoptd.evaluating.surroundings.room import lacking, our_places
 from serviceoptd.io.processes import stop
 
 LOG = structlog.get_logger("serviceoptd")
@@ -121,6 +122,19 @@ class Closing:
         in_a_row = sum(each.phase == phase for each in ledger.state.runs[run.number].interruptions)
         with suppress(Interrupted):
             await self._context.unless_interrupted(asyncio.sleep(PAUSES[min(max(in_a_row, 1), len(PAUSES)) - 1]))
+        if heals(error):
+            await self._enough_again(run, error)
+
+    async def _enough_again(self, run: RunState, error: Exception) -> None:
+        """Waits until what was lacking is there again, and says so meanwhile; no longer than the run is to go on."""
+        ledger = self._context.ledger
+        ours = our_places(self._context.state_directory)
+        places = error.places if isinstance(error, SurroundingsLack) else ours
+        while not ledger.given_up:
+            now = ledger.state.runs[run.number]
+            if now.cancel_requested or now.paused or not (lack := await asyncio.to_thread(lacking, places)):
+                return
+            await ledger.wait_for_room(lack)
 
     async def _leave_announced(self, run: RunState, error: Exception) -> None:
         LOG.warning("a launch could not be closed", run=run.number, exc_info=error)

@@ -53,8 +53,14 @@ KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             *("out of memory", "OutOfMemory", r"\bOOM\b", "OOMKilled", "cannot allocate memory", "std::bad_alloc"),
             *(r"\bMemoryError\b", "CUBLAS_STATUS_ALLOC_FAILED", "failed to allocate", r"alloc(?:ation)? fail"),
-            *(r"\b207001\b", "no space left on device.*shm"),
+            # Of the shared memory an engine needs more or less by its parameters.
+            *(r"\b207001\b", "no space left on device.*shm", "shm.*no space left on device"),
+            "</torch_.*no space left on device",
         ),
+    ),
+    (
+        failures.NO_ROOM,
+        ("no space left on device", "disk quota exceeded", r"Errno (?:28|122)\b", r"\bENOSPC\b", r"\bEDQUOT\b"),
     ),
     (
         failures.PORT,
