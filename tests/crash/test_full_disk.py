@@ -19,7 +19,7 @@ from patience import HANG
 from serviceopt_journal import events as e
 from serviceopt_journal.reader import JournalReader
 from serviceopt_journal.verification import verify
-from stubs.scenario import assert_sound, client, of_type, places, records, start, wait_for
+from stubs.scenario import assert_sound, client, of_type, places, records, start, stub_run, wait_for
 
 TESTS = Path(__file__).parents[1]
 RUN = """
@@ -154,3 +154,35 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 def no_room(*_: object, **__: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_disk_that_fills_under_a_measurement_of_the_daemon_costs_no_result(small_disk: Path, tmp_path: Path) -> None:
+    going_on, once, environment = tmp_path / "go-on", tmp_path / "once", places(tmp_path)
+    configuration = stub_run(
+        tmp_path / "run", n_particles=2, iters=1, client=f"--stub-hold {going_on} --stub-once {once}"
+    )
+    nothing = tmp_path / "runs.d"
+    daemon = start("serviceoptd", "--config-dir", str(nothing), environment=environment, log=tmp_path / "daemon.log")
+    try:
+        wait_for(lambda: client("status", environment=environment).returncode == 0, "an answer of the daemon")
+        assert client("run", "-c", str(configuration), environment=environment).returncode == 0
+        wait_for(once.exists, "the measurement")
+        fill(small_disk / "ballast")
+        going_on.touch()
+
+        def held() -> object:
+            told = client("status", "--json", environment=environment)
+            return told.returncode == 0 and json.loads(told.stdout)["daemon"]["held"]
+
+        wait_for(held, "the hold")
+        (small_disk / "ballast").unlink()
+        wait_for(lambda: of_type(records(small_disk), e.RunFinished), "the end of the run")
+    finally:
+        daemon.terminate()
+        ended = daemon.wait(timeout=HANG)
+    assert ended == 0
+    recorded = records(small_disk)
+    assert of_type(recorded, e.MeasurementFailed, e.ServiceFailed) == []
+    assert len(of_type(recorded, e.MeasurementFinished)) == 2
+    assert [event.phase for event in of_type(recorded, e.SurroundingsFailed)] == ["measuring"]
+    assert_sound(recorded)

@@ -71,7 +71,8 @@ def times(number: int, error: BaseException) -> Iterator[BaseException]:
 
 
 def stub_text(directory: Path, **options: Any) -> str:
-    return stub_run(directory, n_particles=2, iters=1, **options).read_text()
+    """On `pso`, whose proposals do not depend on what a launch took."""
+    return stub_run(directory, n_particles=2, iters=1, **options).read_text() + '[search]\nstrategy = "pso"\n'
 
 
 async def until_over_or_held(context: Context, work: Loop, number: int) -> RunState:

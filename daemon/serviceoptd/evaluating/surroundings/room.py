@@ -29,7 +29,7 @@ class Places:
 
 
 def our_places(state_directory: Path) -> Places:
-    """Those without which nothing can be done at all."""
+    """The directories without which nothing can be done at all."""
     return Places((state_directory, Path(os.environ.get("TMPDIR") or "/tmp")))  # noqa: S108 - only looked at
 
 
