@@ -7,6 +7,7 @@ from pathlib import Path
 
 from serviceopt_journal.documents.requests import DeployPolicy, NewConfiguration, Separation, Submission
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.foreign_text import decoded
 
 
 def submission(
@@ -59,18 +60,15 @@ def configuration_text(configuration: str | None) -> NewConfiguration:
     """The text of a named file, or of the one that is found, and its path.
 
     Raises:
-        InvalidConfiguration: the file cannot be read.
+        InvalidConfiguration: the file cannot be read, or is not UTF-8.
     """
     path = Path(configuration).absolute() if configuration is not None else _discovered()
     if path is None:
         return NewConfiguration()
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = decoded(path.read_bytes(), path)
     except OSError as error:
         raise InvalidConfiguration(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise InvalidConfiguration(f"{path}:{line}: is not UTF-8 text") from error
     return NewConfiguration(configuration_text=text, configuration_path=str(path))
 
 

@@ -159,13 +159,15 @@ def test_a_file_dropped_into_the_directory_becomes_a_run_and_a_wrong_one_is_refu
     elsewhere.mkdir()
     good = stub_run(elsewhere, n_particles=1, iters=1)
     (tmp_path / "runs.d" / "wrong.toml").write_text("n_particles = 0\n")
+    (tmp_path / "runs.d" / "other.toml").write_bytes("# 粒子数\n".encode("gbk"))
     good.rename(tmp_path / "runs.d" / "good.toml")
 
-    wait_for(lambda: daemon.has(e.DropInRefused), "the refusal")
+    wait_for(lambda: sum(isinstance(event, e.DropInRefused) for event in daemon.records()) == 2, "the refusals")
     wait_for(lambda: daemon.has(e.RunFinished), "the end of the run")
 
-    (refused,) = [event for event in daemon.records() if isinstance(event, e.DropInRefused)]
-    assert "n_particles" in refused.problems[0]
+    refused = {Path(event.path).name: event for event in daemon.records() if isinstance(event, e.DropInRefused)}
+    assert "n_particles" in refused["wrong.toml"].problems[0]
+    assert "convert it: iconv -f GBK -t UTF-8" in refused["other.toml"].problems[0]
     (submitted,) = [event for event in daemon.records() if isinstance(event, e.RunSubmitted)]
     assert submitted.submitted_through == "drop-in"
 

@@ -8,6 +8,7 @@ import click
 
 from serviceopt_journal.documents.requests import Import, ImportedResults, NewConfiguration
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.foreign_text import decoded
 from serviceoptctl.documents import Answer
 from serviceoptctl.errors import note, warn
 from serviceoptctl.options import json_option
@@ -59,18 +60,15 @@ def import_(file: str, engine: str | None, configuration: str | None, name: str,
 
 
 def _content(path: Path) -> str:
-    """The file's text, byte for byte.
+    """The file's text.
 
     Raises:
         InvalidConfiguration: it cannot be read.
     """
     try:
-        return path.read_bytes().decode("utf-8")
+        return decoded(path.read_bytes(), path)
     except OSError as error:
         raise InvalidConfiguration(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise InvalidConfiguration(f"{path}:{line}: is not UTF-8 text") from error
 
 
 def _here(wanted: Import) -> Answer[ImportedResults]:

@@ -11,11 +11,11 @@ from typing import Any
 from msgspec import structs
 from pydantic import ValidationError
 
+from serviceopt_journal.foreign_text import NotText, decoded
 from serviceoptd.domain.settings import RunSettings
 
 from . import build, plugins, simulation_mode
 from .checks import constraint_problems, environment_values, no_such_key, search_problems, selected, written_secrets
-from .encoding import as_text
 from .explain import findings
 from .fields import PlacedField, combined, space_problems
 from .placeholders import placeholders
@@ -104,10 +104,10 @@ def text_of(path: Path | None) -> str:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ConfigurationErrors([ConfigProblem(str(path), 0, "", f"cannot be read: {reason}")]) from error
-    decoded = as_text(content, path)
-    if isinstance(decoded, ConfigProblem):
-        raise ConfigurationErrors([decoded])
-    return decoded
+    try:
+        return decoded(content, path)
+    except NotText as told:
+        raise ConfigurationErrors([ConfigProblem(str(path), told.line, "", told.what, told.hint)]) from told
 
 
 def load_text(

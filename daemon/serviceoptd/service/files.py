@@ -12,6 +12,7 @@ from serviceopt_journal.documents.requests import Submission
 from serviceopt_journal.errors import ServiceoptError
 from serviceopt_journal.events import DropInRefused, LogLevelChanged, RunSubmitted
 from serviceopt_journal.foreign_files import LARGEST_CONFIGURATION, UnfitFile, content
+from serviceopt_journal.foreign_text import NotText, decoded
 from serviceoptd.config.masking import masked_text
 from serviceoptd.domain.state import RunState
 from serviceoptd.io.watching import Watcher
@@ -70,7 +71,7 @@ def _unfinished(daemon: Daemon) -> list[RunState]:
 async def _reconfigure(daemon: Daemon, run: RunState, path: Path) -> None:
     try:
         changed = await control.reconfigure(daemon.ledger, run, await _text(path), str(path), environment={})
-    except (ServiceoptError, OSError, UnicodeDecodeError) as error:
+    except (ServiceoptError, OSError) as error:
         LOG.warning("changed configuration refused", run=run.number, path=str(path), reason=str(error))
         return
     if level := changed.get("log_level"):
@@ -80,14 +81,17 @@ async def _reconfigure(daemon: Daemon, run: RunState, path: Path) -> None:
 
 async def _text(path: Path) -> str:
     read = await asyncio.to_thread(content, path, LARGEST_CONFIGURATION, through_links=True)
-    return read.decode()
+    return decoded(read, path)
 
 
 async def _drop_in(daemon: Daemon, path: Path, refused: set[tuple[Path, str]]) -> None:
     """Submits a file once: the same text at the same place is the same run, also after a restart."""
     try:
         text = await _text(path)
-    except (OSError, UnfitFile, UnicodeDecodeError) as error:
+    except NotText as error:
+        await daemon.ledger.commit(DropInRefused(path=str(path), problems=(f"{error.message}; {error.hint}",)))
+        return
+    except (OSError, UnfitFile) as error:
         await daemon.ledger.commit(DropInRefused(path=str(path), problems=(str(error),)))
         return
     masked = await asyncio.to_thread(masked_text, text)

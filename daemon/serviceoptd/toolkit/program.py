@@ -10,6 +10,7 @@ from pathlib import Path
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration, ServiceoptError
 from serviceopt_journal.foreign_files import LARGEST_CONFIGURATION, content
+from serviceopt_journal.foreign_text import decoded
 from serviceoptd.toolkit.arguments import refuse_unknown, replaced, runs_a_shell
 from serviceoptd.toolkit.find_program import find_program
 from serviceoptd.toolkit.interface import Command, Problem, ProcessOptions, Workplace
@@ -49,8 +50,8 @@ def section_environment(options: ProcessOptions, workplace: Workplace, values: M
 
 def _environment_file(path: Path) -> dict[str, str]:
     try:
-        lines = content(path, LARGEST_CONFIGURATION, through_links=True).decode().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = decoded(content(path, LARGEST_CONFIGURATION, through_links=True), path).splitlines()
+    except OSError as error:
         raise EnvironmentLacks(
             f"the environment file {path} cannot be read: {error}", hint="correct `environment_file`"
         ) from error

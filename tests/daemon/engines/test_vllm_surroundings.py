@@ -50,6 +50,9 @@ def test_an_environment_file_that_is_missing_or_wrong_is_told_without_showing_it
     with pytest.raises(InvalidConfiguration, match=r"service\.env:2 is not NAME=value") as error:
         engine.plan(a_service_order(place))
     assert "secret" not in error.value.message
+    (place.working_directory / "service.env").write_bytes("# 变量\nGOOD=1\n".encode("gbk"))
+    with pytest.raises(InvalidConfiguration, match=r"service\.env:1: is not UTF-8 text, it seems to be GBK"):
+        engine.plan(a_service_order(place))
 
 
 def test_placeholders_of_the_predecessors_default_are_problems_and_load(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from serviceopt_journal.foreign_files import lines, opened
-from serviceoptd.profiling.data.recorded_steps import LARGEST_RECORDING
+from serviceoptd.profiling.data.recorded_steps import LARGEST_RECORDING, not_csv
 from serviceoptd.simulation.step_times.profile_data import ProfileRejected, finite
 
 FILES = {"batch": "batch.csv", "request": "request.csv"}
@@ -113,14 +113,14 @@ def _from_csv(path: Path) -> Table:
         header = next(reader, [])
         return _table(f"{path}:1", header, ((f"{path}:{reader.line_num}", row) for row in reader if row))
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ProfileRejected(f"{path}:{reader.line_num + 1}", f"is not CSV: {error}") from error
+        raise not_csv(path, reader.line_num + 1, error) from error
 
 
 def _table(place: str, header: Iterable[str], rows: Iterable[tuple[str, Iterable[Any]]]) -> Table:
     columns, units = [], {}
     for title in header:
         name, unit = re.fullmatch(r"(.*?)(?:\((\w+)\))?", title.strip(), re.DOTALL).groups()  # type: ignore[union-attr]
-        name = name.removeprefix("request_")
+        name = name.strip().removeprefix("request_")
         columns.append(name)
         if unit in SECONDS:
             units[name] = unit

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from serviceopt_journal.foreign_files import MIB, lines, piece
+from serviceopt_journal.foreign_text import not_utf_8
 from serviceoptd.simulation.step_times.profile_data import ProfileRejected, Run, finite
 
 COLUMNS = (
@@ -37,7 +38,7 @@ def read_recording(path: Path, *, name: str, configuration: str) -> Run:
     """
     composition: list[tuple[float, ...]] = []
     seconds: list[float] = []
-    reader = csv.reader(line.decode() for line in lines(path, LARGEST_RECORDING, through_links=True))
+    reader = csv.reader(line.decode("utf-8-sig") for line in lines(path, LARGEST_RECORDING, through_links=True))
     try:
         header = next(reader, [])
         if missing := [column for column in COLUMNS if column not in header]:
@@ -48,10 +49,18 @@ def read_recording(path: Path, *, name: str, configuration: str) -> Run:
             composition.append(tuple(values[:5]))
             seconds.append(_seconds(dict(zip(COLUMNS, values, strict=True)), f"{path}:{reader.line_num}"))
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ProfileRejected(f"{path}:{reader.line_num + 1}", f"is not CSV: {error}") from error
+        raise not_csv(path, reader.line_num + 1, error) from error
     if not seconds:
         raise ProfileRejected(path, "has no steps")
     return Run(name, configuration, "vllm", np.array(composition, dtype=float), np.array(seconds, dtype=float))
+
+
+def not_csv(path: Path, line: int, error: csv.Error | UnicodeDecodeError) -> ProfileRejected:
+    """Why a file cannot be read as CSV; of one in another encoding, how to convert it."""
+    if isinstance(error, UnicodeDecodeError):
+        what, hint = not_utf_8(piece(path, 0, MIB, through_links=True), path)
+        return ProfileRejected(f"{path}:{line}", what, hint=hint)
+    return ProfileRejected(f"{path}:{line}", f"is not CSV: {error}")
 
 
 def _numbers(row: list[str], places: list[int], place: str) -> list[float]:

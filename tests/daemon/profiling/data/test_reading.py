@@ -66,7 +66,7 @@ def test_the_csv_files_are_read_where_there_is_no_database(tmp_path: Path, title
     assert run.seconds.tolist() == pytest.approx([0.040, 0.020, 0.018])
 
 
-@pytest.mark.parametrize("title", ["forward_time", "forward_time(ms)", "forward_time(us)"])
+@pytest.mark.parametrize("title", ["forward_time", "forward_time(ms)", "forward_time(us)", "forward_time (us)"])
 def test_the_manuals_names_of_columns_are_read_as_well_as_the_exporters(tmp_path: Path, title: str) -> None:
     header = ("batch_type", "batch_size", title, "batch_end_time(ms)", "need_blocks", "res_list")
     factor = 1000 if title.endswith("(us)") else 1

@@ -1,4 +1,4 @@
-"""A configuration's bytes as text: UTF-8, and for anything else the command that makes it that."""
+"""Text that somebody else wrote must be UTF-8: of anything else is said what it seems to be, and how to convert it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import codecs
 import shlex
 from pathlib import Path
 
-from .problems import ConfigProblem
+from .errors import InvalidConfiguration
 
 _MARKS = (
     (codecs.BOM_UTF32_LE, "UTF-32"), (codecs.BOM_UTF32_BE, "UTF-32"),  # before UTF-16, whose mark begins alike
@@ -14,19 +14,37 @@ _MARKS = (
 )  # fmt: skip
 
 
-def as_text(content: bytes, path: Path) -> str | ConfigProblem:
-    """The text, or why it cannot be read; a mark at the beginning, as some editors write it, is left out."""
+class NotText(InvalidConfiguration):
+    """A file is not text in UTF-8; the hint is the command that makes it that."""
+
+    def __init__(self, path: Path, line: int, what: str, hint: str) -> None:
+        """`line`: the first one that is not, from 1; `what`: is wrong with it."""
+        super().__init__(f"{path}:{line}: {what}", hint=hint)
+        self.line, self.what = line, what
+
+
+def decoded(content: bytes, path: Path) -> str:
+    """The text of a file; a mark at its beginning, as some editors write it, is left out.
+
+    Raises:
+        NotText: it is in another encoding, or is no text.
+    """
     try:
         text = content.decode("utf-8-sig")
         line = 0 if "\0" not in text else text[: text.index("\0")].count("\n") + 1
     except UnicodeDecodeError as error:
         text, line = "", content[: error.start].count(b"\n") + 1
-    if not line:
-        return text
+    if line:
+        raise NotText(path, line, *not_utf_8(content, path))
+    return text
+
+
+def not_utf_8(content: bytes, path: Path) -> tuple[str, str]:
+    """What is said of a file that is not UTF-8, and how to convert it; `content` may be a part of it."""
     encoding = _looks_like(content)
     seems = f", it seems to be {encoding}" if encoding else ""
-    convert = f"convert it: iconv -f {encoding or 'ENCODING'} -t UTF-8 {shlex.quote(str(path))} > new.toml"
-    return ConfigProblem(str(path), line, "", f"is not UTF-8 text{seems}", convert)
+    convert = f"iconv -f {encoding or 'ENCODING'} -t UTF-8 {shlex.quote(str(path))} > new{path.suffix}"
+    return f"is not UTF-8 text{seems}", f"convert it: {convert}"
 
 
 def _looks_like(content: bytes) -> str:
@@ -38,7 +56,7 @@ def _looks_like(content: bytes) -> str:
         first = content.index(b"\0")
         return "UTF-16BE" if first % 2 == 0 else "UTF-16LE"
     try:
-        text = content.decode("gb18030")
+        text = codecs.getincrementaldecoder("gb18030")().decode(content)
     except UnicodeDecodeError:
         return ""
     foreign = [character for character in text if ord(character) > 127]

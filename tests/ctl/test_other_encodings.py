@@ -1,0 +1,64 @@
+"""A file in GBK or UTF-16, as editors and spreadsheets on Windows write it: each command says how to convert it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from builders import an_unfinished_story
+from profiling_files import write_recording, write_requests
+from synthetic_batches import synthetic_run
+
+Invoke = Callable[..., Result]
+ENCODINGS = pytest.mark.parametrize(("encoding", "seems"), [("gbk", "GBK"), ("utf-16", "UTF-16")])
+
+
+def written(path: Path, text: str, encoding: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def assert_told(result: Result, path: Path, seems: str) -> None:
+    assert result.exit_code == 3, result.output
+    assert re.search(rf"{re.escape(str(path))}:\d+: is not UTF-8 text, it seems to be {seems}\n", result.stderr)
+    assert f"convert it: iconv -f {seems} -t UTF-8 {path} > new{path.suffix}" in result.stderr
+
+
+@ENCODINGS
+def test_of_results_to_be_imported(invoke: Invoke, tmp_path: Path, encoding: str, seems: str) -> None:
+    path = written(tmp_path / "old.csv", "generate_speed,A,error\n1,2,\n0,3,启动失败\n", encoding)
+    assert_told(invoke("import", str(path)), path, seems)
+
+
+@ENCODINGS
+def test_of_a_configuration_for_the_daemon(
+    invoke: Invoke, daemon: Callable[..., Any], tmp_path: Path, encoding: str, seems: str
+) -> None:
+    daemon(an_unfinished_story())
+    path = written(tmp_path / "config.toml", "# 粒子数\niters = 5\n", encoding)
+    for command in ("run", "reload"):
+        assert_told(invoke(command, "-c", str(path)), path, seems)
+
+
+@ENCODINGS
+def test_of_profiles_to_be_trained_on(invoke: Invoke, tmp_path: Path, encoding: str, seems: str) -> None:
+    write_recording(tmp_path / "data" / "good" / "steps.csv", synthetic_run((16, 512), 100, seed=1))
+    write_requests(tmp_path / "data" / "bad", {"101": 100})
+    path = written(tmp_path / "data" / "bad" / "batch.csv", "批次,forward_time,res_list\n预填充,1,[]\n", encoding)
+    assert_told(invoke("train", "-i", str(tmp_path / "data"), "-o", "out"), path, seems)
+
+
+def test_a_mark_before_utf_8_is_read_over(invoke: Invoke, tmp_path: Path) -> None:
+    for most in (16, 32):
+        path = tmp_path / "data" / f"seqs{most}" / "steps.csv"
+        write_recording(path, synthetic_run((most, 512), 100, seed=1))
+        path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert invoke("train", "-i", str(tmp_path / "data"), "-o", "out").exit_code == 0
+    path = written(tmp_path / "old.csv", "generate_speed,A,error\n1,2,\n", "utf-8-sig")
+    assert invoke("import", str(path)).exit_code == 0
