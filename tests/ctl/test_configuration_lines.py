@@ -117,11 +117,11 @@ def test_a_service_that_dies_while_it_is_measured_is_one_failure_and_not_two(sta
     [
         ({}, "; about 12 min 34 s, by what run 4 took, until about 12:12:34"),
         ({"source": "max_hours", "seconds": 7200.0},
-         "; 2 h 00 min at most (max_hours), until 14:00"),
+         "; 2 h 00 min at most (max_hours), until 14:00 at the latest"),
         ({"source": "simulated", "seconds": 123000.0},
          "; they are simulated, and take no longer than the simulator computes"),
         ({"source": "limits", "seconds": 123000.0, "managed": False},
-         "; nobody knows yet how long one takes: 1 d 10 h at most by the time limits, until 2026-03-02 22:10"),
+         "; 1 d 10 h at most by the time limits, until 2026-03-02 22:10 at the latest: nothing was measured so far"),
     ],
 )  # fmt: skip
 def test_the_outlook_says_how_many_how_long_and_until_when(state: Path, changes: dict[str, Any], said: str) -> None:
@@ -129,7 +129,7 @@ def test_the_outlook_says_how_many_how_long_and_until_when(state: Path, changes:
     how_many, _, how_long = outlook(msgspec.structs.replace(usual, **changes), BEGIN).partition(";")
     assert f";{how_long}" == said
     what = "launches of the service" if changes.get("managed", True) else "measurements"
-    assert how_many == f"at most 17 {what}, confirmations included"
+    assert how_many == f"at most 17 {what}, confirmations included and retries not"
 
 
 def test_the_time_is_expected_from_the_same_identity_else_from_the_limits_and_never_beyond_the_budget(

@@ -9,7 +9,7 @@ from serviceoptctl.render.units import about, until
 def outlook(expected: Expected, now: float) -> str:
     """How many launches at most, how long, and until when; `now` is in seconds since the epoch."""
     what = "launches of the service" if expected.managed else "measurements"
-    how_many = f"at most {expected.launches} {what}, confirmations included"
+    how_many = f"at most {expected.launches} {what}, confirmations included and retries not"
     long, end = about(expected.seconds), until(now + expected.seconds, now)
     if expected.source == "history":
         runs = ", ".join(map(str, expected.runs[-3:]))
@@ -17,5 +17,5 @@ def outlook(expected: Expected, now: float) -> str:
     if expected.source == "simulated":
         return f"{how_many}; they are simulated, and take no longer than the simulator computes"
     if expected.source == "max_hours":
-        return f"{how_many}; {long} at most (max_hours), until {end}"
-    return f"{how_many}; nobody knows yet how long one takes: {long} at most by the time limits, until {end}"
+        return f"{how_many}; {long} at most (max_hours), until {end} at the latest"
+    return f"{how_many}; {long} at most by the time limits, until {end} at the latest: nothing was measured so far"

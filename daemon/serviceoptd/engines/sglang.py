@@ -53,6 +53,8 @@ SERIES = {
     "finished": ("sglang:num_requests_total",),
     "running": ("sglang:num_running_reqs",),
     "waiting": ("sglang:num_queue_reqs",),
+    "kv_usage": ("sglang:token_usage",),
+    "prompt_tokens": ("sglang:prompt_tokens_total",),
 }
 """Of GET /metrics, which is there with --enable-metrics ("Production Metrics" in SGLang's documentation)."""
 METRICS_FLAG = "--enable-metrics"

@@ -62,6 +62,7 @@ SERIES = {
     "finished": ("vllm:request_success_total",),
     "running": ("vllm:num_requests_running",),
     "waiting": ("vllm:num_requests_waiting",),
+    "kv_usage": ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
     "steps": ("vllm:iteration_tokens_total",),
     "prompt_tokens": ("vllm:prompt_tokens_total",),
     "cached_tokens": ("vllm:prompt_tokens_cached_total", "vllm:prefix_cache_hits_total"),

@@ -13,6 +13,7 @@ from serviceoptd.evaluating.live_service import LiveService
 from serviceoptd.evaluating.measurement import Failure
 from serviceoptd.io.http_probe import Answer, probe
 from serviceoptd.io.metrics_scrape import UnusableMetrics, scrape
+from serviceoptd.io.process_table import computed
 from serviceoptd.toolkit.interface import HttpProbe, MetricsPage
 
 TRIES, PAUSE = 3, 0.5
@@ -21,6 +22,9 @@ LOOKS = 5
 """So many looks at least are taken within the time after which a service counts as hung."""
 PART_OF_THE_MEASUREMENT = 0.5
 """Longer than this share of the limit of a measurement is never waited for a token."""
+COMPUTING, LONGER = 0.2, 3
+"""From so many busy cores on average on a service that counts nothing is given so many times as long: a prefill that is
+one step may take minutes. Not for ever: processes that wait in vain for a device or for each other may be busy, too."""
 
 
 async def not_ready_any_more(live: LiveService, limit: float) -> str:
@@ -66,10 +70,12 @@ def launched_anew(live: LiveService, told: str) -> ServiceFailed:
 async def watch_progress(page: MetricsPage, live: LiveService, settings: RunSettings) -> Failure:
     """Returns only when requests have been in flight for too long without any progress that the service counts."""
     limits = settings.limits
-    patience = min(limits.stall, PART_OF_THE_MEASUREMENT * limits.measurement)
+    longest = PART_OF_THE_MEASUREMENT * limits.measurement
+    patience = min(limits.stall, longest)
     pause = min(settings.early_stopping.interval, patience / LOOKS)
     latest: Counters | None = None
-    since = time.monotonic()
+    since = time.monotonic()  # of the last progress
+    spent: float | None = None  # seconds of processor time when it was first missed
     while True:
         try:
             found = await scrape(page.endpoint, page.series, limits.http)
@@ -80,10 +86,15 @@ async def watch_progress(page: MetricsPage, live: LiveService, settings: RunSett
                 return _hung(f"neither its metrics ({unusable.message}) nor its readiness check answer ({told})")
         else:
             if latest is None or not found.in_flight or _progress(found) != _progress(latest):
-                since = time.monotonic()
+                since, spent = time.monotonic(), None
+            elif spent is None:
+                spent = await _computed(live)
             latest = found
             if (waited := time.monotonic() - since) >= patience:
-                return _hung(f"{found.in_flight:g} requests are in flight, and for {waited:.0f} s no token came")
+                busy = await _computed(live) - (spent or 0.0) >= COMPUTING * waited
+                if not busy or waited >= min(LONGER * patience, longest):
+                    told = f"{found.in_flight:g} requests are in flight, and for {waited:.0f} s no token came"
+                    return _hung(told + ", though its processes computed" * busy)
         await asyncio.sleep(pause)
 
 
@@ -92,9 +103,14 @@ def _hung(told: str) -> Failure:
 
 
 def _progress(counted: Counters) -> tuple[float, ...]:
-    prompts = counted.engine.prompt_tokens if counted.engine is not None else 0.0
+    # Requests that wait are no sign: a client goes on sending to an engine that hangs.
     first_tokens = sum(latency.count for latency in counted.latencies.values())
-    return (counted.tokens, counted.finished, prompts, first_tokens)
+    return (counted.tokens, counted.finished, first_tokens, *counted.scheduler)
+
+
+async def _computed(live: LiveService) -> float:
+    """Seconds of processor time that the service's processes have used, as far as they are ours."""
+    return await asyncio.to_thread(computed, live.child.pid) if live.child is not None else 0.0
 
 
 async def _refused(request: HttpProbe, limit: float) -> str:

@@ -117,6 +117,10 @@ def counters(found: Sequence[Sample], series: Mapping[str, Sequence[str]], now: 
         preemptions=_sum(chosen(PREEMPTIONS)) if chosen(PREEMPTIONS) else None,
         running=_sum(chosen("running")),
         engine=engine,
+        scheduler=tuple(
+            _sum(chosen(key, suffix))
+            for key, suffix in (("running", ""), ("steps", "_count"), ("prompt_tokens", ""), ("kv_usage", ""))
+        ),
     )
 
 

@@ -6,8 +6,11 @@ import errno
 import os
 import select
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 _PROC = Path("/proc")
 _BLIND = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -54,6 +57,17 @@ def living() -> dict[int, ProcessStat]:
     """Every process that can be seen, zombies left out, by pid."""
     stats = (stat(int(name)) for name in os.listdir(_PROC) if name.isdigit())  # noqa: PTH208 - names only, often
     return {found.pid: found for found in stats if found is not None and not found.dead}
+
+
+def computed(pid: int) -> float:
+    """Seconds of processor time that a process and those that descend from it have used so far; 0 where it has ended."""
+    spent = 0.0
+    with suppress(psutil.Error):
+        root = psutil.Process(pid)
+        for process in (root, *root.children(recursive=True)):
+            with suppress(psutil.Error):  # it ended meanwhile
+                spent += sum(process.cpu_times()[:2])  # of the user and of the system
+    return spent
 
 
 def has_in_environment(pid: int, entry: bytes) -> bool:

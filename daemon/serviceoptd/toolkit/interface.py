@@ -95,7 +95,8 @@ class MetricsPage:
     `series` -> names, of which the first that is there counts. For early stopping: ttft, tpot, e2el (histograms of
     requests, s), itl (of tokens), tokens, finished, preemptions (counters), running, waiting (gauges). For the profile
     store, besides: steps (histogram of tokens), prompt_tokens, cached_tokens (counters), ended_prompt_tokens,
-    ended_output_tokens (histograms of requests, tokens).
+    ended_output_tokens (histograms of requests, tokens). That a long prefill goes on shows in running, steps, prompt_tokens
+    and kv_usage (gauge of the KV cache in use).
     """
 
     endpoint: HttpProbe

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from run_stories import some_metrics, some_settings
@@ -16,16 +22,16 @@ from serviceoptd.contract.orders import a_workplace
 from serviceoptd.domain.settings import EarlyStopping, TimeLimits
 from serviceoptd.engines.interface import ServicePlan
 from serviceoptd.engines.vllm import VllmEngine
-from serviceoptd.evaluating import observing
+from serviceoptd.evaluating import observing, service_health
 from serviceoptd.evaluating.live_service import LiveService
 from serviceoptd.evaluating.measurement import Failure
 from serviceoptd.evaluating.observing import ServedRequests
-from serviceoptd.evaluating.service_health import forget_cached_prefixes, not_ready_any_more, watch_progress
+from serviceoptd.evaluating.service_health import LONGER, forget_cached_prefixes, not_ready_any_more, watch_progress
 from serviceoptd.io.log_follower import LogFollower
 from serviceoptd.toolkit.interface import HttpProbe, MetricsPage
 
 SETTINGS = some_settings(
-    limits=TimeLimits(stall=0.6, http=1.0), early_stopping=EarlyStopping(interval=0.05)
+    limits=TimeLimits(stall=1.0, http=1.0), early_stopping=EarlyStopping(interval=0.05)
 )  # fmt: skip
 
 
@@ -35,6 +41,8 @@ class Service:
     def __init__(self) -> None:
         self.status = {"/health": 200, "/reset": 200, "/metrics": 200}
         self.running, self.tokens, self.finished, self.moves = 0, 0, 0, False
+        self.waiting, self.more = 0, ""  # further lines of the page: {looks} is the number of looks so far
+        self.looks = 0
         service = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -55,8 +63,9 @@ class Service:
 
     def page(self) -> str:
         self.tokens += self.moves
-        return (
-            f"vllm:num_requests_running {self.running}\nvllm:num_requests_waiting 0\n"
+        self.looks += 1
+        return self.more.format(looks=self.looks) + (
+            f"vllm:num_requests_running {self.running}\nvllm:num_requests_waiting {self.waiting}\n"
             f"vllm:generation_tokens_total {self.tokens}\nvllm:request_success_total {self.finished}\n"
         )
 
@@ -101,11 +110,14 @@ def test_an_error_of_the_server_s_own_at_a_cache_reset_is_a_sign_of_death(
     assert (done, bool(told)) == (reset, broken)
 
 
-def progress(service: Service, directory: Path, seconds: float) -> Failure | None:
+def progress(service: Service, directory: Path, seconds: float, child: Any = None) -> Failure | None:
+    live = service.live(directory)
+    live.child = child
+
     async def watched() -> Failure | None:
         try:
             async with asyncio.timeout(seconds):
-                return await watch_progress(service.metrics, service.live(directory), SETTINGS)
+                return await watch_progress(service.metrics, live, SETTINGS)
         except TimeoutError:
             return None
 
@@ -118,6 +130,51 @@ def test_requests_in_flight_without_a_token_are_a_hung_engine(service: Service, 
     assert failed is not None
     assert (failed.kind, failed.service, failed.cause) == ("service", "retryable", "hung_engine")
     assert "3 requests are in flight" in failed.reason
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        "vllm:kv_cache_usage_perc 0.{looks}",
+        "vllm:gpu_cache_usage_perc 0.{looks}",
+        "vllm:prompt_tokens_total {looks}",
+        "vllm:iteration_tokens_total_count {looks}",
+        'vllm:kv_cache_usage_perc{{engine="1"}} 0.{looks}\nvllm:kv_cache_usage_perc{{engine="0"}} 0.5',
+    ],
+)
+def test_a_long_prefill_whose_chunks_the_engine_counts_is_not_hung(service: Service, tmp_path: Path, sign: str) -> None:
+    service.running, service.more = 3, sign + "\n"
+    assert progress(service, tmp_path, 1.5) is None
+
+
+def test_requests_that_only_wait_in_growing_numbers_are_no_sign_of_life(service: Service, tmp_path: Path) -> None:
+    service.running, service.more = 1, 'vllm:num_requests_waiting{{engine="1"}} {looks}\n'
+    assert progress(service, tmp_path, 20.0) is not None
+
+
+SPINS, SLEEPS = "while True: pass", "import time; time.sleep(600)"
+
+
+@pytest.mark.parametrize(("program", "busy"), [(SPINS, True), (SLEEPS, False)])
+def test_a_service_that_computes_is_waited_for_longer_but_not_for_ever(
+    service: Service, tmp_path: Path, program: str, busy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_health, "COMPUTING", 0.02)  # other tests use the processors, too
+    service.running = 3
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {program!r}])"
+    with subprocess.Popen([sys.executable, "-c", parent], start_new_session=True) as child:
+        try:
+            while len(psutil.Process(child.pid).children()) == 0:
+                time.sleep(0.05)
+            time.sleep(0.5)  # it has started
+            began = time.monotonic()
+            failed = progress(service, tmp_path, 60.0, child=child)
+            waited = time.monotonic() - began
+        finally:
+            os.killpg(child.pid, signal.SIGKILL)
+    assert failed is not None
+    assert ("though its processes computed" in failed.reason) is busy
+    assert (waited >= LONGER * SETTINGS.limits.stall) is busy
 
 
 def test_a_service_that_answers_nothing_any_more_hangs_too(service: Service, tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ class Counters:
     preemptions: float | None = None  # None: not told
     running: float = 0.0  # of those in flight
     engine: EngineCounters | None = None  # None: not told, or by several engines together
+    scheduler: tuple[float, ...] = ()  # what changes as the engine schedules: running, steps, prompt tokens, KV cache
 
     def since(self, start: Counters) -> Counters:
         """What was added since `start`, but for `engine`; `time` is the seconds between, gauges stay as they are."""
