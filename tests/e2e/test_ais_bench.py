@@ -139,10 +139,11 @@ def test_a_service_that_cannot_be_reached_is_told_from_the_log_of_the_task(tmp_p
     file = tmp_path / "venv/lib/python3.11/site-packages/ais_bench/benchmark/configs/models/vllm_api/chat.py"
     text = configuration.read_text()
     port = re.findall(r"^port = (\d+)", text, re.MULTILINE)[-1]
-    # on this machine too, so that it may be the service; but nothing listens there
+    # the service has the name `localhost`, which may mean this address too; but nothing listens there
     file.write_text(MODEL.replace("8080", port).replace("localhost", "127.0.0.2"))
     start = text.index('host = "127.0.0.1"\nport')
-    configuration.write_text(text[:start] + text[text.index("others", start) :])
+    service = text[text.index("others", start) :].replace('host = "127.0.0.1"', 'host = "localhost"')
+    configuration.write_text(text[:start] + service)
     ended, _, table = standalone(configuration)
     assert ended.returncode == 12
     assert "exit status 1" in table[0]["error"]
