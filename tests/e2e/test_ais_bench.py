@@ -134,6 +134,17 @@ def test_a_result_that_lies_ends_in_a_row_with_the_reason(lie: str, error: str, 
     assert_sound(recorded)
 
 
+def test_a_result_of_requests_that_the_service_did_not_finish_is_not_believed(tmp_path: Path) -> None:
+    configuration = a_run(tmp_path, n_particles=1)  # the stand-in sends nothing, and the service counts
+    text = configuration.read_text()
+    configuration.write_text(text.replace('_name = "m"\n', '_name = "m"\nothers = "--stub-metrics real"\n', 1))
+    ended, recorded, table = standalone(configuration)
+    assert ended.returncode == 12, ended.stderr
+    for row in table:
+        assert "24 requests completed, and the service itself finished 0: another server was measured" in row["error"]
+    assert_sound(recorded)
+
+
 def test_a_service_that_cannot_be_reached_is_told_from_the_log_of_the_task(tmp_path: Path) -> None:
     configuration = a_run(tmp_path, n_particles=1)
     file = tmp_path / "venv/lib/python3.11/site-packages/ais_bench/benchmark/configs/models/vllm_api/chat.py"
