@@ -147,7 +147,9 @@ def test_the_time_is_expected_from_the_same_identity_else_from_the_limits_and_ne
     assert (expected(folded.runs[3], folded).source, expected(folded.runs[3], folded).seconds) == ("max_hours", 36.0)
     alone = msgspec.structs.replace(folded, runs={2: folded.runs[2]})
     limits = fresh.settings.limits
-    assert expected(folded.runs[2], alone).seconds == 11 * (limits.launch + limits.measurement + limits.stop)
+    assert expected(folded.runs[2], alone).seconds == 11 * (
+        limits.launch + limits.measurement + limits.stop + limits.device_memory
+    )
     assert expected(folded.runs[2], alone).source == "limits"
 
 

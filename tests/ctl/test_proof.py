@@ -119,7 +119,39 @@ def test_a_loss_against_a_setting_that_breaks_its_slo_says_that_it_does(invoke: 
     lower = msgspec.structs.replace(PROOF, gain=-0.106, gain_interval=None)
     a_journal(state, confirmed(lower, before=some_metrics(1400, ttft=1.6)))
     shown = " ".join(invoke("best").stdout.split())
-    assert "-10.6 % against the current setting; but that breaks its SLO: mean TTFT 1.6 s > 1 s" in shown
+    assert "-10.6 % against the current setting; but the current setting breaks its SLO: mean TTFT 1.6 s > 1 s" in shown
+
+
+def test_a_gain_over_a_setting_that_breaks_its_slo_says_it_too_with_an_interval_between(
+    invoke: Invoke, state: Path
+) -> None:
+    a_journal(state, confirmed(PROOF, before=some_metrics(900, ttft=1.6)))
+    shown = " ".join(invoke("best").stdout.split())
+    assert "+34 % over the current setting (+29 % to +40 % at 95 % confidence); but the current setting breaks" in shown
+
+
+def test_a_current_setting_that_failed_is_called_so(invoke: Invoke, state: Path) -> None:
+    story = Story(settings=some_settings())
+    told = (
+        *story.submitted(),
+        *story.failed("CUDA out of memory", "current-setting", MAX_NUM_SEQS=256, CONCURRENCY=100),
+        *story.measured(some_metrics(1300, ttft=0.8), MAX_NUM_SEQS=128, CONCURRENCY=200),
+        *story.finished(recommended=2, feasible=True),
+    )
+    a_journal(state, iter(told))
+    shown = " ".join(invoke("best").stdout.split())
+    assert "current setting: failed: CUDA out of memory" in shown
+    assert "gain:" not in shown
+
+
+def test_a_faster_one_that_is_not_certain_to_meet_its_slo_is_not_called_luck(invoke: Invoke, state: Path) -> None:
+    proof = msgspec.structs.replace(PROOF, unsure=(2,), finalists=(1, 2), estimate=1100.0, interval=(1090.0, 1110.0))
+    a_journal(state, confirmed(proof))
+    shown = " ".join(invoke("best").stdout.split())
+    assert (
+        "particle 2 had shown 1300 tok/s, measured once: measured again, it is not certain to meet every SLO" in shown
+    )
+    assert "luck" not in shown
 
 
 def test_a_result_that_was_not_measured_again_says_so(invoke: Invoke, state: Path) -> None:

@@ -53,7 +53,8 @@ def gain(document: Recommendation) -> str:
     if before is None or before.feasible:
         return text
     broken = "; ".join(before.violated)
-    return f"{text}; " + (f"but that breaks its SLO: {broken}" if broken else "but that is not sure to meet every SLO")
+    unlike = f"breaks its SLO: {broken}" if broken else "is not sure to meet every SLO"
+    return f"{text}; but the current setting {unlike}"
 
 
 def _estimate(document: Recommendation, found: Proof) -> str:
@@ -88,6 +89,8 @@ def searched(document: Recommendation) -> str:
     if rate(best.value) == rate(found.estimate):
         return ""
     told = f"particle {best.particle} had shown {rate(best.value)}, measured {times(best.measurements)}"
+    if best.particle in found.unsure:
+        return labelled(f"{told}: measured again, it is not certain to meet every SLO", document)
     return labelled(f"{told}: the best of many is mostly luck, so the finalists were measured again", document)
 
 

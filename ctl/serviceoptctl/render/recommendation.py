@@ -7,7 +7,7 @@ import shlex
 
 import click
 
-from serviceopt_journal.documents.particles import Deploy, Recommendation
+from serviceopt_journal.documents.particles import Deploy, Particle, Recommendation
 from serviceoptctl.render.metrics import in_full, in_short
 from serviceoptctl.render.proof import gain, proof, shortfall
 from serviceoptctl.render.rejections import rejections
@@ -39,7 +39,7 @@ def recommendation(document: Recommendation) -> None:
             *proof(document),
             (
                 "current setting",
-                "this one: nothing better is known" if same else in_short(before) if before else "",
+                "this one: nothing better is known" if same else _current(before) if before else "",
             ),
             ("rejections", rejections(document.rejections)),
             ("gain", "" if same else gain(document)),
@@ -112,6 +112,10 @@ def _parameters(document: Recommendation) -> dict[str, str]:
 
 def _target(deploy: Deploy) -> str:
     return "FILE" if len(deploy.files) == 1 else "DIRECTORY"
+
+
+def _current(before: Particle) -> str:
+    return f"failed: {before.error}" if before.error and before.metrics is None else in_short(before)
 
 
 def _in_files(document: Recommendation) -> list[str]:

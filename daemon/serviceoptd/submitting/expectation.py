@@ -28,7 +28,7 @@ def expected(run: RunState, state: State) -> Expected:
     spent = {r.number: [p.seconds for p in r.particles.values() if p.admitted and p.seconds > 0] for r in same}
     known = [seconds for each in spent.values() for seconds in each]
     limits = settings.limits
-    longest = limits.launch + settings.measuring.repeats * limits.measurement + limits.stop
+    longest = limits.launch + settings.measuring.repeats * limits.measurement + limits.stop + limits.device_memory
     seconds = launches * (fmean(known) if known else longest)
     hours = settings.budget.max_hours
     within = None if hours is None else max(0.0, hours * 3600.0 - run.active_seconds)
