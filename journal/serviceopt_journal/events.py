@@ -357,7 +357,7 @@ class MeasurementFailed(Event, frozen=True, kw_only=True, tag="measurement_faile
     metrics: Metrics | None = None  # what could still be read
     artefacts: dict[str, str] = {}
     will_retry: bool = False
-    cause: str = ""  # as in ServiceFailed, where the service is to blame
+    cause: str = ""  # as in ServiceFailed, where the service is to blame; `killed`: somebody ended the client
 
 
 class MeasurementRejected(Event, frozen=True, kw_only=True, tag="measurement_rejected"):

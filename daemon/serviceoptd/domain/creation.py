@@ -82,6 +82,7 @@ def launching(event: e.ServiceLaunching, run: RunState, at: Recorded) -> Evaluat
         measurements=known.measurements if known else 0,
         client_attempts=known.client_attempts if known else 0,
         failures=known.failures if known else 0,
+        killed=known.killed if known else False,
     )
 
 

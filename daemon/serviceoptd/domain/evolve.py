@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
 from serviceoptd.domain.creation import born, launching, matched, proposed, result_of_a_file, waited, with_twin, worked
-from serviceoptd.domain.failures import Failed
+from serviceoptd.domain.failures import KILLED, Failed
 from serviceoptd.domain.holding.interruptions import still_counted
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.state import Evaluation, Measurement, Particle, RunState, State
@@ -166,7 +166,7 @@ def _(event: e.ServiceFailed, run: RunState, at: Recorded) -> RunState:
         run = _failed(_particle(run, failed, evaluation=event.evaluation), failed, event.reason, event.cause)
     return _evaluation(
         run, event.evaluation, phase="failed", failure=event.reason, measuring=None,
-        failures=evaluation.failures + 1,
+        failures=evaluation.failures + 1, killed=event.will_retry and event.cause == KILLED,
     )  # fmt: skip
 
 
@@ -211,9 +211,7 @@ def _(event: e.MeasurementFinished, run: RunState, at: Recorded) -> RunState:
         run = replace(run, failed_in_a_row=())
     if event.served is not None and event.observed_by == "client":
         run = replace(run, served=(*run.served, (event.metrics, event.served)))
-    return _evaluation(
-        run, event.evaluation, measuring=None, measurements=event.measurement, client_attempts=0, failures=0
-    )
+    return _measured(run, event)
 
 
 @evolve.register
@@ -223,11 +221,9 @@ def _(event: e.MeasurementFailed, run: RunState, at: Recorded) -> RunState:
     if event.will_retry:
         # When the service is to blame, ServiceFailed follows and counts.
         failures = evaluation.failures + (event.kind != "service")
-        return _evaluation(run, event.evaluation, measuring=None, failures=failures)
+        return _evaluation(run, event.evaluation, measuring=None, failures=failures, killed=event.cause == KILLED)
     run = _failed(run, event.particle, event.reason, event.cause)
-    return _evaluation(
-        run, event.evaluation, measuring=None, measurements=event.measurement, client_attempts=0, failures=0
-    )
+    return _measured(run, event)
 
 
 @evolve.register
@@ -235,9 +231,7 @@ def _(event: e.MeasurementRejected, run: RunState, at: Recorded) -> RunState:
     run = replace(_failed(run, event.particle, f"{event.rule}: {event.reason}"), failed_in_a_row=())
     run = _particle(run, event.particle, censored=censored(event), censored_by=event.statistic)
     run = _spend(run, event.particle, event.seconds)
-    return _evaluation(
-        run, event.evaluation, measuring=None, measurements=event.measurement, client_attempts=0, failures=0
-    )
+    return _measured(run, event)
 
 
 @evolve.register
@@ -289,6 +283,18 @@ def _failed(run: RunState, number: int, reason: str, cause: str = "") -> RunStat
 
 def _spend(run: RunState, number: int, seconds: float) -> RunState:
     return _particle(run, number, seconds=run.particles[number].seconds + max(0.0, seconds))
+
+
+def _measured(run: RunState, event: e.MeasurementFinished | e.MeasurementFailed | e.MeasurementRejected) -> RunState:
+    return _evaluation(
+        run,
+        event.evaluation,
+        measuring=None,
+        measurements=event.measurement,
+        client_attempts=0,
+        failures=0,
+        killed=False,
+    )
 
 
 def _evaluation(run: RunState, number: int, **changes: Any) -> RunState:

@@ -22,6 +22,7 @@ INSTALLATION = "installation"
 DEAD_ENGINE = "dead_engine"
 HUNG_ENGINE = "hung_engine"
 NO_ROOM = "no_room"
+KILLED = "killed"
 
 KINDS = {
     OUT_OF_MEMORY: "a device, or the machine, had no memory left",
@@ -36,6 +37,7 @@ KINDS = {
     INSTALLATION: "a program, a module or a shared library is not there",
     DEAD_ENGINE: "the process is alive, but its engine no longer answers",
     NO_ROOM: "a disk, or a quota, is full: never a result, the attempt is done again",
+    KILLED: "somebody else ended the process by a signal: done once more, and twice in a row it is a result",
     HUNG_ENGINE: "requests are in flight, but no tokens arrive",
 }
 """Every kind that is told apart, in people's words. `[health_check]` may name others."""
@@ -47,6 +49,14 @@ OF_THE_SURROUNDINGS = frozenset({DEVICE_IN_USE, NO_DEVICE, MODEL, PORT, INSTALLA
 """Kinds that every configuration has alike: they say nothing of the one that was tried, and teach the search nothing."""
 
 _VARIES = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,}\b|[\d_.:/\\-]+")
+
+
+_ENDING = (1, 2, 9, 15)  # SIGHUP, SIGINT, SIGKILL, SIGTERM: those that people and the kernel's memory killer send
+
+
+def ended_from_outside(exit_status: int | None) -> bool:
+    """Whether a process ended by such a signal, or says so of what it ran (128 and the number). Asked where we sent none."""
+    return exit_status is not None and (-exit_status in _ENDING or exit_status - 128 in _ENDING)
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True):

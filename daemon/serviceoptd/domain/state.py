@@ -142,6 +142,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     measured_since_launch: int = 0  # on the present attempt: decides about warm-up and cache reset
     measuring: Measurement | None = None
     client_attempts: int = 0  # how often the measurement that is due was started, interrupted ones included
+    killed: bool = False  # what was tried last was: it is done once more
     failures: int = 0  # of launches and clients since a measurement finished: no endless retry
     failure: str = ""
     kv_blocks: int | None = None

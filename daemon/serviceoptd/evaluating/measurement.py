@@ -9,6 +9,7 @@ from typing import Literal
 from serviceopt_journal.events import Event, MeasurementFailed, MeasurementFinished, MeasurementStarted, ServiceFailed
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.interface import Benchmark, MeasurementOrder, MeasurementPlan
+from serviceoptd.domain.failures import KILLED, ended_from_outside
 from serviceoptd.domain.load import load_of
 from serviceoptd.domain.policy import Measure
 from serviceoptd.domain.state import RunState
@@ -144,7 +145,9 @@ def failed(measurement: MeasurementUnderWay, failure: Failure, spent: Spent) -> 
     run, started = measurement.run, measurement.started
     evaluation = run.evaluations[started.evaluation]
     retryable = "retryable" in (failure.kind, failure.service)
-    will_retry = retryable and evaluation.failures + 1 < run.settings.measuring.attempts
+    cause = failure.cause or (KILLED if ended_from_outside(failure.exit_status) else "")
+    once_more = cause == KILLED and not evaluation.killed
+    will_retry = once_more or (retryable and evaluation.failures + 1 < run.settings.measuring.attempts)
     told = MeasurementFailed(
         run=started.run,
         particle=started.particle,
@@ -158,7 +161,7 @@ def failed(measurement: MeasurementUnderWay, failure: Failure, spent: Spent) -> 
         metrics=failure.metrics,
         artefacts=spent.artefacts,
         will_retry=will_retry,
-        cause=failure.cause,
+        cause=cause,
     )
     if failure.service is None:
         return [told]
@@ -171,6 +174,6 @@ def failed(measurement: MeasurementUnderWay, failure: Failure, spent: Spent) -> 
             kind=failure.service,
             reason=failure.reason,
             will_retry=will_retry,
-            cause=failure.cause,
+            cause=cause,
         ),
     ]

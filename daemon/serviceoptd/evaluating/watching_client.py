@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.interface import ClientOutcome
+from serviceoptd.domain.failures import KILLED
 from serviceoptd.domain.state import RunState
 from serviceoptd.domain.stopping.early_stopping import Verdict
 from serviceoptd.evaluating.context import Context
@@ -142,7 +143,10 @@ async def watch_service(run: RunState, live: LiveService) -> Failure:
         return Failure("service", "the service was stopped while the disk was full", service="retryable")
     if failed.kind == "exited":
         reason = f"the service ended while it was measured: {failed.reason}"
-        return Failure("service", reason, failed.exit_status, service="exited", cause=failed.cause)
+        # An engine that somebody sends SIGTERM ends in order; by itself it has no reason to.
+        asked_to = failed.exit_status == 0 and not failed.cause
+        cause = KILLED if asked_to else failed.cause
+        return Failure("service", reason, failed.exit_status, service="exited", cause=cause)
     blamed: Literal["fatal", "retryable"] = "fatal" if failed.kind == "fatal" else "retryable"
     said = f"the service's log says: {failed.reason}"
     return Failure("service", said, failed.exit_status, service=blamed, cause=failed.cause)
