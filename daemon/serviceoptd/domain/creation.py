@@ -9,7 +9,7 @@ from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space.space import Space
-from serviceoptd.domain.state import Evaluation, Imported, Moment, Particle, RunState, State
+from serviceoptd.domain.state import Evaluation, Imported, Measurement, Moment, Particle, RunState, State
 
 NOT_MEASURED = "predicted: the imported file says that it was not measured"
 
@@ -83,6 +83,20 @@ def launching(event: e.ServiceLaunching, run: RunState, at: Recorded) -> Evaluat
         client_attempts=known.client_attempts if known else 0,
         failures=known.failures if known else 0,
         killed=known.killed if known else False,
+    )
+
+
+def measuring(event: e.MeasurementStarted, evaluation: Evaluation, at: Recorded) -> Measurement:
+    """The client that was announced by this record, of which no outcome is known."""
+    return Measurement(
+        number=event.measurement,
+        particle=event.particle,
+        attempt=event.attempt,
+        launch_id=event.launch_id,
+        cgroup=event.cgroup,
+        log=event.log,
+        started=at.time,
+        started_after=waited(evaluation, (at.boot_id, at.monotonic)),
     )
 
 

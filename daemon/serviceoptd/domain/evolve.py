@@ -13,11 +13,12 @@ from msgspec.structs import replace
 
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
-from serviceoptd.domain.creation import born, launching, matched, proposed, result_of_a_file, waited, with_twin, worked
+from serviceoptd.domain import creation
+from serviceoptd.domain.creation import waited
 from serviceoptd.domain.failures import KILLED, Failed
 from serviceoptd.domain.holding.interruptions import still_counted
 from serviceoptd.domain.settings import RunSettings
-from serviceoptd.domain.state import Evaluation, Measurement, Particle, RunState, State
+from serviceoptd.domain.state import Evaluation, Particle, RunState, State
 from serviceoptd.domain.stopping.censoring import censored
 
 
@@ -27,11 +28,11 @@ def fold(state: State, recorded: Recorded) -> State:
     run_number: int | None = getattr(event, "run", None)
     runs = state.runs
     if run_number is not None:
-        run = born(event, recorded.time) if isinstance(event, e.RunSubmitted) else runs[run_number]
-        if seconds := worked(state, run, recorded):
+        run = creation.born(event, recorded.time) if isinstance(event, e.RunSubmitted) else runs[run_number]
+        if seconds := creation.worked(state, run, recorded):
             run = replace(run, active_seconds=run.active_seconds + seconds)
         if isinstance(event, e.ParticleMatched) and event.same_as_run != run_number:
-            run = with_twin(runs[event.same_as_run], run, event)
+            run = creation.with_twin(runs[event.same_as_run], run, event)
         if run.interruptions:
             run = replace(run, interruptions=still_counted(run.interruptions, event))
         # By the type itself: `evolve` would look for the types above it, too, with each event.
@@ -99,12 +100,12 @@ def _(event: e.RunFinished, run: RunState, at: Recorded) -> RunState:
 
 @evolve.register
 def _(event: e.ParticleProposed, run: RunState, at: Recorded) -> RunState:
-    return _with_particle(run, proposed(event))
+    return _with_particle(run, creation.proposed(event))
 
 
 @evolve.register
 def _(event: e.ParticleMatched, run: RunState, at: Recorded) -> RunState:
-    return _with_particle(run, matched(run, event))
+    return _with_particle(run, creation.matched(run, event))
 
 
 @evolve.register
@@ -123,7 +124,7 @@ def _(event: e.RuleRefuted, run: RunState, at: Recorded) -> RunState:
 
 @evolve.register
 def _(event: e.ResultImported, run: RunState, at: Recorded) -> RunState:
-    return _with_particle(run, result_of_a_file(run.particles[event.particle], event))
+    return _with_particle(run, creation.result_of_a_file(run.particles[event.particle], event))
 
 
 @evolve.register
@@ -134,7 +135,7 @@ def _(event: e.ConfirmationRequested, run: RunState, at: Recorded) -> RunState:
 
 @evolve.register
 def _(event: e.ServiceLaunching, run: RunState, at: Recorded) -> RunState:
-    evaluation = launching(event, run, at)
+    evaluation = creation.launching(event, run, at)
     run = _particle(run, event.particle, evaluation=event.evaluation, devices=event.devices, simulated=event.simulated)
     return _with_evaluation(run, evaluation, open_evaluation=event.evaluation)
 
@@ -182,16 +183,7 @@ def _(event: e.MeasurementStarted, run: RunState, at: Recorded) -> RunState:
     return _evaluation(
         run,
         event.evaluation,
-        measuring=Measurement(
-            number=event.measurement,
-            particle=event.particle,
-            attempt=event.attempt,
-            launch_id=event.launch_id,
-            cgroup=event.cgroup,
-            log=event.log,
-            started=at.time,
-            started_after=waited(evaluation, (at.boot_id, at.monotonic)),
-        ),
+        measuring=creation.measuring(event, evaluation, at),
         particles=measured if event.particle in measured else (*measured, event.particle),
         measured_since_launch=evaluation.measured_since_launch + 1,
         client_attempts=event.attempt,
