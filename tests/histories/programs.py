@@ -197,6 +197,7 @@ class Programs:
         service.clients += 1
         load = Load(self.world.clock.now, takes, requests, int(option(process.argv, "--max-concurrency", "24")))
         service.load = load
+        process.waited_for.append(lambda _: self._leave(service, load))
         self._service_fault_during(service, process, load, takes)
         if fault == "ignores SIGTERM":
             process.obeys_sigterm = False
@@ -234,18 +235,20 @@ class Programs:
             case "engine dead" | "hangs":
                 self.world.after(half, stops_working)
 
-    def _finish(self, process: Process, service: Service, load: Load, fault: str) -> None:
-        if not process.alive:
-            return
+    def _leave(self, service: Service, load: Load) -> None:
+        """A client has ended, however: what it still waited for is aborted."""
         if service.load is load:
             service.finished += load.finished(self.world.clock.now)
             service.load = None
+
+    def _finish(self, process: Process, service: Service, load: Load, fault: str) -> None:
+        if not process.alive:
+            return
         if not service.process.alive or not service.healthy:
             self._blame(process, "lost its service")
             self._says_and_ends(process, "aiohttp.ClientOSError: connection lost", 1)
             return
         if load.frozen_at is not None:
-            service.load = load
             return  # it waits for an engine that hangs
         self._write(process, service, fault)
         self.world.end(process, 1 if fault == "exit status 1" else 0)
