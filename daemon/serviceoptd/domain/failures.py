@@ -37,7 +37,7 @@ KINDS = {
     INSTALLATION: "a program, a module or a shared library is not there",
     DEAD_ENGINE: "the process is alive, but its engine no longer answers",
     NO_ROOM: "a disk, or a quota, is full: never a result, the attempt is done again",
-    KILLED: "somebody else ended the process by a signal: done once more, and twice in a row it is a result",
+    KILLED: "another process ended it by a signal: done once more, and twice in a row it is a result",
     HUNG_ENGINE: "requests are in flight, but no tokens arrive",
 }
 """Every kind that is told apart, in people's words. `[health_check]` may name others."""
