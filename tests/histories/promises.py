@@ -135,6 +135,8 @@ class Promises:
                         self._break("closed", f"{key} was launched while {list(open_)} was open")
                     open_[key] = event.launch_id
                 case e.ServiceStopped() | e.EvaluationInterrupted():
-                    open_.pop((event.run, event.evaluation, event.attempt), None)
+                    key = (event.run, event.evaluation, event.attempt)
+                    if open_.pop(key, None) is None:
+                        self._break("closed", f"launch {key} has a second end")
         for key in open_:
             self._break("closed", f"launch {key} has no end")
