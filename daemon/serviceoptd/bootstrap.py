@@ -32,11 +32,8 @@ from serviceoptd.service.loop import Loop
 TOLD_EVERY = 10_000  # events between two words to systemd while the journal is replayed
 EXTENSION = 120.0  # seconds asked of systemd each time; the database is checked before the first event is read
 RETRY_AFTER = 1.0  # seconds between attempts to open the journal, or as long as the last one took
-PASSING = (
-    JournalFull,
-    JournalUnreadable,
-    JournalWriteFailed,
-)  # the disk's or the machine's trouble, which may be over later
+PASSING = (JournalFull, JournalUnreadable, JournalWriteFailed)
+"""The disk's or the machine's trouble, which may be over later."""
 
 LOG = structlog.get_logger("serviceoptd")
 

@@ -54,9 +54,13 @@ _VARIES = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,}\b|[\d_.:/\\-]+")
 _ENDING = (1, 2, 9, 15)  # SIGHUP, SIGINT, SIGKILL, SIGTERM: those that people and the kernel's memory killer send
 
 
-def ended_from_outside(exit_status: int | None) -> bool:
-    """Whether a process ended by such a signal, or says so of what it ran (128 and the number). Asked where we sent none."""
-    return exit_status is not None and (-exit_status in _ENDING or exit_status - 128 in _ENDING)
+def cause_of(told: str, exit_status: int | None) -> str:
+    """The kind of a failure: what the log told, else KILLED where the process ended by a signal that was not ours.
+
+    A process may also say so of what it ran: 128 and the signal's number.
+    """
+    killed = exit_status is not None and (-exit_status in _ENDING or exit_status - 128 in _ENDING)
+    return told or (KILLED if killed else "")
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from serviceopt_journal.events import ServiceFailed, ServiceLaunching, ServiceStopped
-from serviceoptd.domain.failures import DEVICE_IN_USE, KILLED, KV_CACHE, OUT_OF_MEMORY, ended_from_outside
+from serviceoptd.domain.failures import DEVICE_IN_USE, KILLED, KV_CACHE, OUT_OF_MEMORY, cause_of
 from serviceoptd.domain.policy import Launch
 from serviceoptd.domain.state import RunState
 from serviceoptd.engines.interface import Engine, ServiceOrder, ServicePlan
@@ -101,7 +101,7 @@ def not_ready(run: RunState, announced: ServiceLaunching, readiness: Readiness) 
         kind = "retryable"  # an earlier process still held the devices' memory: this teaches nothing
     evaluation = run.evaluations.get(announced.evaluation)
     failures = (evaluation.failures if evaluation else 0) + 1
-    cause = readiness.cause or (KILLED if ended_from_outside(readiness.exit_status) else "")
+    cause = cause_of(readiness.cause, readiness.exit_status)
     once_more = cause == KILLED and not (evaluation and evaluation.killed)
     return failed(
         announced,

@@ -9,7 +9,7 @@ from typing import Literal
 from serviceopt_journal.events import Event, MeasurementFailed, MeasurementFinished, MeasurementStarted, ServiceFailed
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.interface import Benchmark, MeasurementOrder, MeasurementPlan
-from serviceoptd.domain.failures import KILLED, ended_from_outside
+from serviceoptd.domain.failures import KILLED, cause_of
 from serviceoptd.domain.load import load_of
 from serviceoptd.domain.policy import Measure
 from serviceoptd.domain.state import RunState
@@ -145,7 +145,7 @@ def failed(measurement: MeasurementUnderWay, failure: Failure, spent: Spent) -> 
     run, started = measurement.run, measurement.started
     evaluation = run.evaluations[started.evaluation]
     retryable = "retryable" in (failure.kind, failure.service)
-    cause = failure.cause or (KILLED if ended_from_outside(failure.exit_status) else "")
+    cause = cause_of(failure.cause, failure.exit_status)
     once_more = cause == KILLED and not evaluation.killed
     will_retry = once_more or (retryable and evaluation.failures + 1 < run.settings.measuring.attempts)
     told = MeasurementFailed(

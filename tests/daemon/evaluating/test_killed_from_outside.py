@@ -12,7 +12,7 @@ import pytest
 from daemon.service.daemons import a_loop, finished, submitted
 from memory_journal import MemoryJournal
 from serviceopt_journal import events as e
-from serviceoptd.domain.failures import KILLED, ended_from_outside
+from serviceoptd.domain.failures import KILLED, cause_of
 from serviceoptd.domain.state import RunState
 from serviceoptd.io.launched_processes import Launch
 from stubs.scenario import assert_sound, of_type, stub_run
@@ -77,4 +77,5 @@ def test_what_is_killed_twice_in_a_row_is_a_result(tmp_path: Path, whom: str) ->
 @pytest.mark.parametrize(("status", "outside"), [(-9, True), (137, True), (143, True), (-15, True), (1, False), (-11, False),
                                                  (139, False), (0, False), (None, False)])  # fmt: skip
 def test_a_fault_of_its_own_is_no_kill(status: int | None, outside: bool) -> None:
-    assert ended_from_outside(status) is outside
+    assert (cause_of("", status) == KILLED) is outside
+    assert cause_of("model", status) == "model"
