@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import logging
 import os
 import sys
 import tempfile
@@ -22,21 +21,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import structlog
-
 from crash.planted import PLANTED
 from histories.history import Calm, Told, history
 
 
-def quiet() -> None:
-    """No log lines."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-
-
 def lived(seed: int, plant: str = "", calm: Calm | None = None) -> Told:
     """One history, in memory where that is possible; with the bug of that name."""
-    quiet()
-    gc.freeze()  # what is imported need not be looked through after each history
     parent = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=parent, prefix="serviceopt-history-") as root:
         changes = [change for each in PLANTED if each.name == plant for change in each.changes()]
@@ -61,7 +51,7 @@ def main() -> int:
         return 1 if told.broken else 0
     begun, events, lives, broken = time.monotonic(), 0, 0, 0
     reached: Counter[tuple[str, str]] = Counter()
-    with ProcessPoolExecutor(asked.workers) as pool:
+    with ProcessPoolExecutor(asked.workers, initializer=gc.freeze) as pool:
         for told in pool.map(
             partial(lived, plant=asked.plant), range(asked.first, asked.first + asked.seeds), chunksize=4
         ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
+import logging
 import re
 import shutil
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 from unittest import mock
 
 import msgspec
+import structlog
 
 from histories.faults import Faults
 from histories.programs import Programs
@@ -305,6 +307,8 @@ def _in(world: World, planted: Sequence[tuple[object, str, object]]) -> Iterator
         (launching.os, "urandom", world.random.randbytes),
     ]
     with ExitStack() as patches:
+        patches.callback(structlog.configure, **structlog.get_config())  # other tests look at what is logged
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         patches.enter_context(silent)
         for place, name, stand_in in [*replaced, *planted]:
             patches.enter_context(mock.patch.object(place, name, stand_in))
