@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,14 @@ from serviceoptd.domain.failures import KILLED, cause_of
 from serviceoptd.domain.state import RunState
 from serviceoptd.io.launched_processes import Launch
 from stubs.scenario import assert_sound, of_type, stub_run
+
+
+@pytest.fixture(autouse=True)
+def children_obey_a_hangup() -> Iterator[None]:
+    """Also where the tests run under nohup, whose children inherit that SIGHUP is ignored. The daemon handles it itself."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def killed(directory: Path, journal: MemoryJournal, whom: str, number: int, *, times: int) -> RunState:
