@@ -91,7 +91,7 @@ def _document(response: http.client.HTTPResponse) -> Document:
     content = response.read()
     try:
         document = msgspec.json.decode(content)
-    except ValueError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):  # UNDECODABLE, without importing the codec
         document = None
     if not isinstance(document, dict):
         raise RefusedError(

@@ -38,6 +38,9 @@ class _Envelope(msgspec.Struct, frozen=True):
     event: dict[str, Any]
 
 
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises of bytes that are no JSON of the type: before msgspec 0.20 its own errors are no ValueError."""
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Recorded)
 _envelope_decoder = msgspec.json.Decoder(_Envelope)
@@ -84,7 +87,7 @@ def decode(body: bytes) -> Recorded:
     """
     try:
         recorded = _decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNDECODABLE:
         return _decode_other_version(body)
     if recorded.event.v != CURRENT_VERSIONS[type(recorded.event)]:
         return _decode_other_version(body)
@@ -94,7 +97,7 @@ def decode(body: bytes) -> Recorded:
 def _decode_other_version(body: bytes) -> Recorded:
     try:
         envelope = _envelope_decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise JournalDamaged(f"not a record of this journal: {error}") from error
     fields = upcast(envelope.seq, envelope.event)
     try:

@@ -49,6 +49,8 @@ def answering_with(path: Path, content: bytes) -> threading.Thread:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", ExitCode.UNREACHABLE),
         (b"hello\r\n\r\n", ExitCode.UNREACHABLE),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", ExitCode.FAILURE),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n{\"\xff\"", ExitCode.FAILURE),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n" + b"[" * 20000, ExitCode.FAILURE),
         (b"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\n{}", ExitCode.FAILURE),
         (b"HTTP/1.1 400 No\r\nContent-Length: 28\r\n\r\n" + b'{"error": {"exit_code": 77}}', ExitCode.FAILURE),
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from serviceopt_journal import foreign_files
+from serviceopt_journal.codec import UNDECODABLE
 from serviceopt_journal.errors import ExitCode, ServiceoptError
 from serviceoptd.simulation.step_times.latency_model import TrainedModel
 from serviceoptd.simulation.step_times.model_card import as_markdown
@@ -63,7 +64,7 @@ def load(path: Path) -> TrainedModel:
         if version != VERSION:
             raise ModelRejected(path, f"is a latency model of version {version}; this release reads version {VERSION}")
         return msgspec.json.decode(content, type=_Document).trained
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise ModelRejected(path, f"is not a latency model: {error}") from error
 
 

@@ -26,11 +26,13 @@ from synthetic_batches import synthetic_profile
         ('{"latency_model": 1, "trained": {"model": 3}}', "is not a latency model"),
         ('{"latency_model": 2, "trained": {}}', "is a latency model of version 2; this release reads version 1"),
         ('{"objective": "reg:squarederror"}', "is not a latency model"),
+        ('{"latency_model": "\xff"}', "is not a latency model"),
+        ("[" * 100_000, "is not a latency model"),
     ],
 )
 def test_a_file_that_is_no_model_is_refused_by_name(tmp_path: Path, content: str, said: str) -> None:
     path = tmp_path / "latency_model.json"
-    path.write_text(content)
+    path.write_bytes(content.encode("latin-1"))  # one of them is no UTF-8
     with pytest.raises(ModelRejected, match=said) as caught:
         load(path)
     assert str(path) in caught.value.message

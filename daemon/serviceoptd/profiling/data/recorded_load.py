@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from serviceopt_journal.codec import UNDECODABLE
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.foreign_files import content
 from serviceoptd.benchmarks.result_checks import LARGEST_RESULT
@@ -74,7 +75,7 @@ def read_load(recording: Path, *, run: str) -> RecordedLoad | None:
 def _decoded(path: Path, kind: type[Any]) -> Any:
     try:
         return msgspec.json.decode(content(path, LARGEST_RESULT, through_links=True), type=kind)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *UNDECODABLE) as error:
         hint = "a client's result needs --save-detailed" if kind is _Requests else ""
         raise ProfileRejected(path, f"cannot be used: {error}", hint=hint) from error
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 import msgspec
 
 from serviceopt_journal.artefacts import ArtefactStore
-from serviceopt_journal.codec import Recorded
+from serviceopt_journal.codec import UNDECODABLE, Recorded
 from serviceopt_journal.errors import NotFound
 from serviceopt_journal.events import MeasurementFinished, MeasurementRejected, RunSubmitted
 from serviceoptd.domain.stopping.engine_windows import ARTEFACT, StoredService, Window
@@ -75,15 +75,16 @@ def _refuse_different(services: Mapping[int, Mapping[str, str]]) -> None:
 def _read(name: str, digest: str, artefacts: ArtefactStore) -> WindowedRun:
     try:
         with artefacts.open(digest) as stream:
-            described, *table = stream.read().decode().splitlines()
+            written = stream.read()
     except NotFound as error:
         raise ProfileRejected(
             name, f"its {ARTEFACT} is not kept any more", hint="choose other runs with --run"
         ) from error
     try:
+        described, *table = written.decode().splitlines()
         service = msgspec.json.decode(described.removeprefix("# "), type=StoredService)
         found = [msgspec.convert(row, Window, strict=False) for row in csv.DictReader(table)]
-    except (msgspec.DecodeError, csv.Error) as error:
+    except (ValueError, csv.Error, *UNDECODABLE) as error:
         raise ProfileRejected(name, f"its {ARTEFACT} cannot be read: {error}") from error
     configuration = msgspec.json.encode(service.configuration, order="sorted").decode()
     return WindowedRun(name, configuration, as_windows(found))
