@@ -98,8 +98,10 @@ def think_ahead(
     if (simulator := advisors.of(run)) is not None:
         simulate_ahead(run, search_space(run.space, engine), simulator, wanted)
     with blaming("strategy", run.settings.search.strategy):
-        strategy = _told(state, run, strategy_class, engine)
+        strategy = strategy_class(problem(state, run, search_space(run.space, engine)))
         if isinstance(strategy, Preparing):
+            for trial in trials(run):
+                strategy.tell(trial)
             strategy.prepare()
 
 

@@ -80,11 +80,5 @@ def most_telling(results: Sequence[Result]) -> list[Result]:
 def _fitted(told: bytes) -> tuple[Encoding, Surrogate]:
     """The models of these fields, objective and points: kept, since many proposals are judged by the same results."""
     fields, objective, points = msgspec.msgpack.decode(told, type=tuple[tuple[Field, ...], Objective, list[Point]])
-    encoding = _encoding(msgspec.msgpack.encode(fields))
+    encoding = Encoding.of(Space.of(fields))
     return encoding, Surrogate(encoding, objective, points)
-
-
-@lru_cache(maxsize=4)
-def _encoding(fields: bytes) -> Encoding:
-    """How the models see a space: probing it takes as long as fitting them, and it is the same in the whole run."""
-    return Encoding(Space.of(msgspec.msgpack.decode(fields, type=tuple[Field, ...])))

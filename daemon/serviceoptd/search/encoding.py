@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from serviceopt_journal.events import Value
+from serviceoptd.domain.space.repaired_space import Repair, RepairedSpace
 from serviceoptd.domain.space.space import Space
 
 Array = NDArray[np.float64]
 
 PROBES = 513
+REMEMBERED = 4
+"""So many spaces are kept as they were probed."""
 FEW = 64
 """Up to so many values a dimension counts as discrete: virtual particles stand on its values only."""
 
@@ -32,8 +37,27 @@ class _Dimension:
     one_hot: bool
 
 
+@dataclass(frozen=True)
+class _Probed:
+    """A space, equal to every other one that decodes alike: a proposal has its space from the journal, each time anew."""
+
+    space: Space = dataclasses.field(compare=False)
+    fields: bytes
+    repaired: Repair | None
+
+    @classmethod
+    def of(cls, space: Space) -> _Probed:
+        repaired = space.repaired if isinstance(space, RepairedSpace) else None
+        return cls(space, msgspec.msgpack.encode(space.fields), repaired)
+
+
 class Encoding:
-    """How the models see the positions of one space."""
+    """How the models see the positions of one space. Ask `of` for it: making one takes as long as a proposal."""
+
+    @classmethod
+    def of(cls, space: Space) -> Encoding:
+        """That of this space, which is kept: it is the same in the whole run."""
+        return _encoding(_Probed.of(space))
 
     def __init__(self, space: Space) -> None:
         self.space = space
@@ -89,6 +113,11 @@ class Encoding:
             if letters(name) in names and _number(value) is not None:
                 return _limited(np.full(len(positions), _number(value)))
         return None
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _encoding(probed: _Probed) -> Encoding:
+    return Encoding(probed.space)
 
 
 def _limited(values: Array) -> Array:

@@ -61,7 +61,7 @@ class Swarm:
         self._problem = problem
         self._members = ParticleSwarm(problem)
         self._trials: dict[int, Trial] = {}
-        self._encoding = Encoding(problem.space)
+        self._encoding = Encoding.of(problem.space)
 
     def tell(self, trial: Trial) -> None:
         """Takes note of what became of a particle; a later word about the same particle replaces the earlier one."""
@@ -236,7 +236,7 @@ class Swarm:
 def _learnt(told: bytes) -> Learnt:
     """From these fields, objective and points: kept, since it is asked for while something is measured, and after."""
     fields, objective, points = msgspec.msgpack.decode(told, type=tuple[tuple[Field, ...], Objective, list[Point]])
-    return Surrogate(Encoding(Space.of(fields)), objective, points).learnt
+    return Surrogate(Encoding.of(Space.of(fields)), objective, points).learnt
 
 
 def _measured(points: list[Point]) -> list[Point]:

@@ -12,6 +12,8 @@ from scipy.stats import norm
 from serviceoptd.contract.strategy import MIXED, SMALL
 from serviceoptd.domain.settings import Field
 from serviceoptd.domain.space.space import Space
+from serviceoptd.engines.mindie.engine import MindieEngine
+from serviceoptd.evaluating.trials import search_space
 from serviceoptd.search import queueing_prior
 from serviceoptd.search.acquisition import CAUTION, WORTHWHILE, _log_improvement, incumbent, log_expected_improvement
 from serviceoptd.search.encoding import CONCURRENCY, RATE, SEQUENCES, Encoding
@@ -257,3 +259,13 @@ def test_the_virtual_swarm_finds_a_maximum_and_keeps_what_is_held() -> None:
     assert ((seen >= 0) & (seen <= 1)).all()
     rounds = seen.reshape(-1, 40, 3)
     assert (rounds[:, :10, 0] == start[:10, 0]).all()
+
+
+def test_a_space_is_probed_once_however_often_it_is_read_from_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    engines = [MindieEngine({}), MindieEngine({})]
+    Encoding.of(Space.of(MIXED.fields))
+    Encoding.of(search_space(Space.of(MIXED.fields), engines[0]))
+    monkeypatch.setattr(Space, "decode", lambda *_: pytest.fail("the space was probed again"))
+    plain = Encoding.of(Space.of(MIXED.fields))
+    repaired = Encoding.of(search_space(Space.of(MIXED.fields), engines[1]))
+    assert plain is not repaired  # the engine's repairs decide what a position means

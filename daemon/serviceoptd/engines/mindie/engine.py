@@ -91,7 +91,8 @@ class MindieEngine:
             report=address.status if address is not None else None,
         )
 
-    def repaired(self, configuration: Configuration, fields: Sequence[Field]) -> Configuration:
+    @staticmethod  # the same for all of its engines: what a space decodes to is known from run to run
+    def repaired(configuration: Configuration, fields: Sequence[Field]) -> Configuration:
         """As MindIE's parameters limit each other."""
         return repaired(configuration, fields)
 

@@ -103,7 +103,8 @@ class MindieKubernetesEngine:
             devices=accelerators(deployment),
         )
 
-    def repaired(self, configuration: Configuration, fields: Sequence[Field]) -> Configuration:
+    @staticmethod  # the same for all of its engines: what a space decodes to is known from run to run
+    def repaired(configuration: Configuration, fields: Sequence[Field]) -> Configuration:
         """As MindIE's parameters limit each other."""
         return repaired(configuration, fields)
 

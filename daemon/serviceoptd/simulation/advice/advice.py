@@ -73,7 +73,7 @@ class Advice:
     """The corrected simulator of one run. Needs at least one result, with all that the objective asks for."""
 
     def __init__(self, space: Space, objective: Objective, compared: Sequence[Compared]) -> None:
-        self._objective, self._encoding = objective, Encoding(space)
+        self._objective, self._encoding = objective, Encoding.of(space)
         told = usable(objective, compared)[-MOST_POINTS:]
         self.results = len(told)
         self._features = self._seen([each.configuration for each in told])
