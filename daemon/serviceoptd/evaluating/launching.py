@@ -34,8 +34,8 @@ from serviceoptd.io.log_follower import LogFollower
 from serviceoptd.io.ports import ensure_free
 from serviceoptd.io.processes import Child, spawn
 from serviceoptd.io.readiness import Readiness, ready
+from serviceoptd.toolkit.ended_logs.root_cause import kind_of
 from serviceoptd.toolkit.interface import Command, Workplace
-from serviceoptd.toolkit.root_cause import kind_of
 
 
 async def launch(context: Context, run: RunState, action: Launch, announce: Callable[[LiveService], None]) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from serviceoptd.domain.settings import LogPatterns
+from serviceoptd.toolkit.ended_logs.root_cause import Cause, kind_of, root_cause
 from serviceoptd.toolkit.interface import HttpProbe, LogProbe, Probe
-from serviceoptd.toolkit.root_cause import Cause, kind_of, root_cause
 
 from .child import Child
 from .http_probe import CLOSED, TLS, Answer, speaks_tls, told

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from serviceoptd.domain import failures
-from serviceoptd.toolkit.root_cause import Cause, kind_of, root_cause
+from serviceoptd.toolkit.ended_logs.root_cause import Cause, kind_of, root_cause
 
 CORE = "(EngineCore_DP0 pid=123) ERROR 11-20 10:00:40 [core.py:708]"
 FRAMES = (
@@ -198,3 +200,144 @@ def test_a_log_that_names_no_error_has_no_reason() -> None:
 def test_what_is_asked_of_a_kind_is_told_by_its_phrases() -> None:
     assert kind_of("RuntimeError: NCCL error: out of memory") == failures.OUT_OF_MEMORY
     assert kind_of("something else") == ""
+
+
+COMPLAINT = "torch.OutOfMemoryError: CUDA out of memory. Tried 1.16 GiB."
+
+
+@pytest.mark.parametrize(
+    "keeper",
+    [
+        "vllm-1  | ",
+        "Aug 17 18:42:18 gpu-3 vllm[8052]: ",
+        "Aug  7 18:42:18 gpu-3 docker/vllm[8052]: ",
+        "2026-10-10T10:10:10.123456789Z stderr F ",
+        "[pod/vllm-0/main] ",
+        "2026-06-09 14:01:54.604 [Info] (Process) ",
+        "2026-10-10T10:10:10+0800 gpu-3 vllm[8052]: ",
+        "[1,0]<stderr>: ",
+        "10:10:10.123 ",
+    ],
+)
+def test_whoever_keeps_the_log_may_begin_each_line_in_its_own_way(keeper: str) -> None:
+    log = "\n".join(keeper + line for line in of_the_core(COMPLAINT).strip().splitlines())
+    assert cause_of(log) == Cause(COMPLAINT, failures.OUT_OF_MEMORY)
+
+
+@pytest.mark.parametrize(("text", "level"), [("log", "stream"), ("message", "level"), ("msg", "severity")])
+def test_a_log_of_json_documents_is_read_by_their_texts(text: str, level: str) -> None:
+    lines = of_the_core(COMPLAINT).strip().splitlines()
+    documents = [{text: line + "\n", level: "ERROR" if "ERROR" in line else "INFO"} for line in lines]
+    documents[0] |= {level: "info", text: "OSError: passed over"} if level != "stream" else {}
+    assert cause_of("\n".join(map(json.dumps, documents))) == Cause(COMPLAINT, failures.OUT_OF_MEMORY)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("(VllmWorker TP0 pid=35532) ERROR 08-26 04:05:22 [multiproc_executor.py:559] ", ""),
+        ("(VllmWorker rank=1 pid=5) ERROR 06-09 06:57:48 [multiproc_executor.py:487] ", ""),
+        ("(RayWorkerWrapper pid=1010, ip=10.0.0.1) ERROR 06-09 06:57:48 [worker_base.py:620] ", " [repeated 3x]"),
+        ("2026-10-10 10:10:10,123 - vllm.worker - ERROR - ", ""),
+        ("2026-10-10 10:10:10.123 | ERROR    | vllm.worker:main:10 - ", ""),
+        ("E1010 10:10:10.123456 1234 model.cc:10] ", ""),
+        ('time="2026-10-10T10:10:10Z" level=error msg="', '"'),
+    ],
+)
+def test_a_line_says_what_stands_after_its_loggers_prefixes(before: str, after: str) -> None:
+    found = cause_of(f"{before}{COMPLAINT}{after}")
+    assert found.kind == failures.OUT_OF_MEMORY
+    assert found.line.startswith(COMPLAINT)
+
+
+@pytest.mark.parametrize(
+    "quiet",
+    [
+        "2026-10-10 10:10:10.123 | WARNING  | vllm.worker:main:10 - ",
+        "2026-10-10 10:10:10,123 - vllm.worker - INFO - ",
+        'time="2026-10-10T10:10:10Z" level=info msg="',
+        "I1010 10:10:10.123456 1234 model.cc:10] ",
+        "vllm-1  | (EngineCore pid=3) WARNING 06-09 06:57:48 [worker.py:620] ",
+    ],
+)
+def test_a_level_that_is_no_error_s_is_seen_behind_any_prefix(quiet: str) -> None:
+    assert root_cause([quiet + COMPLAINT]) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("RuntimeError: level_zero backend failed with error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)", "out_of_memory"),
+        ("RuntimeError: HIP error: HSA_STATUS_ERROR_OUT_OF_RESOURCES", failures.OUT_OF_MEMORY),
+        ("slurmstepd: error: Detected 1 oom_kill event in StepId=12.0.", failures.OUT_OF_MEMORY),
+        ("EL0004: [PID: 1] Failed to allocate memory.", failures.OUT_OF_MEMORY),
+        ("ValueError: max_num_seqs (1024) exceeds available Mamba cache blocks (413).", failures.KV_CACHE),
+        ("ValueError: The memory pool size is too small. max_total_num_tokens=0", failures.KV_CACHE),
+        ("EJ0001: [PID: 3] Failed to initialize HCCP. Reason: Maybe the last training process is running.", "device_in_use"),
+        ("EI0019: [PID: 52] Failed to bind the IP port. Reason: bound already.", failures.PORT),
+        ("docker: Error response from daemon: Bind for 0.0.0.0:8000 failed: port is already allocated.", failures.PORT),
+        ("RuntimeError: CUDA error: uncorrectable ECC error encountered", failures.NO_DEVICE),
+        ("RuntimeError: Unexpected error from cudaGetDeviceCount(). Error 802: system not yet initialized", "no_device"),
+        ('docker: Error response from daemon: could not select device driver "" with capabilities: [[gpu]].', "no_device"),
+        ("docker: Error response from daemon: manifest for x:v9 not found: manifest unknown.", failures.INSTALLATION),
+        ("Check path: config.json failed, by: Check Other group permission failed: 4, required 0.", "installation"),
+        ("RuntimeError: Could not find nvcc and default cuda_home='/usr/local/cuda' doesn't exist", "installation"),
+        ("ValueError: Cannot provide a placement group of 4 within 1800 seconds.", failures.TOO_FEW_DEVICES),
+        ("AssertionError: Attempted to load weight ([4096]) into parameter ([8192])", failures.MODEL),
+        ("ValueError: The input size is not aligned with the quantized weight shape.", failures.REFUSED_ARGUMENT),
+    ],
+)  # fmt: skip
+def test_more_ways_to_fail_have_their_kind(line: str, kind: str) -> None:
+    assert cause_of(line) == Cause(line, kind)
+
+
+def test_a_process_that_merely_noticed_counts_where_it_alone_says_of_what() -> None:
+    core = (
+        "RuntimeError: Worker failed with error 'CUDA error: out of memory\nCUDA kernel errors might be reported later."
+    )
+    found = cause_of(of_the_core(core))
+    assert found == Cause("RuntimeError: Worker failed with error 'CUDA error: out of memory", failures.OUT_OF_MEMORY)
+
+
+def test_what_ray_says_of_a_killed_worker_counts_without_its_table_of_details() -> None:
+    log = logged(
+        CORE,
+        "ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task.\n"
+        "\tclass_name: RayWorkerWrapper\n"
+        "The actor is dead because its worker process has died. Worker exit type: NODE_OUT_OF_MEMORY",
+    )
+    assert cause_of(log).kind == failures.OUT_OF_MEMORY
+
+
+def test_a_port_counts_though_the_communication_that_needed_it_failed_first() -> None:
+    log = (
+        "RuntimeError: HCCL function error: HcclCommInitRootInfo(numRanks), error code is 7\n"
+        "EI0019: [PID: 52] Failed to bind the IP port. Reason: The port has been bound already."
+    )
+    assert cause_of(log).kind == failures.PORT
+
+
+def test_the_last_error_of_nccl_stands_below_its_exception() -> None:
+    log = logged(
+        "[rank0]:",
+        f"{FRAMES}\ntorch.distributed.DistBackendError: NCCL error in: ProcessGroupNCCL.cpp:2501, unhandled cuda error\n"
+        "ncclUnhandledCudaError: Call to CUDA function failed.\nLast error:\nCuda failure 2 'out of memory'",
+    )
+    assert cause_of(log).kind == failures.OUT_OF_MEMORY
+
+
+def test_what_ray_guesses_of_a_dead_worker_is_no_reason() -> None:
+    log = (
+        "(raylet) A worker died or was killed. Worker exit detail: connection error code 2. There are some potential root "
+        "causes. (1) The process is killed by SIGKILL by OOM killer. (2) ray stop --force is called.\n"
+        "ERROR 12-31 01:06:23 [core.py:603] ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing."
+    )
+    assert cause_of(log).kind == ""
+
+
+def test_a_rank_that_waited_for_another_one_is_a_consequence() -> None:
+    log = """[2025-03-17 17:15:55 TP1] Scheduler hit an exception: Traceback (most recent call last):
+ValueError: TP rank 1 could finish the model loading, but there are other ranks that didn't finish loading.
+[2025-03-17 17:15:56 TP0] Scheduler hit an exception: Traceback (most recent call last):
+KeyError: 'model.layers.61.weight_scale'"""
+    assert cause_of(log).line == "KeyError: 'model.layers.61.weight_scale'"

@@ -11,8 +11,8 @@ from serviceoptd.evaluating.context import Context
 from serviceoptd.evaluating.live_service import LiveService
 from serviceoptd.evaluating.surroundings.lacks import SurroundingsLack
 from serviceoptd.evaluating.surroundings.room import Places, lacking, places_of
+from serviceoptd.toolkit.ended_logs.root_cause import kind_of
 from serviceoptd.toolkit.interface import Workplace
-from serviceoptd.toolkit.root_cause import kind_of
 
 EVERY = 0.5  # seconds between two looks
 

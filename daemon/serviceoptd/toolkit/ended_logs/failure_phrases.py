@@ -36,6 +36,9 @@ KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
                 "kv ?cache.*(?:not enough|insufficient|too small|less than|larger)",
                 "too little.*kv ?cache",
                 "npuMemSize",
+                "memory pool size is too small",
+                "max_total_num_tokens=-?0",
+                "available Mamba cache blocks",
             ),
         ),
     ),
@@ -44,7 +47,7 @@ KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             *("less than desired GPU memory utilization", r"devices? (?:\S+ )?(?:is|are) busy", "busy or unavailable"),
             *("device busy", "occupied by other", "used by (?:an)?other process", "exclusive.process"),
-            *("error in memory profiling", "other processes sharing"),
+            *("error in memory profiling", "other processes sharing", "last training process is running"),
             *("memory capacity is unbalanced", "devices? (?:is|are) (?:already )?(?:occupied|in use)"),
         ),
     ),
@@ -53,6 +56,13 @@ KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             *("out of memory", "OutOfMemory", r"\bOOM\b", "OOMKilled", "cannot allocate memory", "std::bad_alloc"),
             *(r"\bMemoryError\b", "CUBLAS_STATUS_ALLOC_FAILED", "failed to allocate", r"alloc(?:ation)? fail"),
+            *(
+                r"OUT_OF_(?:\w+_)?(?:MEMORY|RESOURCES)",
+                "low on memory",
+                r"\boom.?kill",
+                r"[mM]alloc\w*\W.*fail",
+                "unable to allocate",
+            ),
             # Of the shared memory an engine needs more or less by its parameters.
             *(r"\b207001\b", "no space left on device.*shm", "shm.*no space left on device"),
             "</torch_.*no space left on device",
@@ -67,7 +77,12 @@ KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             *("address already in use", r"Errno (?:98|99|48)\b", "EADDRINUSE", "EADDRNOTAVAIL", "attempting to bind"),
             *(r"ports? (?:\S+ )?(?:is|are|was) (?:already|in use|occupied|taken|not available|not free)",),
-            *("cannot assign requested address", "(?:failed|unable) to (?:bind|listen)", r"bind\S* (?:\S+ )?failed"),
+            *(
+                "cannot assign requested address",
+                "bind the IP port",
+                "(?:failed|unable) to (?:bind|listen)",
+                r"bind\S* (?:\S+ )?failed",
+            ),
         ),
     ),
     (
@@ -90,6 +105,7 @@ KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             *("exceeds the (?:total )?number of", r"not enough (?:gpu|npu|cuda|device)s?\b", "number of available"),
             *("less than max(?:imum)? local (?:gpu|npu)", "world ?size", "invalid device ordinal"),
+            *("placement group",),
         ),
     ),
     (
@@ -98,7 +114,14 @@ KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
             *("no CUDA GPUs", "no (?:CUDA-capable|NVIDIA|npu|gpu) ?(?:driver|devices?)", "no .*device is detected"),
             *("failed to infer device type", "NVIDIA driver", "driver version is insufficient"),
             *("libcuda", "no supported device", "rtSetDevice", r"\b107001\b", "drvMngGet", "no accelerator"),
-            *("has no (?:GPU|NPU|accelerator)",),
+            *(
+                "has no (?:GPU|NPU|accelerator)",
+                r"device ?count\b",
+                "device not ready",
+                "uncorrectable ECC",
+                "off the bus",
+            ),
+            *("system not yet initialized", r"\bnvml", "nvidia-container", "select device driver", "TsdOpen", "dcmi"),
         ),
     ),
     (
@@ -130,7 +153,7 @@ KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
                 r"(?:weights?|model)\b[\w ]*\b(?:path|director|file)\w*\b.*(?:not|no such|invalid|fail)",
             ),
             *("no such file or directory: .*(?:model|weight)", "name resolution", "trust_remote_code"),
-            *("unsupported model", "model type .* (?:not|unknown)"),
+            *("unsupported model", "model type .* (?:not|unknown)", "attempted to load weight", "size mismatch for"),
         ),
     ),
     (
@@ -152,7 +175,14 @@ KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
                 "exec format",
                 "permission ?(?:error|denied)",
             ),
-            *("no kernel image",),
+            *(
+                "no kernel image",
+                r"could not find (?:nvcc|ninja|\w*cc\b)",
+                "C compiler",
+                "CUDA_HOME",
+                "pull access denied",
+            ),
+            *("manifest unknown", "unable to find image", "permission (?:check )?fail"),
         ),
     ),
     (
@@ -179,6 +209,7 @@ KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
                 "unsupported",
                 "cannot be used",
             ),
+            *("not aligned with the quantized", "too large tensor parallel"),
             *("invalid (?:value|argument|literal|option|param)", "incompatible", "JSONDecodeError", r"check\w* param"),
         ),
     ),
@@ -188,7 +219,7 @@ CONSEQUENCES: tuple[str, ...] = (
     *("root cause above", "Engine core initialization failed", "EngineCore (?:failed|hit|encountered|died)"),
     *("EngineDead", "Engine process failed", "Engine loop (?:has died|is not running)", r"core proc\(s\)"),
     *(
-        "Worker(?:Proc)? (?:failed|initialization failed|proc|died|rank)",
+        "Worker(?:Proc)? (?:failed|initialization failed|proc|died)",
         "resource_tracker",
         "leaked (?:shared|sema)",
     ),
@@ -200,6 +231,14 @@ CONSEQUENCES: tuple[str, ...] = (
     *("Exception ignored in", "ERR99999", "RayTaskError", "Actor(?:Died|Unavailable)", "actor died"),
     *("exited with code", "Process(?:Raised|Exited)", "terminated (?:unexpectedly|by signal)"),
     *(r"rank \d+ (?:exited|failed)", "shm_broadcast", "remote process exited", "MPI_ABORT"),
+    *("other ranks that didn.t", "worker died or was killed"),
     *("Initialize model failed", r"Initialization failed\. ?$", r"failed to start\.? ?$"),
 )
 """What other processes, launchers and Python itself say of a failure that lies elsewhere."""
+
+NOISE: tuple[str, ...] = (
+    *("CUDA kernel errors might be", "HIP kernel errors might be", "CUDA_LAUNCH_BLOCKING", "USE_(?:CUDA|HIP)_DSA"),
+    *("potential root causes",),
+    *("^Search for .* for more information", "^Possible solutions:"),
+)
+"""What PyTorch and engines say after an error to help, which is none itself."""

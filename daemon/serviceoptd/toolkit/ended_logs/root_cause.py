@@ -12,18 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from serviceoptd.domain import failures
-from serviceoptd.toolkit.failure_phrases import CONSEQUENCES, KINDS, any_of
-
-_PROCESS = r"\([\w.-]+(?: [\w-]+=\S+)+(?:, [\w-]+=\S+)*\)"
-_STAMP = r"(?:\d{4}[-/]\d\d[-/]\d\d|\d\d-\d\d)[T -]\d\d:\d\d:\d\d(?:[.,:]\d+)*Z?(?:[+-]\d\d:?\d\d)?"
-_LEVEL = r"(?:DEBUG|INFO|WARN(?:ING)?|ERROR|ERR|CRITICAL|FATAL)"
-_PREFIX = re.compile(
-    rf"(?:{_PROCESS}|\[{_STAMP}[^\]]*\]|{_STAMP}|\[(?P<level>{_LEVEL})\]|(?P<bare>{_LEVEL})(?::\s*|(?=\s))"
-    r"|\[(?P<letter>[EWIF])\d{3,4} [^\]]*\]|\[rank\s?\d+\]:|\[[\d,]+\]<std(?:err|out)>:|\[[\w.:,/+-]+\]"
-    r"|[\w/-]+\.py:\d+\]|[-|:](?=\s))"
-)
-"""What loggers and launchers put before a message, one piece at a time."""
-_QUIET = frozenset({"DEBUG", "INFO", "WARN", "WARNING", "I", "W"})
+from serviceoptd.toolkit.ended_logs.failure_phrases import CONSEQUENCES, KINDS, NOISE, any_of
+from serviceoptd.toolkit.ended_logs.log_lines import said
 
 _EXCEPTION = re.compile(
     r"(?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*)?(?:Error|Exception|Refused|NotFound|Timeout|OutOfResources)\b(?::\s|:?$)"
@@ -31,7 +21,7 @@ _EXCEPTION = re.compile(
 _SAYS = re.compile(
     r"^\S.*?: error: |\berror while loading shared libraries|command not found|: not found$|what\(\):|^Fatal Python error"
     r"|^Segmentation fault|^(?:[\w./-]+:? ){0,4}out of memory|^Bus error|^Illegal instruction|^panic: |^Error: |^fatal: "
-    r"|^\[Errno \d+\]",
+    r"|^\[Errno \d+\]|^E[A-Z]?\d{4,5}: |^(?:docker|podman): |^Error response from daemon|failed, by:",
     re.IGNORECASE,
 )
 _IN_PASSING = re.compile(r"\b(?:with|due to|because of|got|caught) [\w.]*Error\b", re.IGNORECASE)
@@ -54,6 +44,7 @@ class Cause:
 class _Named:
     cause: Cause
     raised: bool  # an exception, or the last word of a program; else merely logged as an error
+    consequence: bool  # told by a process that only noticed: it may still say of what
 
 
 def kind_of(text: str) -> str:
@@ -65,58 +56,52 @@ def root_cause(lines: Sequence[str]) -> Cause | None:
     """Why the service ended; None where no line names an error.
 
     The first line counts whose kind is known, unless other processes merely echo it; else the first exception, and only
-    then what was logged as an error. Where nothing but consequences is told, the first of them.
+    then what was logged as an error. A process that only noticed counts where it alone says of what kind the failure is.
     """
-    named = list(_named(lines, any_of(CONSEQUENCES))) or list(_named(lines, None))
+    named = list(_named(lines))
     return min(named, key=_doubt).cause if named else None  # the first of those that are told apart least
 
 
 def _doubt(named: _Named) -> int:
     kind, known = named.cause.kind, named.cause.kind not in {"", *_ECHOES}
+    if named.consequence:
+        return 2 if known and kind not in _SOFT else 6
     if known and (named.raised or kind not in _SOFT):
         return 0 if named.raised else 1
-    return 2 if named.raised else 3 if kind else 4
+    return 3 if named.raised else 4 if kind else 5
 
 
-def _named(lines: Sequence[str], passed_over: re.Pattern[str] | None) -> Iterator[_Named]:
+def _named(lines: Sequence[str]) -> Iterator[_Named]:
+    noticed, noise = any_of(CONSEQUENCES), any_of(NOISE)
     code = ""  # the latest line of code in a traceback: what an exception without a message was raised by
     for index, line in enumerate(lines):
-        message, level, indented = _message(line)
-        if indented and not message.startswith("what():"):
+        found = said(line)
+        message = found.message
+        if found.indented and not message.startswith("what():"):
             code = message if message and not message.startswith(("File ", "^", "~", "...")) else code
             continue
-        if not message or level in _QUIET or message.startswith("Traceback"):
-            continue
-        if passed_over is not None and passed_over.search(line):
+        if not message or found.quiet or message.startswith("Traceback") or noise.search(message):
             continue
         exception = _EXCEPTION.match(message)
         raised = exception is not None or bool(_SAYS.search(message) and not _IN_PASSING.search(message))
-        if not raised and not level:
+        if not raised and not found.level:
             continue
+        consequence = bool(noticed.search(message))
         if exception is not None and message[exception.end() :].strip() == "":
             message = f"{message.rstrip(':')} in `{code}`" if code else message
         elif _goes_on(message):
             message = " ".join([message, *_continued(lines[index + 1 : index + 5])])
-        yield _Named(Cause(message, kind_of(message)), raised)
-
-
-def _message(line: str) -> tuple[str, str, bool]:
-    """What a line says, the level at which it was logged ("": none is told), and whether it is indented, as code is."""
-    rest, level = line.rstrip(), ""
-    while match := _PREFIX.match(rest.lstrip()):
-        level = level or match["level"] or match["bare"] or match["letter"] or ""
-        rest = rest.lstrip()[match.end() :]
-    return rest.strip(), level, rest.startswith(("  ", "\t"))
+        yield _Named(Cause(message, kind_of(message)), raised, consequence)
 
 
 def _goes_on(message: str) -> bool:
-    """Whether what is wrong stands in the lines after: pydantic lists the refused fields there."""
-    return "ValidationError" in message or message.endswith(":")
+    """Whether what is wrong stands in the lines after: pydantic lists the refused fields there, NCCL its last error."""
+    return "ValidationError" in message or "NCCL error in" in message or message.endswith(":")
 
 
 def _continued(lines: Sequence[str]) -> Iterator[str]:
     for line in lines:
-        message, _, _ = _message(line)
+        message = said(line).message
         if (
             not message
             or message.startswith(("File ", "Traceback", "During", "The above"))
