@@ -26,6 +26,7 @@ IMPLAUSIBLE_TOKEN = 5e-4
 
 _TELLING = ("Error", "error:", "Exception", "Traceback")
 _LAST_LINES = 200
+_LONGEST_LINE = 500
 
 
 def believe(metrics: Metrics, objective: Objective) -> Metrics:
@@ -120,15 +121,16 @@ def result_in(path: Path, outcome: ClientOutcome) -> bytes:
 
 
 def telling_line(output: Path) -> str:
-    """The last line that names an error, or else the last line; empty when there is no output."""
+    """The last line that names an error, or else the last line, shortened; empty when there is no output."""
     try:
         text = plain(tail(output, MIB).decode(errors="replace"))
     except (OSError, UnfitFile):
         return ""
     lines = [line for raw in text.split("\n")[-_LAST_LINES:] if (line := raw.strip())]
-    return next(
+    told = next(
         (line for line in reversed(lines) if any(word in line for word in _TELLING)), lines[-1] if lines else ""
     )
+    return told if len(told) <= _LONGEST_LINE else f"{told[:_LONGEST_LINE].rstrip()} ..."
 
 
 def _numbers(metrics: Metrics) -> Iterator[tuple[str, float]]:

@@ -48,6 +48,9 @@ OF_THE_PARAMETERS = frozenset({OUT_OF_MEMORY, KV_CACHE})
 OF_THE_SURROUNDINGS = frozenset({DEVICE_IN_USE, NO_DEVICE, MODEL, PORT, INSTALLATION, NO_ROOM})
 """Kinds that every configuration has alike: they say nothing of the one that was tried, and teach the search nothing."""
 
+TIME_LIMIT, LOG_ENDS = "time limit of ", "; its log ends: "
+"""How a reason tells that a limit was reached, and what stands before the end of a log that names no error."""
+
 _VARIES = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,}\b|[\d_.:/\\-]+")
 
 
@@ -74,13 +77,19 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True):
 
 def words(reason: str) -> str:
     """The reason without what differs from one failure to the next: numbers, times, addresses, paths."""
-    return " ".join(_VARIES.sub(" ", reason.casefold()).split())
+    return " ".join(_VARIES.sub(" ", _without_the_end_of_a_log(reason).casefold()).split())
 
 
 def names_a_parameter(reason: str, names: Iterable[str]) -> bool:
     """Whether the reason speaks of one of these parameters, in any spelling."""
-    said = _letters(reason)
+    said = _letters(_without_the_end_of_a_log(reason))
     return any(letters in said for name in names if len(letters := _letters(name)) > 3)
+
+
+def _without_the_end_of_a_log(reason: str) -> str:
+    """What remains of a time limit's reason: how far a log had come by then tells neither what failed nor of what."""
+    told, ends, _ = reason.partition(LOG_ENDS)
+    return told if ends and TIME_LIMIT in told else reason
 
 
 def _letters(text: str) -> str:

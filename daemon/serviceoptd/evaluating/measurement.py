@@ -50,7 +50,7 @@ class Failure:
     exit_status: int | None = None
     metrics: Metrics | None = None
     service: Literal["fatal", "retryable", "exited"] | None = None
-    cause: str = ""  # the kind of failure (domain/failures.py), where the service is to blame
+    cause: str = ""  # the kind of failure (domain/failures.py), where the service is to blame or the client tells it
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from serviceoptd.io import cgroups
 from serviceoptd.io.log_follower import LogFollower
 from serviceoptd.io.processes import Child, spawn, stop
 from serviceoptd.io.readiness import watch
+from serviceoptd.toolkit.ended_logs.root_cause import kind_of
 from serviceoptd.toolkit.interface import MetricsPage, UnusableResult
 
 DYING = 2.0  # seconds in which a service whose client failed may turn out to have ended
@@ -105,7 +106,8 @@ async def _believed(
         if told := await not_ready_any_more(live, limit):
             return replace(dead(told, str(unusable)), exit_status=exit_status, metrics=unusable.metrics)
         kind: Kind = "unusable" if exit_status == 0 else "exited"
-        return Failure(kind, str(unusable), exit_status, unusable.metrics)
+        cause = kind_of(str(unusable)) if kind == "exited" else ""
+        return Failure(kind, str(unusable), exit_status, unusable.metrics, cause=cause)
     if metrics.failed and (told := await not_ready_any_more(live, limit)):
         lost = f"{metrics.failed} of {metrics.completed + metrics.failed} requests failed"
         return replace(dead(told, lost), exit_status=exit_status, metrics=metrics)

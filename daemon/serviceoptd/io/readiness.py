@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
+from serviceoptd.domain.failures import LOG_ENDS, TIME_LIMIT
 from serviceoptd.domain.settings import LogPatterns
 from serviceoptd.toolkit.ended_logs.root_cause import Cause, kind_of, root_cause
 from serviceoptd.toolkit.interface import HttpProbe, LogProbe, Probe
@@ -151,7 +152,7 @@ async def _wait(
             if waited >= limit:
                 what = f": {said}" if signs is not None and (said := signs.missing()) else ""
                 found = root_cause(follower.written_since(since))
-                reason = f"time limit of {limit:g} s{what}{_told(found, follower, snippet_length)}"
+                reason = f"{TIME_LIMIT}{limit:g} s{what}{_told(found, follower, snippet_length)}"
                 return Readiness(False, waited, "timeout", reason, cause=found.kind if found else "")
             pause = min(interval, _LONGEST_INTERVAL, limit - waited) / (5 if waited < _EAGER else 1)
             # those that are done would end the pause at once
@@ -204,4 +205,4 @@ def _told(found: Cause | None, follower: LogFollower, length: int) -> str:
         _, ours, step = said.rpartition(OURS)
         told = f"; {found.kind or 'its log says'}: {found.line[:length].rstrip()}"
         return f"; {step.strip()}{told}" if ours and step.strip() not in told else told
-    return f"; its log ends: {said}" if said else "; its log is empty"
+    return f"{LOG_ENDS}{said}" if said else "; its log is empty"

@@ -167,6 +167,61 @@ def test_failures_of_different_kinds_do_not() -> None:
     assert isinstance(run.due, Propose)
 
 
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        [(HEAD + "KeyError: 'rope'", ""), (HEAD + "AssertionError in `a == b`", "")],
+        [("exited with status 1; port: address in use", failures.PORT), (HEAD + "OutOfMemoryError", "out_of_memory")],
+    ],
+)
+def test_reasons_that_take_turns_hold_it_when_the_latest_has_come_three_times_among_six(
+    kinds: list[tuple[str, str]],
+) -> None:
+    run = a_run()
+    for _ in range(2):
+        for reason, cause in kinds[::-1]:
+            run.failed(reason, cause)
+    run.failed(*kinds[1])
+    assert isinstance(run.due, Propose)
+    run.failed(*kinds[0])
+    assert isinstance(run.due, Hold)
+    assert "3 launches or measurements (of the last 6)" in run.due.reason
+    assert kinds[0][0] in run.due.reason
+    run.goes_on()
+    assert [particle.number for particle in run.story.run.pending()] == [2, 4, 6]
+
+
+def test_twelve_failures_in_a_row_hold_it_whatever_their_reasons() -> None:
+    run = a_run()
+    for word in ("one two", "red green", "north south", "salt pepper", "up down", "hot cold"):
+        run.failed(HEAD + f"{word.title().replace(' ', '')}Error: {word} {word}", times=2)
+        assert isinstance(run.due, Hold) == (run.number == 12)
+    assert "12 launches or measurements (every one so far) failed, none was measured" in run.due.reason
+    assert "HotColdError" in run.due.reason
+    assert "RedGreenError" in run.due.reason
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "time limit of 600 s: GET /health: status 503; its log ends: {seqs} INFO args: max_num_seqs loading step {number}",
+        "the client did not end: time limit of 90 s; its log ends: {number}%|####| {seqs}",
+        "the client ended with exit status 1: aiohttp.Error: [{number}] request 7f3e{number}a1b2c3d4 at 0x7f{number}abc",
+        "exited with status 1; its log says: RuntimeError: /tmp/tmp{number}xk/torch_{number}.so at 10:0{number}:00.123",
+    ],
+)
+def test_numbers_addresses_and_how_far_a_log_had_come_make_no_other_reason(reason: str) -> None:
+    assert isinstance(a_run().failed(reason, times=3).due, Hold)
+    assert isinstance(a_run().unmeasured(reason.format(number=3, seqs="x"), times=3).due, Hold)
+
+
+def test_later_on_six_are_waited_for_where_a_parameter_seems_to_tell_them_apart() -> None:
+    run = a_run().measured(seqs=40).measured(seqs=60)
+    run.failed(HEAD + "AssertionError in `a == b`", seqs=300, times=5)
+    assert isinstance(run.due, Propose)
+    assert isinstance(run.failed(HEAD + "AssertionError in `a == b`", seqs=400).due, Hold)
+
+
 def test_running_out_of_memory_is_no_reason_until_many_do() -> None:
     run = a_run().failed(HEAD + "CUDA out of memory", failures.OUT_OF_MEMORY, times=11)
     assert isinstance(run.due, Propose)
