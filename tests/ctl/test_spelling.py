@@ -22,6 +22,10 @@ def commands() -> list[click.Command]:
     return [command for command in found if command is not None]
 
 
+def the(name: str) -> click.Command:
+    return next(command for command in commands() if command.name == name)
+
+
 def short_options() -> list[tuple[click.Command, str]]:
     """Every short option that takes a value, of every command."""
     return [
@@ -38,6 +42,41 @@ def short_options() -> list[tuple[click.Command, str]]:
 def test_every_short_option_takes_its_value_behind_an_equals_sign(command: click.Command, name: str) -> None:
     assert spelled_out(command, [f"{name}=a=b"]) == [name, "a=b"]
     assert spelled_out(command, [name, "value", f"{name}=other"]) == [name, "value", name, "other"]
+
+
+def parsed(command: click.Command, arguments: list[str]) -> dict[str, Any]:
+    given, _, _ = command.make_parser(click.Context(command)).parse_args(spelled_out(command, arguments))
+    return dict(given)
+
+
+@pytest.mark.parametrize(("command", "name"), short_options(), ids=lambda given: getattr(given, "name", given))
+def test_every_form_of_an_option_and_its_value_means_the_same(command: click.Command, name: str) -> None:
+    option = next(option for option in command.params if name in option.opts)
+    long = next(other for other in option.opts if other.startswith("--"))
+    forms = ([name, "/a=b"], [f"{name}/a=b"], [f"{name}=/a=b"], [long, "/a=b"], [f"{long}=/a=b"])
+    (meant,) = {str(parsed(command, form)) for form in forms}
+    assert "/a=b" in meant
+
+
+@pytest.mark.parametrize("arguments", [["-fn=3"], ["-f", "-n=3"], ["-fn3"], ["-fn", "3"]])
+def test_an_option_may_share_its_dash_with_flags(arguments: list[str]) -> None:
+    assert parsed(the("events"), arguments) == {"following": True, "lines": "3"}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("train", ["-i="]), ("train", ["-i", ""]), ("train", ["--input="]), ("train", ["--input", "", "-t=vllm"]),
+        ("optimizer", ["-e=", "-b=vllm_benchmark"]), ("check", ["-c="]), ("best", ["-o", ""]),
+    ],
+)  # fmt: skip
+def test_an_empty_value_is_refused_and_not_taken_for_this_directory(
+    invoke: Invoke, name: str, arguments: list[str]
+) -> None:
+    result = invoke(name, *arguments)
+    assert result.exit_code == 2
+    option = arguments[0].partition("=")[0]
+    assert result.stderr.startswith(f"error: Option '{option}' needs a value, and what it is given is empty.")
 
 
 def test_the_manuals_own_command_line_is_understood(invoke: Invoke, daemon: Callable[..., Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,12 +45,19 @@ def _requests(row: Row) -> list[dict[str, Any]]:
     try:
         requests = ast.literal_eval(text)
     except (ValueError, SyntaxError):
-        requests = None
+        requests = _as_json(text)
     if not isinstance(requests, list) or not requests or not all(isinstance(request, dict) for request in requests):
         raise ProfileRejected(row.place, f"res_list is {text[:60]!r}, not a list of requests")
     if missing := [request for request in requests if "rid" not in request]:
         raise ProfileRejected(row.place, f"res_list has a request without rid: {missing[0]!r}")
     return requests
+
+
+def _as_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _chunk(

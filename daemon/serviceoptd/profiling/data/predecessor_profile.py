@@ -80,7 +80,7 @@ def _forward_seconds(executed: Table) -> Mapping[int, float]:
     executed.need(name)
     for row in executed.rows:
         if row[name] == "forward":
-            taken = (row.number("end") - row.number("start")) / 1e6
+            taken = (row.number("end") - row.number("start")) * row.unit("end", "us")
             if taken <= 0:
                 raise ProfileRejected(row.place, f"is a forward pass of {taken} s")
             number = int(row.number("batch_id"))

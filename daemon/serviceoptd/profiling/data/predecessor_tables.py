@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,16 @@ from serviceoptd.simulation.step_times.profile_data import ProfileRejected, fini
 
 FILES = {"batch": "batch.csv", "request": "request.csv"}
 NAMES = {"request": ("request", "request_data"), "batch": ("batch",), "batch_exec": ("batch_exec",)}
-SECONDS = {"ms": 1e-3, "microsecond": 1e-6, "us": 1e-6}
+SECONDS = {
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1.0),
+    **dict.fromkeys(("ms", "millisecond", "milliseconds"), 1e-3),
+    **dict.fromkeys(("us", "μs", "µs", "microsecond", "microseconds"), 1e-6),
+    **dict.fromkeys(("ns", "nanosecond", "nanoseconds"), 1e-9),
+}
+SAME = {"rid": "http_rid", "id": "http_rid"}
+"""Other names of a column; `id` is what is left of `request_id`."""
+_TITLE = re.compile(r"(?P<name>.*?)\s*(?:[(\[（](?P<unit>\w+)[)\]）]|_(?P<ending>ms|us))?", re.DOTALL)
+_SEPARATORS = (",", ";", "\t")
 
 
 @dataclass(frozen=True)
@@ -48,10 +58,14 @@ class Row:
         Raises:
             ProfileRejected: it is none.
         """
-        seconds = self.number(column) * SECONDS[self.units.get(column, "ms")]
+        seconds = self.number(column) * self.unit(column, "ms")
         if seconds <= 0:
             raise ProfileRejected(self.place, f"{column} is {self.cells[column]!r}")
         return seconds
+
+    def unit(self, column: str, usual: str) -> float:
+        """Seconds of the unit that a column's title names; of the `usual` one where it names none."""
+        return SECONDS[self.units.get(column, usual)]
 
 
 @dataclass(frozen=True)
@@ -108,8 +122,11 @@ def _from_database(path: Path) -> dict[str, Table]:
 
 
 def _from_csv(path: Path) -> Table:
-    reader = csv.reader(line.decode("utf-8-sig") for line in lines(path, LARGEST_RECORDING, through_links=True))
+    text = (line.decode("utf-8-sig") for line in lines(path, LARGEST_RECORDING, through_links=True))
+    reader = csv.reader(text)
     try:
+        first = next(text, "")
+        reader = csv.reader(itertools.chain([first], text), delimiter=max(_SEPARATORS, key=first.count))
         header = next(reader, [])
         return _table(f"{path}:1", header, ((f"{path}:{reader.line_num}", row) for row in reader if row))
     except (csv.Error, UnicodeDecodeError) as error:
@@ -119,8 +136,7 @@ def _from_csv(path: Path) -> Table:
 def _table(place: str, header: Iterable[str], rows: Iterable[tuple[str, Iterable[Any]]]) -> Table:
     columns, units = [], {}
     for title in header:
-        name, unit = re.fullmatch(r"(.*?)(?:\((\w+)\))?", title.strip(), re.DOTALL).groups()  # type: ignore[union-attr]
-        name = name.strip().removeprefix("request_")
+        name, unit = _read(title)
         columns.append(name)
         if unit in SECONDS:
             units[name] = unit
@@ -131,3 +147,11 @@ def _table(place: str, header: Iterable[str], rows: Iterable[tuple[str, Iterable
             raise ProfileRejected(where, f"has {len(cells)} values for {len(columns)} columns")
         found.append(Row(where, dict(zip(columns, cells, strict=True)), units))
     return Table(place, frozenset(columns), tuple(found))
+
+
+def _read(title: str) -> tuple[str, str]:
+    """The name of a column as the exporters spell it, and its unit; "" where it names none."""
+    match = _TITLE.fullmatch(title.strip())
+    name, unit = (match["name"], match["unit"] or match["ending"] or "") if match else (title, "")
+    name = re.sub(r"[\s-]+", "_", name.lower()).removeprefix("request_")
+    return SAME.get(name, name), unit.lower()

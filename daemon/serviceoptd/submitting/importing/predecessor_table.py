@@ -5,29 +5,35 @@ Reads text and nothing else. Columns: docs/migration.md.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from serviceopt_journal.errors import InvalidConfiguration
-from serviceopt_journal.events import Configuration, Value
+from serviceopt_journal.events import Configuration
 from serviceopt_journal.metric_table import ALL_LATENCIES, GENERATE_SPEED, METRIC, SUCCESS_RATE, THROUGHPUT, LatencyName
 from serviceopt_journal.metrics import NOT_TOLD, Latency, Metrics, latency_fields
 from serviceoptd.config.fields import CANONICAL
 from serviceoptd.domain.table import METRIC_COLUMNS, OWN_COLUMNS, RECORD_COLUMNS
+from serviceoptd.submitting.importing.cells import (
+    NotCsv,
+    commas_are_points,
+    finite,
+    known,
+    lines,
+    plain,
+    title,
+    values,
+)
 
 MOST_ROWS = 10_000
 MOST_PROBLEMS = 20
+TEXTS = frozenset({"error", "backup"})
 IGNORED_COLUMNS = frozenset({*OWN_COLUMNS, "case_id"})
-LARGEST = 1e12  # of a parameter's value, as for the bounds of a target field
 NO_RESULT = f"the imported file has no {GENERATE_SPEED} for it"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BOOLS = {"true": True, "false": False}
-_UNKNOWN_CELLS = frozenset({"none", "nan", "null", "n/a", "na"})
-"""What stands in a cell whose value was not known, in any letters; an empty one besides."""
 _STATISTIC = re.compile(r"(?P<of>[a-z]\w*?)_(?P<statistic>max|min|mean|avg|average|median|std|p\d+(?:\.\d+)?)")
 _LATENCIES: Mapping[str, LatencyName] = {
     column: name
@@ -88,13 +94,17 @@ def read(text: str, file: str) -> Table:
         InvalidConfiguration: it is no result file; every problem with its line, and the columns that are missing.
     """
     problems = _Problems(file)
-    lines = list(_lines(text, problems))
+    try:
+        found = list(lines(text, (*METRIC_COLUMNS, *RECORD_COLUMNS)))
+    except NotCsv as error:
+        problems.add(error.line, f"is not CSV: {error.message}")
+        found = []
     problems.refuse()
-    if not lines:
+    if not found:
         problems.add(1, "is empty")
         problems.refuse()
-    header = [CANONICAL.get(name.strip(), name.strip()) for name in lines[0][1]]
-    records = [(line, [_known(cell) for cell in cells]) for line, cells in lines[1:]]
+    header = [CANONICAL.get(title(name), title(name)) for name in found[0][1]]
+    records = [(line, [known(cell) for cell in cells]) for line, cells in found[1:]]
     statistics = _statistics(header)
     parameters, warnings = _columns(header, statistics, problems)
     problems.refuse()
@@ -102,38 +112,29 @@ def read(text: str, file: str) -> Table:
         if len(cells) != len(header):
             problems.add(line, f"{len(cells)} cells, where the header has {len(header)} columns")
     if not records:
-        problems.add(lines[0][0], "has no row below its header")
+        problems.add(found[0][0], "has no row below its header")
     if len(records) > MOST_ROWS:
         problems.add(records[MOST_ROWS][0], f"more than {MOST_ROWS} rows")
     problems.refuse()
     places = {name: position for position, name in enumerate(header)}
-    values = {name: _values([cells[places[name]] for _, cells in records]) for name in parameters}
-    empty = [name for name, column in values.items() if all(value is None for value in column)]
+    numeric = [place for name, place in places.items() if name not in TEXTS]
+    commas = commas_are_points(cells[place] for _, cells in records for place in numeric)
+    columns = {
+        name: values([cells[places[name]] for _, cells in records], comma_is_point=commas) for name in parameters
+    }
+    empty = [name for name, column in columns.items() if all(value is None for value in column)]
     kept = tuple(name for name in parameters if name not in empty)
     rows = []
     for index, (line, cells) in enumerate(records):
-        told = {name: cells[place] for name, place in places.items()}
-        configuration = {name: value for name in kept if (value := values[name][index]) is not None}
+        told = {
+            name: cells[place] if name in TEXTS else plain(cells[place], comma_is_point=commas)
+            for name, place in places.items()
+        }
+        configuration = {name: value for name in kept if (value := columns[name][index]) is not None}
         rows.append(_row(line, told, configuration, statistics, problems))
     problems.refuse()
     warnings += [f"{file}: the column {name} is empty, and left out" for name in empty]
     return Table(tuple(rows), kept, tuple(warnings))
-
-
-def _lines(text: str, problems: _Problems) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
-    line = 1
-    try:
-        for cells in reader:
-            if cells:
-                yield line, cells
-            line = reader.line_num + 1
-    except csv.Error as error:
-        problems.add(line, f"is not CSV: {error}")
-
-
-def _known(cell: str) -> str:
-    return "" if cell.strip().lower() in _UNKNOWN_CELLS else cell.strip()
 
 
 def _statistics(header: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -174,19 +175,6 @@ def _columns(
     return parameters, warnings
 
 
-def _values(cells: Sequence[str]) -> list[Value | None]:
-    """The cells of a parameter in the one type that fits them all; None where a cell is empty."""
-    given = [cell for cell in cells if cell]
-    if all(cell.lower() in _BOOLS for cell in given):
-        return [_BOOLS[cell.lower()] if cell else None for cell in cells]
-    numbers = [_finite(cell) for cell in given]
-    if any(number is None or abs(number) > LARGEST for number in numbers):
-        return [cell or None for cell in cells]
-    if all(re.fullmatch(r"[+-]?[0-9]+", cell) for cell in given):
-        return [int(cell) if cell else None for cell in cells]
-    return [float(cell) if cell else None for cell in cells]
-
-
 def _is_kept(of: str, statistic: str) -> bool:
     return of in _LATENCIES and bool(_KEPT_STATISTIC.fullmatch(statistic))
 
@@ -207,7 +195,7 @@ def _row(
     speed, success = numbers[GENERATE_SPEED], numbers[SUCCESS_RATE]
     if success is not None and success > 1:
         problems.add(line, f"{SUCCESS_RATE} {success:g} is not between 0 and 1")
-    prompts = _finite(told.get("num_prompts", ""))
+    prompts = finite(told.get("num_prompts", ""))
     if prompts is not None and (prompts < 0 or prompts != int(prompts)):
         problems.add(line, f"num_prompts {prompts:g} is not a number of requests")
     real = told.get("real_evaluation", "").lower() or "true"
@@ -233,7 +221,7 @@ def _row(
         backup=told.get("backup", ""),
         seconds=numbers["duration"] or 0.0,
         measured=measured,
-        fitness=_finite(told.get("fitness", "")),
+        fitness=finite(told.get("fitness", "")),
         num_prompts=sent or None,
     )
 
@@ -252,14 +240,6 @@ def _number(line: int, name: str, cell: str, problems: _Problems) -> float | Non
     if number < 0:
         problems.add(line, f"{name} {number:g} is below 0")
     return number
-
-
-def _finite(cell: str) -> float | None:
-    try:
-        number = float(cell)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _or_not_told(number: float | None) -> float:

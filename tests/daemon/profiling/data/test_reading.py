@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +83,54 @@ def test_the_manuals_names_of_columns_are_read_as_well_as_the_exporters(tmp_path
     (run,) = read_profile(tmp_path, framework="mindie").runs
     assert list(map(tuple, run.composition.astype(int).tolist())) == COMPOSED
     assert run.seconds.tolist() == pytest.approx([0.040, 0.020, 0.018])
+
+
+TITLES = {
+    "capitals": ("Batch_Type", "Forward_Time(ms)", "RES_LIST", "HTTP_RID", "Request_Recv_Token_Size"),
+    "blanks": ("batch type", "forward time (ms)", "res list", "http rid", "request recv token size"),
+    "dashes": ("batch-type", "forward-time[ms]", "res-list", "http-rid", "recv-token-size"),
+    "the unit at the end": ("batch_type", "forward_time_ms", "res_list", "rid", "recv_token_size"),
+    "wide brackets": ("batch_type", "forward_time（ms）", "res_list", "request_id", "recv_token_size"),
+    "a mark": ("\ufeffbatch_type", "forward_time", "res_list", "\ufeffhttp_rid", "recv_token_size"),
+    "seconds": ("batch_type", "forward_time(s)", "res_list", "http_rid", "recv_token_size"),
+    "microseconds": ("batch_type", "forward_time_us", "res_list", "http_rid", "recv_token_size"),
+}
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"], ids=["commas", "semicolons", "tabs"])
+@pytest.mark.parametrize("titles", TITLES.values(), ids=TITLES)
+def test_the_spelling_of_a_column_does_not_matter(tmp_path: Path, titles: tuple[str, ...], separator: str) -> None:
+    kind, time, requests, rid, length = titles
+    factor = {"s)": 0.001, "us": 1000.0}.get(time[-2:] if "(ms)" not in time else "", 1.0)
+    tables = {
+        "batch.csv": [(kind, time, requests), *((name, taken * factor, str(each)) for name, each, taken in OF_MINDIE)],
+        "request.csv": [(rid, length), ("101", 100), ("102", 200)],
+    }
+    for file, rows in tables.items():
+        with (tmp_path / file).open("w", newline="", encoding="utf-8") as written:
+            csv.writer(written, delimiter=separator).writerows(rows)
+    (run,) = read_profile(tmp_path, framework="mindie").runs
+    assert list(map(tuple, run.composition.astype(int).tolist())) == COMPOSED
+    assert run.seconds.tolist() == pytest.approx([0.040, 0.020, 0.018])
+
+
+def test_the_unit_of_the_forward_passes_is_that_of_their_title(tmp_path: Path) -> None:
+    write_requests(tmp_path, {"101": 100, "102": 200})
+    database = write_profile_database(tmp_path, OF_MINDIE)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        for column in ("start", "end"):
+            connection.execute(f'UPDATE batch_exec SET "{column}" = "{column}" / 1000.0')  # noqa: S608
+            connection.execute(f'ALTER TABLE batch_exec RENAME COLUMN "{column}" TO "{column}(ms)"')
+    (run,) = read_profile(tmp_path, framework="mindie").runs
+    assert run.seconds.tolist() == pytest.approx([0.040, 0.020, 0.018])
+
+
+def test_the_requests_of_a_batch_may_be_written_as_json(tmp_path: Path) -> None:
+    write_requests(tmp_path, {"a": 500})
+    row = (PREFILL, 9.0, '[{"rid": "a", "iter_size": 0, "type": null}]')
+    write_csv(tmp_path / "batch.csv", ("batch_type", "forward_time", "res_list"), [row])
+    (run,) = read_profile(tmp_path, framework="vllm").runs
+    assert run.composition.tolist() == [[1, 500, 500 * 501 / 2, 0, 0]]
 
 
 def test_a_forward_time_that_is_no_number_is_told_with_its_line(tmp_path: Path) -> None:

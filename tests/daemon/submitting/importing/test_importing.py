@@ -230,6 +230,13 @@ def test_infinite_and_empty_cells_are_unknown_and_a_row_without_a_speed_failed()
         (("1", "20"), [1, 20]),
         (("1", "0.5"), [1.0, 0.5]),
         (("", "7"), [None, 7]),
+        (("64.0", ""), [64, None]),
+        (("64.0", "0.5"), [64.0, 0.5]),
+        (("inf", "10.5"), [None, 10.5]),
+        (('"1,024"', "512"), [1024, 512]),
+        (("2 048", "16'384"), [2048, 16384]),
+        (('"1,2,4"', '"1,2"'), ["1,2,4", "1,2"]),
+        (("<NA>", "-"), []),
         (("auto", "7"), ["auto", "7"]),
         (("1e300", "7"), ["1e300", "7"]),
     ],
@@ -237,7 +244,8 @@ def test_infinite_and_empty_cells_are_unknown_and_a_row_without_a_speed_failed()
 def test_a_parameters_cells_have_one_type(cells: tuple[str, ...], values: list[Any]) -> None:
     lines = "".join(f"1,{cell},x\n" for cell in cells)
     found = read(f"generate_speed,A,B\n{lines}", "x.csv")
-    read_back = [row.configuration.get("A") for row in found.rows]
+    read_back = [row.configuration.get("A") for row in found.rows if values]
+    assert ("A" in found.parameters) == bool(values)
     assert read_back == values
     assert [type(value) for value in read_back] == [type(value) for value in values]
 
@@ -344,3 +352,30 @@ def test_an_unknown_cell_stays_unknown(unknown: str, tmp_path: Path) -> None:
     assert [first[name] for name in unknown_here] == [None] * len(unknown_here)
     assert (first["error"], first["backup"]) == ("", "")
     assert (second["A"], second["MODE"], second["duration"]) == (8, "fast", 30.0)
+
+
+TIDY = [{"MAX_NUM_SEQS": 1024, "REQUESTRATE": 12.5}, {"MAX_NUM_SEQS": 512}]
+COLUMNS_OF_TIDY = "generate_speed,time_to_first_token,MAX_NUM_SEQS,REQUESTRATE,error,backup"
+AS_SPREADSHEETS_WRITE_IT = {
+    "plain": f"{COLUMNS_OF_TIDY}\n1500.5,0.8,1024,12.5,,\n2000,1.1,512,,,\n",
+    "thousands": f'{COLUMNS_OF_TIDY}\n"1,500.5",0.8,"1,024",12.5,,\n"2,000",1.1,512,,,\n',
+    "semicolons": f"{COLUMNS_OF_TIDY.replace(',', ';')}\n1500.5;0.8;1024;12.5;;\n2000;1.1;512;;;\n",
+    "decimal commas": f"{COLUMNS_OF_TIDY.replace(',', ';')}\n1.500,5;0,8;1.024;12,5;;\n2000;1,1;512;;;\n",
+    "quoted decimal commas": f'{COLUMNS_OF_TIDY}\n"1500,5","0,8",1024,"12,5",,\n2000,"1,1",512,,,\n',
+    "tabs": f"{COLUMNS_OF_TIDY.replace(',', chr(9))}\n1500.5\t0.8\t1024\t12.5\t\t\n2000\t1.1\t512\tNaN\t\t\n",
+    "a mark and line ends of Windows": f"\ufeff{COLUMNS_OF_TIDY}\r\n1500.5,0.8,1024,12.5,,\r\n2000,1.1,512,-,,\r\n",
+    "blanks": f"{COLUMNS_OF_TIDY.replace(',', ', ')}\n 1500.5 ,0.8, 1024,12.5 , ,\n\n,,,,,\n2000,1.1,512, , ,,,\n",
+    "numbered rows": f"Unnamed: 0,{COLUMNS_OF_TIDY}\n0,1500.5,0.8,1024.0,12.5,,\n1,2000,1.1,512.0,inf,,\n",
+}
+
+
+@pytest.mark.parametrize("content", AS_SPREADSHEETS_WRITE_IT.values(), ids=AS_SPREADSHEETS_WRITE_IT)
+def test_what_a_spreadsheet_made_of_a_table_is_read_as_the_table(content: str) -> None:
+    found = read(content, "x.csv")
+    assert found.parameters == ("MAX_NUM_SEQS", "REQUESTRATE")
+    assert [row.configuration for row in found.rows] == TIDY
+    told = [row.metrics for row in found.rows if row.metrics is not None]
+    assert [(metrics.generate_speed, metrics.ttft) for metrics in told] == [
+        (1500.5, {"mean": 0.8}), (2000, {"mean": 1.1})
+    ]  # fmt: skip
+    assert [row.error for row in found.rows] == ["", ""]
