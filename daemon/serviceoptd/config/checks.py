@@ -134,18 +134,17 @@ def environment_values(environment: Mapping[str, str]) -> tuple[dict[str, Any], 
 def no_such_key(
     path: Path, top: Mapping[str, Any], known: Collection[str], message: str, allowed: str
 ) -> tuple[str, str]:
-    """A better answer to an unknown key: an engine that is not installed, a key that slipped into a table."""
+    """A better answer to an unknown key at the top: a table of an engine that is not installed, or of nobody."""
     key = str(path[-1])
-    if len(path) > 1 and key in Document.model_fields:
-        return "unknown key", f"`{key}` is a top-level key: it must stand before the first [table] of the file"
-    if len(path) == 1 and isinstance(top.get(key), dict | list):
-        hint = did_you_mean(key, [*known, *Document.model_fields])
-        return f"no engine or client of this name is installed{hint}", f"available: {', '.join(sorted(known))}"
-    if len(path) == 1 and "did you mean" not in message:
-        for name, field in Document.model_fields.items():
-            if key in getattr(field.annotation, "model_fields", {}):
-                return "unknown key at the top level", f"`{key}` belongs in [{name}]"
-    return message, allowed
+    table = top.get(key)
+    if len(path) > 1 or not isinstance(table, dict | list):
+        return message, allowed
+    if key == "target_field":
+        return "the fields of no engine or client", f"write [[NAME.target_field]]; NAME: {', '.join(sorted(known))}"
+    if isinstance(table, dict) and (ours := sorted(set(table) & set(Document.model_fields))):
+        return "there is no such table", f"write {', '.join(ours)} without one, before the first [table] of the file"
+    hint = did_you_mean(key, [*known, *Document.model_fields])
+    return f"no engine or client of this name is installed{hint}", f"available: {', '.join(sorted(known))}"
 
 
 def written_secrets(source: Source, sections: Collection[str]) -> list[ConfigProblem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import types
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -43,9 +44,15 @@ def findings(error: ValidationError, model: type[BaseModel], data: Mapping[str, 
 
 
 def did_you_mean(word: object, known: Collection[str]) -> str:
-    """`, did you mean ...?` where a known word is close, else nothing."""
-    close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.6)
-    return f", did you mean `{close[0]}`?" if close else ""
+    """`, did you mean ...?` where a known word is close, else nothing. Letters' case and dashes do not count."""
+    spelt = {alike(each): each for each in known}
+    close = difflib.get_close_matches(alike(str(word)), list(spelt), n=1, cutoff=0.6)
+    return f", did you mean `{spelt[close[0]]}`?" if close else ""
+
+
+def alike(word: str) -> str:
+    """A name as our keys are spelt: `maxNumSeqs`, `MAX-NUM-SEQS` and `Max_Num_Seqs` are `max_num_seqs`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word).lower().replace("-", "_")
 
 
 def unknown_key(key: str, known: Collection[str]) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from . import build, plugins, simulation_mode
 from .checks import constraint_problems, environment_values, no_such_key, search_problems, selected, written_secrets
 from .explain import findings
 from .fields import PlacedField, combined, space_problems
+from .misplaced import with_their_places
 from .placeholders import placeholders
 from .predecessor_keys import without_needless
 from .problems import ConfigProblem, ConfigurationErrors
@@ -212,7 +213,7 @@ def _read(
         client=sections["client", pair[1]],
         simulated=sections.get(("engine", SIMULATED)),
         fields=fields,
-        problems=problems,
+        problems=with_their_places(problems, source, known, (tables.section, pair[1], tables.fields)),
     )
 
 
@@ -291,5 +292,6 @@ def _document(source: Source, top: dict[str, Any], known: Mapping[str, Any]) -> 
 def _warnings(source: Source, available: plugins.Plugins, settings: RunSettings) -> list[ConfigProblem]:
     warnings = [ConfigProblem(source.file, 0, "", complaint) for complaint in available.complaints()]
     if later := build.without_effect(settings.notes):
-        warnings.append(ConfigProblem(source.file, 0, ", ".join(later), "accepted, without effect in this release"))
+        where = source.problem((later[0],), "").line
+        warnings.append(ConfigProblem(source.file, where, ", ".join(later), "accepted, without effect in this release"))
     return warnings

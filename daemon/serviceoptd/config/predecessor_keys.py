@@ -52,6 +52,13 @@ OF_SECTIONS: Mapping[tuple[str, ...], str] = {
 }  # fmt: skip
 
 
+CHOICES: Mapping[str, str] = {
+    "benchmark": "the client of this name is gone: `[ais_bench.command]` or `[vllm_benchmark.command]` describes another",
+    "engine": "the engine's own name is that of its table: `[mindie]`, `[vllm]`",
+}
+"""What the predecessor's earlier releases had tables for: here each is the name of the one that is chosen."""
+
+
 def without_needless(source: Source, known: Mapping[str, frozenset[str]]) -> tuple[Source, list[ConfigProblem]]:
     """The source without keys that need nothing here, and one remark for each reason.
 
@@ -62,6 +69,10 @@ def without_needless(source: Source, known: Mapping[str, frozenset[str]]) -> tup
     for key in [key for key in TOP if key in document and key not in known]:
         reasons.setdefault(TOP[key], []).append((key,))
         del document[key]
+    for key in [key for key in CHOICES if any(path[0] == key and len(path) > 1 for path in source.positions.lines)]:
+        reasons.setdefault(CHOICES[key], []).append((key,))
+        if isinstance(document.get(key), dict):
+            del document[key]
     for section, own in known.items():
         table = document.get(section)
         if not isinstance(table, dict):
@@ -71,7 +82,7 @@ def without_needless(source: Source, known: Mapping[str, frozenset[str]]) -> tup
         for path, reason in found:
             reasons.setdefault(reason, []).append(path)
     told = [
-        source.problem(paths[0], f"accepted, without effect{_besides(paths)}", reason)
+        replace(source, overridden=frozenset()).problem(paths[0], f"accepted, without effect{_besides(paths)}", reason)
         for reason, paths in reasons.items()
     ]
     return replace(source, document=document), told

@@ -6,6 +6,7 @@ and `performance_config` (clients). The rest is the plugin's: its defaults lie u
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,8 +20,10 @@ from .plugins import BrokenPlugin, Plugins
 from .problems import ConfigProblem
 from .schema import Document, Table
 from .source import Source
-from .values import statistic
+from .values import statistic, wrong
 
+_LATENCY = "ttft|tpot|itl|e2el|time_to_first_token|time_per_output_token"
+_METRIC = re.compile(rf"((?P<statistic>mean|average|median|max|p\d+(\.\d+)?)_)?({_LATENCY})(_m?s)?|")
 Role = Literal["engine", "client"]
 _COMMON_KEYS: dict[Role, tuple[str, ...]] = {
     "engine": ("target_field", "manage_lifecycle"),
@@ -109,8 +112,10 @@ class Statistic(Table):
 
     def model_post_init(self, context: Any, /) -> None:
         """Derives the statistic once; an unknown one is an error of this table."""
-        first, *rest = self.metric.split("_")
-        self._statistic = statistic(first if rest and self.metric.endswith("_ms") else self.algorithm)
+        told = _METRIC.fullmatch(self.metric.strip().lower())
+        if told is None:
+            raise wrong(f'"{self.metric}" is not a metric', '"p99_ttft_ms", or "TTFT" with `algorithm`')
+        self._statistic = statistic(told["statistic"] or self.algorithm)
 
     @property
     def statistic(self) -> str:
@@ -155,10 +160,10 @@ def validated(
     problems: list[ConfigProblem] = []
 
     tables = given.get("target_field", defaults.get("target_field", []))
-    placed, wrong = placed_fields(
+    placed, refused = placed_fields(
         source, (name, "target_field"), tables, given="target_field" in given, load_only=load_only
     )
-    problems += wrong
+    problems += refused
 
     managed = given.get("manage_lifecycle", defaults.get("manage_lifecycle", True))
     if not isinstance(managed, bool):
@@ -171,15 +176,17 @@ def validated(
         # nobody restarts that service, so the default space is its load alone
         placed = [item for item in placed if item.field.load]
 
-    performance, wrong = _performance(source, name, given)
-    problems += wrong
-    options, wrong = _options(source, name, namesakes, plugin, given)
-    problems += wrong
+    performance, refused = _performance(source, name, role, given)
+    problems += refused
+    options, refused = _options(source, name, namesakes, plugin, given)
+    problems += refused
     return Section(name, options, tuple(placed), managed is True, performance), problems
 
 
-def _performance(source: Source, name: str, given: Mapping[str, Any]) -> tuple[PerformanceConfig, list[ConfigProblem]]:
-    table = given.get("performance_config", {})
+def _performance(
+    source: Source, name: str, role: Role, given: Mapping[str, Any]
+) -> tuple[PerformanceConfig, list[ConfigProblem]]:
+    table = given.get("performance_config", {}) if role == "client" else {}
     path = (name, "performance_config")
     if not isinstance(table, dict):
         return PerformanceConfig(), [source.problem(path, "is not a table", f"write [{name}.performance_config]")]
