@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from serviceopt_journal.metric_table import GOODPUT, LIMITS, TPOT, TTFT, MetricName
@@ -166,6 +167,11 @@ def contradictions(document: Document, source: Source) -> list[ConfigProblem]:
                 source.problem((theirs,), f"is the predecessor's name of {ours}, which is given too", "one of the two")
             )
     return problems
+
+
+def follows(contradiction: ConfigProblem, told: Collection[str]) -> bool:
+    """Whether a contradiction may be no more than what follows from a key that cannot be read, and is `told` already."""
+    return bool(set(re.findall(r"\w+", str(contradiction))) & set(told))
 
 
 def _objective(document: Document, performance: PerformanceConfig) -> Objective:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from .explain import did_you_mean
 from .plugins import BrokenPlugin, Plugins
 from .positions import Path, dotted
 from .problems import ConfigProblem
-from .schema import ConstraintTable, Document
+from .schema import Document
 from .sections import Role
 from .source import ENVIRONMENT, Source
 from .values import LOG_LEVELS
@@ -86,15 +86,16 @@ def search_problems(source: Source, available: Plugins) -> list[ConfigProblem]:
     return problems
 
 
-def constraint_problems(
-    source: Source, given: Sequence[ConstraintTable], fields: Iterable[Field]
-) -> list[ConfigProblem]:
-    """Constraints that compare nothing which is searched: most likely a name is misspelt."""
+def constraint_problems(source: Source, fields: Iterable[Field]) -> list[ConfigProblem]:
+    """Constraints that compare nothing which is searched: most likely a name is misspelt. Told whatever else is wrong."""
+    search = source.document.get("search")
+    given = search.get("constraint") if isinstance(search, dict) else None
     known = {name: field.name for field in fields for name in names_of(field)}
     problems: list[ConfigProblem] = []
-    for index, constraint in enumerate(given):
-        operands = [constraint.left, *([constraint.right] if isinstance(constraint.right, str) else [])]
-        if any(spelling(name) in known for name in operands):
+    for index, constraint in enumerate(given if isinstance(given, list) else []):
+        sides = [constraint.get(side) for side in ("left", "right")] if isinstance(constraint, dict) else []
+        operands = [side for side in sides if isinstance(side, str) and side]
+        if not operands or any(spelling(name) in known for name in operands):
             continue
         message = f"{' and '.join(operands)}: no target field has this name{did_you_mean(spelling(operands[0]), known)}"
         allowed = f"at least one side must be one of {', '.join(dict.fromkeys(known.values()))}"

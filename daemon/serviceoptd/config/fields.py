@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 
 from serviceoptd.domain.settings import LOAD_NAMES, Dtype, Field
 from serviceoptd.domain.space.space import InvalidSpace, Space
-from serviceoptd.domain.space.space_reading import SpaceProblem
+from serviceoptd.domain.space.space_reading import NOT_THERE, SpaceProblem
 
 from .explain import findings
 from .positions import Path
@@ -104,9 +105,9 @@ def space_problems(source: Source, placed: Sequence[PlacedField]) -> list[Config
                 continue
             paths = [item.path for item in placed if item.field.name == found.field_name] or [()]
             path = paths[0] if found.index is None else placed[found.index].path
-            problems.append(
-                source.problem((*path, found.key) if found.key else path, f"{found.message} (field {found.field_name})")
-            )
+            named = not any(item.field.name == found.field_name and "name" in item.wrong for item in placed)
+            which = f" (field {found.field_name})" if named else ""
+            problems.append(source.problem((*path, found.key) if found.key else path, f"{found.message}{which}"))
         return problems
     return []
 
@@ -117,8 +118,9 @@ def _may_follow(problem: SpaceProblem, placed: Sequence[PlacedField]) -> bool:
     own = {key for item in stand_ins if item.field.name == problem.field_name for key in item.wrong}
     if own:
         return problem.key not in ("min", "max") or bool(own & {"min", "max"})
-    nameless = problem.key == "dtype_param" and any("name" in item.wrong for item in stand_ins)
-    return nameless or any(item.field.name in problem.message for item in stand_ins)
+    nameless = any("name" in item.wrong for item in stand_ins)  # so it may be the one that is not found
+    words = set(re.findall(r"\w+", problem.message))
+    return (nameless and problem.message.endswith(NOT_THERE)) or any(item.field.name in words for item in stand_ins)
 
 
 def _domain_field(table: TargetField, load_only: bool) -> Field:

@@ -201,9 +201,10 @@ def _read(
     tables = tables_of(available, pair[0])
     sections, fields, wrong = _sections(source, known, (tables.section, pair[1]), tables.fields)
     problems += wrong
-    problems += build.contradictions(document, source)
+    told = {problem.key for problem in problems}
+    problems += [each for each in build.contradictions(document, source) if not build.follows(each, told)]
     problems += search_problems(source, available)
-    problems += constraint_problems(source, document.search.constraint, [placed.field for placed in fields])
+    problems += constraint_problems(source, [placed.field for placed in fields])
     return _Read(
         document=document,
         pair=pair,
@@ -286,7 +287,8 @@ def _document(source: Source, top: dict[str, Any], known: Mapping[str, Any]) -> 
             if what.startswith("unknown key"):
                 what, allowed = no_such_key(path, top, known, what, allowed)  # noqa: PLW2901
             problems.append(source.problem(path, what, allowed))
-        return Document(), problems
+        unreadable = {problem.key.partition(".")[0].partition("[")[0] for problem in problems}
+        return Document.model_validate({key: top[key] for key in top if key not in unreadable}), problems
 
 
 def _warnings(source: Source, available: plugins.Plugins, settings: RunSettings) -> list[ConfigProblem]:

@@ -56,6 +56,36 @@ def test_what_is_wrong_in_another_field_and_another_table_is_told_together(refus
     ]
 
 
+CONSTRAINT = '[[search.constraint]]\nleft = "NOBODY"\nop = "{}"\nright = 3\nsource = "s"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (CONSTRAINT.format("=<"), ["search.constraint[0].left", "search.constraint[0].op"]),
+        ("iters = 0\n" + CONSTRAINT.format("<="), ["iters", "search.constraint[0].left"]),
+        ("budget = 0\nttft_penalty = 1", ["budget", "ttft_penalty"]),
+        ('log_level = "LOUD"\nobjective = "goodput"', ["log_level", "objective"]),
+        (
+            "seed = -1\nlaunch_timeout = 1\nwait_start_time = 2\n[proof]\nconfidence = 2",
+            ["seed", "wait_start_time", "proof.confidence"],
+        ),
+        # the penalty lacks a limit only because the limit cannot be read
+        ('ttft_slo = "p200:1"\nttft_penalty = 1', ["ttft_slo"]),
+        (
+            FIELD.format("B b", 'dtype = "int"\nmin = 5\nmax = 1')
+            + FIELD.format("D", 'dtype = "enum"\ndtype_param = []')
+            + FIELD.format("E", 'dtype = "share"\ndtype_param = "B b"'),
+            ["vllm.target_field[0].name", "vllm.target_field[0].min", "vllm.target_field[1].dtype_param"],
+        ),
+    ],
+)
+def test_a_key_that_cannot_be_read_hides_nothing_else(refused: Any, text: str, told: list[str]) -> None:
+    said = refused(text)
+    assert sorted(keys(said)) == sorted(told)
+    assert not any("_vllm_" in line for line in said)  # the name that stands in for one that cannot be read
+
+
 def test_what_only_follows_from_another_mistake_is_not_told(refused: Any) -> None:
     follows = FIELD.format("B", 'dtype = "ratio"\nmin = 0\nmax = 1\ndtype_param = "A"')
     assert keys(refused(FIELD.format("A", 'dtype = "integer"\nmin = -1\nmax = 2') + follows)) == [

@@ -18,6 +18,9 @@ from serviceoptd.domain.space.scales import Choices
 LARGEST_RESULT = 1e15
 """Of a derived field."""
 
+NOT_THERE = "which does not exist"
+"""The end of what is said of a field that another one names."""
+
 
 @dataclass(frozen=True)
 class SpaceProblem:
@@ -80,7 +83,7 @@ def read(fields: Sequence[Field]) -> Reading:
     names = {field.name for field in fields}
     for name, rule in rules.items():
         problems += [
-            SpaceProblem(name, "dtype_param", f"names the field {target!r}, which does not exist")
+            SpaceProblem(name, "dtype_param", f"names the field {target!r}, {NOT_THERE}")
             for target in targets(rule)
             if target not in names
         ]
