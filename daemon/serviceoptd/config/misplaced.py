@@ -24,7 +24,7 @@ MOST = 3
 def with_their_places(
     problems: list[ConfigProblem], source: Source, known: Mapping[str, Namesakes], chosen: Collection[str]
 ) -> list[ConfigProblem]:
-    """The same problems; of a key that is known elsewhere, or is an option of the program, is told where it goes.
+    """Tells of a key that is known elsewhere, or is an option of the program, where it goes; all else stays as it is.
 
     `chosen`: the sections of engine and client. Of the others only those are thought of in which such a key stands.
     """
