@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, PrivateAttr, ValidationError, field_validator
 
+from serviceopt_journal.metric_table import ALL_LATENCIES, METRIC
+
 from .explain import findings, known_keys, shown, unknown_key
 from .fields import PlacedField, placed_fields
 from .merge import merged
@@ -22,7 +24,9 @@ from .schema import Document, Table
 from .source import Source
 from .values import statistic, wrong
 
-_LATENCY = "ttft|tpot|itl|e2el|time_to_first_token|time_per_output_token"
+_LATENCY = "|".join(
+    name for key in ALL_LATENCIES for name in (key, METRIC[key].column, *METRIC[key].older_columns) if name
+)
 _METRIC = re.compile(rf"((?P<statistic>mean|average|median|max|p\d+(\.\d+)?)_)?({_LATENCY})(_m?s)?|")
 Role = Literal["engine", "client"]
 _COMMON_KEYS: dict[Role, tuple[str, ...]] = {
