@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, PrivateAttr, ValidationError, field_validator
 
-from serviceopt_journal.metric_table import ALL_LATENCIES, METRIC
+from serviceopt_journal.metric_table import ALL_LATENCIES, METRIC, TTFT
 
 from .explain import findings, known_keys, shown, unknown_key
 from .fields import PlacedField, placed_fields
@@ -118,7 +118,7 @@ class Statistic(Table):
         """Derives the statistic once; an unknown one is an error of this table."""
         told = _METRIC.fullmatch(self.metric.strip().lower())
         if told is None:
-            raise wrong(f'"{self.metric}" is not a metric', '"p99_ttft_ms", or "TTFT" with `algorithm`')
+            raise wrong(f'"{self.metric}" is not a metric', f'"p99_{TTFT}_ms", or "{TTFT.upper()}" with `algorithm`')
         self._statistic = statistic(told["statistic"] or self.algorithm)
 
     @property
