@@ -3,8 +3,8 @@
 #                     COVERAGE=1: the suite with the branch coverage of the three packages, which may not fall (pyproject.toml)
 # make test-versions  the unit tests on the other versions of Python that are here, and with the oldest dependencies that pyproject.toml allows
 # make test-real      the suites against a real vLLM on the CPU (installs it: 3.4 GB)
-# make chaos          every durable call of the journal and of a start, killed, torn or failed, and thousands of histories of the
-#                     daemon with faults at random; prints what was tried and what was left
+# make chaos          every durable call of the journal and of a start, killed, torn or failed; the states that a power loss may
+#                     leave; thousands of histories of the daemon with faults at random; prints what was tried and what was left
 # make lint           ruff and mypy --strict
 # make messages       every text that a user can see, with its place: for reading them all once
 # make lock           newer versions for development, into .constraints.txt
@@ -66,6 +66,7 @@ test-real: $(VENV)/.develop
 
 chaos: $(VENV)/.develop
 	$(BIN)/python tests/crash/failing_disk.py
+	$(BIN)/python tests/crash/losing_power.py
 	$(BIN)/python tests/crash/starts_on_failing_disk.py
 	$(BIN)/python tests/crash/simulate.py --seeds 5000
 

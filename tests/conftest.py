@@ -8,6 +8,7 @@ import shutil
 import signal
 import tempfile
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # What a shell starts in the background ignores Ctrl-C, and so would every program that a test starts and interrupts.
@@ -15,6 +16,25 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("serviceopt", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("serviceopt")
+
+COUNTED = "counted"
+"""The name under which a test records what it tried, and what came of it (`record_property`): printed at the end."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints the counts of the attacks, which say more than that their tests passed."""
+    lines = [
+        f"{report.nodeid.rpartition('/')[2]}: {text}"
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        for name, text in report.user_properties
+        if name == COUNTED
+    ]
+    if lines:
+        terminalreporter.section("what was attacked, and what came of it")
+        for line in lines:
+            terminalreporter.write_line(line)
+
 
 for name in [name for name in os.environ if name.startswith(("SERVICEOPT_", "MODEL_EVAL_STATE", "MODELEVALSTATE"))]:
     if not name.startswith("SERVICEOPT_REAL_"):

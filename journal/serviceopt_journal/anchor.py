@@ -79,10 +79,17 @@ class Anchor:
     def open(cls, directory: Path, slots: Slots) -> Self:
         """Opens the file whose content `slots` was read before; the newest slot is the last to be overwritten.
 
+        What was read is on the disk afterwards: a writer that was killed may not have come to its sync.
+
         Raises:
-            OSError: it cannot be opened for writing.
+            OSError: it cannot be opened for writing, or synced.
         """
         descriptor = os.open(directory / FILE_NAME, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
         return cls(descriptor, next_slot=1 - slots.slot)
 
     def write(self, head: Head) -> None:

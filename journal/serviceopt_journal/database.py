@@ -32,7 +32,7 @@ _CANNOT_BE_SHARED = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY,
 Result = TypeVar("Result")
 
 
-def connect_for_writing(directory: Path) -> sqlite3.Connection:
+def connect_for_writing(directory: Path, *, name: str = FILE_NAME) -> sqlite3.Connection:
     """The writer's connection; makes the file where it is missing. Transactions are the caller's.
 
     Raises:
@@ -40,7 +40,7 @@ def connect_for_writing(directory: Path) -> sqlite3.Connection:
         OSError: the file cannot be made.
         EnvironmentLacks: the file system does not let SQLite keep a write-ahead log.
     """
-    path = directory / FILE_NAME
+    path = directory / name
     # Made here and not by SQLite, so that it and its companions have the mode that lets the group read.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
     # The journal serialises its callers itself, whichever thread they run in.

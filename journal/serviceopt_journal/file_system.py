@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path, PurePosixPath
@@ -44,11 +45,41 @@ def sync_directory(directory: Path) -> None:
     Raises:
         OSError: the directory cannot be opened or synced.
     """
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _sync(directory, os.O_DIRECTORY)
+
+
+def sync_if_there(path: Path) -> None:
+    """Returns when the content of this file is on the disk, whoever wrote it; at once where there is none.
+
+    Raises:
+        OSError: it cannot be opened or synced.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        _sync(path)
+
+
+def _sync(path: Path, how: int = 0) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | how)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_way_to(directory: Path) -> None:
+    """Returns when the names that lead to `directory` are on the disk, so that it cannot vanish whole.
+
+    A directory above it that this user may not open is passed over.
+
+    Raises:
+        OSError: a directory above it cannot be synced.
+    """
+    device = directory.stat().st_dev
+    for above in directory.resolve().parents:
+        if above.stat().st_dev != device:
+            return
+        with contextlib.suppress(PermissionError):
+            sync_directory(above)
 
 
 def _mount_of(place: PurePosixPath, mountinfo: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from .chain import GENESIS, Head
 from .database import FILE_NAME, ReadPlan, connect_for_writing
 from .errors import EnvironmentLacks, JournalDamaged
 from .failures import DAMAGE_HINT, explain, explained, passes
-from .file_system import refuse_network_file_system, sync_directory
+from .file_system import refuse_network_file_system, sync_directory, sync_if_there, sync_way_to
 from .verification import OnEvent, Report, database_was_lost, examine
 
 LAST_EVENT = "SELECT seq, hash FROM event ORDER BY seq DESC LIMIT 1"
@@ -74,15 +75,22 @@ def connected(
         sqlite3.Error, OSError: something could not be written.
         JournalDamaged: the database is not what was verified.
     """
-    new = not (directory / FILE_NAME).exists()
+    database = directory / FILE_NAME
+    if not database.exists() or not database.stat().st_size:
+        _make_database(directory)
+    else:
+        # A writer that was killed before its sync left what everybody reads by now, and a power loss would still take away.
+        # Before SQLite's own opening: closing the file afterwards would drop its locks.
+        sync_if_there(database)
+        sync_if_there(directory / f"{FILE_NAME}-wal")
     connection = writable(directory, head)
     try:
-        if new:
-            sync_directory(directory)
-        if not anchored:
-            return connection, None
-        if slots is None:
+        if anchored and slots is None:
             return connection, Anchor.create(directory, head)
+        # Also where nothing is new: who made these files may have been killed before their names were on the disk.
+        sync_directory(directory)
+        if not anchored or slots is None:
+            return connection, None
         anchor = Anchor.open(directory, slots)
         if slots.newest != head or slots.bad:
             anchor.write(head)  # into the slot that is not the newest good one
@@ -90,6 +98,31 @@ def connected(
         connection.close()
         raise
     return connection, anchor
+
+
+def _make_database(directory: Path) -> None:
+    """Makes the file without events, durably and all at once: a crash leaves either no database or a whole one."""
+    sync_way_to(directory)
+    unfinished = f"{FILE_NAME}.new"
+    _remove(directory, unfinished)
+    try:
+        connection = connect_for_writing(directory, name=unfinished)
+        try:
+            schema.bring_up(connection)
+            # Closing would do it as well, but not say when it failed.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            connection.close()
+        (directory / unfinished).rename(directory / FILE_NAME)
+    finally:
+        with contextlib.suppress(OSError):
+            _remove(directory, unfinished)
+    sync_directory(directory)
+
+
+def _remove(directory: Path, name: str) -> None:
+    for companion in ("", "-wal", "-shm", "-journal"):
+        (directory / f"{name}{companion}").unlink(missing_ok=True)
 
 
 def writable(directory: Path, head: Head) -> sqlite3.Connection:

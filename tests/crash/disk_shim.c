@@ -1,6 +1,6 @@
 /* A disk that fails at the n-th durable call: preloaded into a Python process, armed by ctypes, compiled by the tests.
 
-   Counted are write, pwrite, fsync, fdatasync, ftruncate, rename, unlink and link on files below one directory.
+   Counted are write, pwrite, fsync, fdatasync, ftruncate, rename, unlink, link and mkdir on files below one directory.
    At call number `at` (with `forever`, at it and at every later one):
 
      kill    SIGKILL before the call
@@ -8,7 +8,8 @@
      eio, enospc, edquot    the call does nothing and returns the error
      half    half of a write, and its true count: what POSIX allows
 
-   With a trace, every call is recorded after it was done: a line of text, then the bytes of a write. */
+   With a trace, every call is recorded after it was done: a line of text, then the bytes of a write. So is every opening
+   that makes a file, or empties one. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -16,8 +17,10 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -56,6 +59,7 @@ static int watched(const char *path) {
 }
 
 static int watched_descriptor(int descriptor, char *path) {
+    if (!*below) return 0;
     char link[64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
     ssize_t length = readlink(link, path, PATH_MAX - 1);
@@ -127,3 +131,21 @@ int ftruncate64(int descriptor, off64_t size) { ON_DESCRIPTOR(REAL(ftruncate64)(
 int rename(const char *path, const char *to) { ON_PATH(REAL(rename)(path, to), "rename", path, to) }
 int link(const char *path, const char *to) { ON_PATH(REAL(link)(path, to), "link", path, to) }
 int unlink(const char *path) { ON_PATH(REAL(unlink)(path), "unlink", path, "") }
+int mkdir(const char *path, mode_t mode) { ON_PATH(REAL(mkdir)(path, mode), "mkdir", path, "") }
+
+#define OPENING(name)                                                                              \
+    int name(const char *path, int flags, ...) {                                                   \
+        va_list rest;                                                                              \
+        va_start(rest, flags);                                                                     \
+        mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;                    \
+        va_end(rest);                                                                              \
+        int tells = trace >= 0 && watched(path);                                                   \
+        int new = tells && flags & O_CREAT && access(path, F_OK);                                  \
+        int descriptor = REAL(name)(path, flags, mode);                                            \
+        if (tells && descriptor >= 0 && new) record("create", path, "", 0, NULL, 0);               \
+        if (tells && descriptor >= 0 && !new && flags & O_TRUNC) record("truncate", path, "", 0, NULL, 0); \
+        return descriptor;                                                                         \
+    }
+
+OPENING(open)
+OPENING(open64)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import functools
 import itertools
 import json
 import os
@@ -117,16 +118,25 @@ def appended(journal: Journal, commit: list[Event]) -> int:
     raise full
 
 
-def judge(state: Path, acknowledged: int, *, anchor: bool = True) -> str:
+@functools.cache
+def _planned() -> tuple[list[Event], frozenset[int]]:
+    """All events that are to be written, and the numbers with which a commit ends."""
+    ends = itertools.accumulate(map(len, commits()), initial=0)
+    return [event for commit in commits() for event in commit], frozenset(ends)
+
+
+def judge(state: Path, acknowledged: int, *, anchor: bool = True, whole_commits: bool = True) -> str:
     """What became of what was acknowledged: "there", "told: N" (an exit code), or how the promise was broken."""
     found: list[Event] = []
-    planned = [event for commit in commits() for event in commit]
+    planned, ends = _planned()
     try:
         with Journal.open(
             state, clock=StoppedClock(), anchor=anchor, on_event=lambda record: found.append(record.event)
         ) as journal:
             if found != planned[: len(found)]:
                 return "broken: other events than were written, or in another order"
+            if whole_commits and len(found) not in ends:
+                return f"broken: event {len(found)} is not the last one of its commit"
             if len(found) < acknowledged:
                 return f"broken: {acknowledged} events acknowledged, {len(found)} there, and nothing said"
             journal.append(planned[0])  # and it goes on

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,16 @@ from crash.failing_disk import ATTACKS, commits, judge, preloaded, write_all
 FAILING_DISK = Path(__file__).with_name("failing_disk.py")
 
 
-def test_no_acknowledged_event_is_lost_at_any_durable_call_however_it_fails() -> None:
+def test_no_acknowledged_event_is_lost_at_any_durable_call_however_it_fails(
+    record_property: Callable[[str, object], None],
+) -> None:
     """A third of the calls, for each attack another; all of them: `make chaos`."""
     ended = preloaded(FAILING_DISK, "--every", "3")
     if ended is None:
         pytest.skip("there is no C compiler here")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     counts = json.loads(ended.stdout.splitlines()[-1])
+    record_property("counted", f"{counts}")
     for does, always in ATTACKS:
         assert counts[f"{does}{' for ever' if always else ''}"] > 30, "the journal makes more durable calls than that"
     assert counts["there"] == sum(counts.values()) / 2, "every attack ends with everything there"
