@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -78,7 +78,12 @@ class Connection:
     ) -> http.client.HTTPResponse:
         content = None if body is None else msgspec.json.encode(body)
         headers = {"Content-Type": "application/json"} if content is not None else {}
-        connection.request(method, target, body=content, headers=headers)
+        try:
+            connection.request(method, target, body=content, headers=headers)
+        except (BrokenPipeError, ConnectionResetError):  # the daemon may have said why, and hung up
+            with suppress(OSError, http.client.HTTPException):
+                return connection.getresponse()
+            raise
         return connection.getresponse()
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import grp
 import socket
+import time
 from pathlib import Path
 
 from serviceopt_journal.errors import DaemonUnreachable, EnvironmentLacks, ServiceoptError
 
+POLL = 0.05  # seconds between attempts where the backlog is full
 ANSWER_LIMIT = 30.0  # seconds for an answer; a run with a large journal is folded long before
 
 
@@ -21,9 +23,17 @@ def connected(path: Path, limit: float) -> socket.socket:
         OSError: nobody listens, or this user may not use the socket; `explained` says which.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    until = time.monotonic() + limit
     try:
         connection.settimeout(limit)
-        connection.connect(str(path))
+        while True:
+            try:
+                connection.connect(str(path))
+                break
+            except BlockingIOError:  # more wait there than its backlog holds (connect(2))
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(POLL)
     except BaseException:
         connection.close()
         raise
@@ -54,9 +64,11 @@ def explained(error: OSError, path: Path) -> ServiceoptError:
             + (f" (it belongs to the group {owner})" if owner else ""),
             hint=f"ask to be added to the group: `usermod -aG {owner or 'serviceopt'} $USER`, then log in again",
         )
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError | BlockingIOError):
+        waiting = ": too many others wait for it" if isinstance(error, BlockingIOError) else ""
         return DaemonUnreachable(
-            f"the daemon on {path} does not answer", hint="`journalctl -u serviceoptd` may tell what it is doing"
+            f"the daemon on {path} does not answer{waiting}",
+            hint="`journalctl -u serviceoptd` may tell what it is doing",
         )
     if isinstance(error, FileNotFoundError | ConnectionRefusedError | NotADirectoryError):
         return DaemonUnreachable(

@@ -25,6 +25,7 @@ from serviceoptd.evaluating.ledger import Ledger
 from serviceoptd.io import cgroups
 from serviceoptd.io.children_environment import own_prefix
 from serviceoptd.io.notify import ServiceNotifier
+from serviceoptd.service import stray_errors
 from serviceoptd.service.daemon import Daemon
 from serviceoptd.service.files import watch_files
 from serviceoptd.service.loop import Loop
@@ -51,6 +52,7 @@ async def opened(places: Places, *, standalone: bool) -> AsyncIterator[Daemon]:
     """
     for complaint in plugins.installed().complaints():
         LOG.warning("problem with a plugin", reason=complaint)
+    stray_errors.log_seldom(asyncio.get_running_loop())
     notifier, told = ServiceNotifier(), ""
     while True:
         began = time.monotonic()

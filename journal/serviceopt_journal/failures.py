@@ -36,6 +36,8 @@ def explain(error: sqlite3.Error | UnicodeDecodeError | MemoryError | OSError) -
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return JournalError(f"the journal is busy: {error}", hint="try again")
+    if code == sqlite3.SQLITE_CANTOPEN and (lacking := _without_descriptors()):  # it keeps the error number to itself
+        return _of_the_system(lacking)
     if code in _NOT_OPENED:
         return EnvironmentLacks(f"the journal cannot be opened: {error}", hint="check the permissions of its files")
     if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_FULL):
@@ -103,6 +105,17 @@ def unwritable(directory: Path) -> OSError | None:
         except OSError as error:
             # A file system without unnamed files tells nothing.
             return None if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT) else error
+    return None
+
+
+def _without_descriptors() -> OSError | None:
+    """Why SQLite could open no file, where it is for want of descriptors."""
+    with contextlib.ExitStack() as opened:
+        try:
+            for _ in range(_FILES_OF_SQLITE):
+                _opened(opened, Path(os.devnull), os.O_RDONLY)
+        except OSError as error:
+            return error if error.errno in (errno.EMFILE, errno.ENFILE) else None
     return None
 
 

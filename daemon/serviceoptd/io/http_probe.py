@@ -9,6 +9,7 @@ import ssl
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from serviceoptd.io.process_table import BLIND
 from serviceoptd.toolkit.interface import HttpProbe
 
 MOST = 4 * 1024 * 1024
@@ -31,13 +32,19 @@ class Answer:
 
 
 async def probe(request: HttpProbe, limit: float) -> Answer:
-    """Asks once, within `limit` seconds. That nothing is there, or talks nonsense, is an answer too: raises nothing."""
+    """Asks once, within `limit` seconds. That nothing is there, or talks nonsense, is an answer too.
+
+    Raises:
+        OSError: nothing could be asked for want of descriptors or memory, which says nothing of who is asked.
+    """
     try:
         async with asyncio.timeout(limit):
             return await _ask(request)
     except TimeoutError:
         return Answer(None, error=f"no answer within {limit:g} s")
     except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+        if isinstance(error, OSError) and error.errno in BLIND:
+            raise
         return Answer(None, error=_in_words(error))
 
 

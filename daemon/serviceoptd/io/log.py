@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
+from collections.abc import Callable, Hashable
 
 import structlog
 
@@ -48,3 +50,26 @@ def set_level(level: str) -> None:
         }
     )
     _now["level"] = level
+
+
+class Seldom:
+    """Lets the same thing be told at once, and then at most once in `every` seconds, with how often it happened."""
+
+    MOST = 100
+    """Things that are remembered; more than that are not the same thing again and again."""
+
+    def __init__(self, every: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._every, self._clock = every, clock
+        self._told: dict[Hashable, tuple[float, int]] = {}  # when it was told last, and how often it happened since
+
+    def times(self, what: Hashable) -> int:
+        """How often it has happened since it was told last, with this time; 0: it is not to be told now."""
+        now = self._clock()
+        if what not in self._told and len(self._told) >= self.MOST:
+            self._told.clear()
+        when, before = self._told.get(what, (now - self._every, 0))
+        if now - when < self._every:
+            self._told[what] = (when, before + 1)
+            return 0
+        self._told[what] = (now, 0)
+        return before + 1

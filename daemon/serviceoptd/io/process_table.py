@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 
 _PROC = Path("/proc")
-_BLIND = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-"""Errors that say nothing of the process that is looked at: it must not be taken for gone."""
+BLIND = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors that say nothing of the process or service that is looked at: it must not be taken for gone."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _read(path: Path) -> bytes:
 
 
 def _refuse_blindness(error: OSError) -> None:
-    if error.errno in _BLIND:
+    if error.errno in BLIND:
         raise error
 
 

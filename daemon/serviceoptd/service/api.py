@@ -26,12 +26,13 @@ from serviceopt_journal.documents.requests import (
     Submission,
 )
 from serviceopt_journal.documents.runs import Runs
-from serviceopt_journal.errors import ExitCode, NotFound, ServiceoptError
+from serviceopt_journal.errors import EnvironmentLacks, ExitCode, JournalUnreadable, NotFound, ServiceoptError
 from serviceopt_journal.events import LogLevelChanged
 from serviceopt_journal.finished_files import finished_files
 from serviceoptd.domain import documents, table
 from serviceoptd.domain.deployment import edited_files
 from serviceoptd.domain.state import RunState, State
+from serviceoptd.evaluating.surroundings.lacks import heals
 from serviceoptd.io.unix_http import peer_uid
 from serviceoptd.service import control
 from serviceoptd.service.requests import (
@@ -79,7 +80,8 @@ def make_app(daemon: Any) -> Starlette:
         Route("/v1/events", api.events),
         Route("/v1/events/stream", api.stream),
     ]
-    app = Starlette(routes=routes, exception_handlers={ServiceoptError: _refusal, 404: _unknown, 405: _unknown})
+    handlers = {ServiceoptError: _refusal, OSError: _failing, MemoryError: _failing, 404: _unknown, 405: _unknown}
+    app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False
     return app
 
@@ -221,10 +223,14 @@ class Api:
         unlisten = self._daemon.ledger.listen(heard)
         try:
             yield b": serviceoptd\n\n"
-            for record in self._daemon.records(after=after):
-                after = record.seq
-                if wanted(record):
-                    yield _sse(record)
+            try:
+                for record in self._daemon.records(after=after):
+                    after = record.seq
+                    if wanted(record):
+                        yield _sse(record)
+            except (ServiceoptError, OSError) as error:  # too late for another status
+                yield f": the journal cannot be read now ({' '.join(str(error).split())})\n\n".encode()
+                return
             while not self._daemon.ending:
                 if fell_behind and live.empty():
                     yield b": too far behind; ask again from the last event\n\n"
@@ -256,7 +262,17 @@ async def _refusal(request: Request, error: Exception) -> Response:
     if not isinstance(error, ServiceoptError):
         raise error
     refusal = Refusal(message=str(error), hint=error.hint, exit_code=int(error.exit_code))
-    return _json(Refused(error=refusal), status=STATUS_BY_CODE.get(error.exit_code, 500))
+    unavailable = heals(error) or isinstance(error, JournalUnreadable)
+    return _json(Refused(error=refusal), status=503 if unavailable else STATUS_BY_CODE.get(error.exit_code, 500))
+
+
+async def _failing(request: Request, error: Exception) -> Response:
+    """What fails for want of descriptors, memory or room passes; anything else is ours, and the log has it in full."""
+    if heals(error):
+        lacks = EnvironmentLacks(f"the daemon cannot answer now: {error}", hint="try again in a moment")
+        lacks.__cause__ = error
+        return await _refusal(request, lacks)
+    raise error
 
 
 async def _unknown(request: Request, error: Exception) -> Response:

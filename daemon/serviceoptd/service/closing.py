@@ -113,7 +113,8 @@ class Closing:
 
     async def _interrupted(self, run: RunState, phase: Phase, error: Exception) -> None:
         ledger, told = self._context.ledger, _told(error)
-        LOG.warning("interrupted", run=run.number, phase=phase, reason=told, exc_info=error)
+        # Where it happened matters only for what will happen again.
+        LOG.warning("interrupted", run=run.number, phase=phase, reason=told, exc_info=None if heals(error) else error)
         evaluation = ledger.state.runs[run.number].evaluation
         if not await self.close(run, told):
             return
