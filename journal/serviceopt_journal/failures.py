@@ -18,6 +18,9 @@ DAMAGE_HINT = (
 FAILING_HINT = "check for a full disk or memory, and the kernel's log for disk errors; nothing was changed"
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Error numbers of a disk, or of a quota, that is full."""
+LACKS = NO_ROOM | {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
+"""Error numbers of a full disk or quota, of no descriptors, and of no memory or processes."""
+_IN_WORDS = tuple(os.strerror(number).lower() for number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC))
 _PASSING = frozenset({errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EINTR})
 # SQLite's message about a damaged schema repeats the damaged bytes; where they are not UTF-8, sqlite3 fails to decode it.
 # It raises MemoryError for SQLITE_NOMEM.
@@ -48,6 +51,13 @@ def explain(error: sqlite3.Error | UnicodeDecodeError | MemoryError | OSError) -
 def passes(error: OSError) -> bool:
     """Says whether it may be over later, without a change of this machine's set-up."""
     return error.errno in NO_ROOM | _PASSING
+
+
+def is_a_lack(error: BaseException) -> bool:
+    """Says whether something was lacking that may be there again: room, file descriptors, memory, processes."""
+    if isinstance(error, ImportError):  # the dynamic linker tells its errors in words only
+        return any(words in str(error).lower() for words in _IN_WORDS)
+    return isinstance(error, JournalFull | MemoryError) or (isinstance(error, OSError) and error.errno in LACKS)
 
 
 def _of_the_system(error: OSError) -> ServiceoptError:

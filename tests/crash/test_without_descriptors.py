@@ -19,7 +19,7 @@ from patience import HANG
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
 from serviceopt_journal.errors import ExitCode
-from stubs.scenario import Held, assert_sound, client, of_type, places, records, start, stub_run, wait_for
+from stubs.scenario import assert_sound, client, of_type, places, records, start, stub_run, wait_for
 
 FILES = 96
 """Open files that the daemon of these tests may have: its connections are a quarter of them."""
@@ -143,7 +143,9 @@ def test_a_run_whose_descriptors_are_gone_goes_on_when_there_are_some(
     tmp_path: Path, undisturbed: list[object], during: type[e.Event]
 ) -> None:
     held = tmp_path / "held"
-    options = {"client": f"--stub-hold {held}"} if during is e.MeasurementStarted else {"service": f"--stub-hold {held}"}
+    options = {"client": f"--stub-hold {held}"}
+    if during is e.ServiceLaunching:
+        options = {"service": f"--stub-delay 3 --stub-once {tmp_path / 'once'}"}
     with a_daemon(tmp_path) as daemon, ExitStack() as until:
         submit(tmp_path, **options)
         wait_for(lambda: of_type(records(tmp_path / "state"), during), "the step that is disturbed")

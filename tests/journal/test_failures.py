@@ -46,6 +46,18 @@ def test_only_the_content_of_the_file_is_called_damage(code: int, meaning: type[
     assert (error.exit_code == ExitCode.JOURNAL_DAMAGED) == (meaning is JournalDamaged)
 
 
+def test_sqlite_that_opens_no_file_for_want_of_descriptors_is_told_so_and_not_of_permissions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lacking(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "open", lacking)
+    error = explain(of_sqlite(sqlite3.SQLITE_CANTOPEN))
+    assert type(error) is JournalUnreadable
+    assert os.strerror(errno.EMFILE) in error.message
+
+
 @pytest.mark.parametrize(
     ("number", "meaning"),
     [

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel
 
 from serviceopt_journal.errors import InvalidConfiguration, ServiceoptError
+from serviceopt_journal.failures import is_a_lack
 from serviceoptd.benchmarks.interface import Benchmark
 from serviceoptd.engines.interface import Engine
 from serviceoptd.rules.interface import Rule
@@ -84,7 +85,10 @@ class Plugins:
         cls, engines: Iterable[type[Any]], benchmarks: Iterable[type[Any]], rules: Iterable[type[Any]] = ()
     ) -> Plugins:
         """Exactly these classes, whatever is installed, with the installed strategies (tests build their own)."""
-        groups = [{each.name: partial(_itself, each) for each in group} for group in (engines, benchmarks, rules)]
+        groups = [
+            {each.name: partial(lambda plugin: plugin, each) for each in group}
+            for group in (engines, benchmarks, rules)
+        ]
         return cls(groups[0], groups[1], rules=groups[2])
 
     @property
@@ -160,14 +164,12 @@ class Plugins:
         return plugin
 
 
-def _itself(plugin: type[Any]) -> type[Any]:
-    return plugin
-
-
 def _checked(kind: str, name: str, loader: Loader) -> type[Any] | BrokenPlugin:
     try:
         plugin = loader()
-    except (Exception, SystemExit) as error:  # noqa: BLE001  a third party's import can fail in any way; it must not stop the others
+    except (Exception, SystemExit) as error:  # a third party's import can fail in any way; it must not stop the others
+        if is_a_lack(error):  # it says nothing of the plugin, and is not remembered
+            raise
         return BrokenPlugin(f"{kind} `{name}` cannot be loaded: {type(error).__name__}: {error}", hint="reinstall it")
     if faults := _faults(kind, name, plugin):
         return BrokenPlugin(

@@ -28,6 +28,7 @@ from serviceoptd.evaluating.measuring import measure
 from serviceoptd.evaluating.proposing import propose, think_ahead
 from serviceoptd.evaluating.rejecting import Rejections
 from serviceoptd.evaluating.stopping import finish_evaluation, recover, stop_service
+from serviceoptd.evaluating.surroundings.room import no_descriptors
 from serviceoptd.rules.interface import Rule
 from serviceoptd.search.interface import Problem, Strategy
 from serviceoptd.service.closing import Closing
@@ -101,6 +102,9 @@ class Loop:
                 continue
             if run.status == "queued" and not run.cancel_requested:
                 await self._context.ledger.commit(RunStarted(run=run.number))
+                continue
+            if lack := no_descriptors():  # a library that is imported meanwhile may stay half imported
+                await self._context.ledger.wait_for_room(lack)
                 continue
             await self._step(run)
         if self._live is not None:

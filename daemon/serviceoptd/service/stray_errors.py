@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from traceback import extract_tb
 from typing import Any
 
 import structlog
@@ -22,7 +23,7 @@ def log_seldom(running: asyncio.AbstractEventLoop) -> None:
 
     def told(_running: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         message, error = str(context.get("message", "unexpected error")), context.get("exception")
-        times = seldom.times((message, type(error), getattr(error, "errno", None)))
+        times = seldom.times((type(error), getattr(error, "errno", None), _place(error) or message))
         if not times:
             return
         if error is not None and heals(error):
@@ -31,3 +32,9 @@ def log_seldom(running: asyncio.AbstractEventLoop) -> None:
             LOG.error(message, times=times, exc_info=error)
 
     running.set_exception_handler(told)
+
+
+def _place(error: BaseException | None) -> tuple[str, int] | None:
+    """Where it was raised: the loop's message names the callback with its arguments, and so differs each time."""
+    frames = extract_tb(error.__traceback__, limit=-1) if error is not None else []
+    return (frames[0].filename, frames[0].lineno or 0) if frames else None

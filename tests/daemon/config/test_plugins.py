@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import pytest
@@ -49,6 +50,29 @@ def test_a_plugin_that_is_not_one_says_what_it_lacks(with_broken: Plugins) -> No
     with pytest.raises(KeyError):
         with_broken.engine("absent")
     assert with_broken.engine_names == ("acme", "good", "simulated")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, "Too many open files", "scipy/linalg/_solvers.py"),
+        ImportError("libgfortran.so.5: cannot open shared object file: Too many open files"),
+        MemoryError(),
+    ],
+    ids=repr,
+)
+def test_a_plugin_that_could_not_be_loaded_for_want_of_something_is_loaded_later(error: Exception) -> None:
+    failing = iter([error])
+
+    def loaded() -> Any:
+        if (lack := next(failing, None)) is not None:
+            raise lack
+        return Judging
+
+    installed = Plugins({}, {}, {}, {"judging": loaded})
+    with pytest.raises(type(error)):
+        installed.rule("judging")
+    assert installed.rule("judging") is Judging  # type: ignore[comparison-overlap]
 
 
 class Judging:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -153,3 +155,13 @@ def test_a_cancelled_request_leaves_no_connection() -> None:
             assert asyncio.all_tasks() - {asyncio.current_task()} == set()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_what_we_lack_ourselves_is_no_answer(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    async def lacking(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(asyncio, "open_connection", lacking)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        asyncio.run(probe(HttpProbe("127.0.0.1", 9, "/health"), 5.0))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
+import resource
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import Story, a_finished_story, a_journal, an_unfinished_story
+from serviceopt_journal.errors import ExitCode
 from serviceopt_journal.places import Places
+from serviceoptctl.connection import Connection, RefusedError
 from serviceoptd import bootstrap
 from serviceoptd.io import unix_http
+from serviceoptd.service import daemon
 
 HUGE = "9" * 5000
 
@@ -155,16 +161,51 @@ def test_who_sends_nothing_or_half_a_request_is_hung_up_on(
     sent(path, begun)  # returns only when the daemon has closed the connection
 
 
-def test_too_many_connections_are_closed_and_the_others_answered(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_asks_nothing_gives_his_connection_to_the_next_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unix_http, "MOST_CONNECTIONS", 3)
-    clients = [socket.socket(socket.AF_UNIX) for _ in range(10)]
-    try:
+    with ExitStack() as opened:
+        clients = [opened.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(10)]
         for client in clients:
             client.settimeout(60)
             client.connect(str(path))
-        assert clients[-1].recv(1) == b""
-        clients[0].sendall(b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert clients[0].recv(12) == b"HTTP/1.1 200"
-    finally:
-        for client in clients:
-            client.close()
+        assert [client.recv(1) for client in clients[:7]] == [b""] * 7
+        for client in clients[7:]:
+            client.sendall(b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(12) == b"HTTP/1.1 200"
+
+
+def test_while_all_connections_are_answered_the_next_one_is_told_so(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unix_http, "MOST_CONNECTIONS", 2)
+    with ExitStack() as opened:
+        followers = [opened.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(2)]
+        for follower in followers:
+            follower.settimeout(60)
+            follower.connect(str(path))
+            follower.sendall(b"GET /v1/events/stream HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert follower.recv(12) == b"HTTP/1.1 200"
+        with pytest.raises(RefusedError, match="answers 2 connections already") as told:
+            Connection(path).request("GET", "/v1/status")
+        assert told.value.exit_code == ExitCode.ENVIRONMENT
+        assert "watch" in told.value.hint
+
+
+@pytest.mark.parametrize(("soft", "most"), [(64, 16), (3, 1), (1024, 128), (resource.RLIM_INFINITY, 128)])
+def test_connections_take_a_quarter_of_the_open_files(monkeypatch: pytest.MonkeyPatch, soft: int, most: int) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, soft))
+    assert unix_http.most_connections() == most
+
+
+@pytest.mark.parametrize("target", ["events", "events/stream?after=0"])
+def test_what_cannot_be_read_for_want_of_descriptors_is_answered_in_order(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], target: str
+) -> None:
+    def lacking(_: Path) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(daemon.JournalReader, "open", lacking)
+    answer = sent(path, f"GET /v1/{target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    assert b"Too many open files" in answer
+    assert answer.startswith(b"HTTP/1.1 200" if "stream" in target else b"HTTP/1.1 503")
+    assert "Traceback" not in capfd.readouterr().err

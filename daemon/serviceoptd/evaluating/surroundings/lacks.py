@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 
-from serviceopt_journal.errors import EnvironmentLacks, JournalFull
-from serviceopt_journal.failures import NO_ROOM
+from serviceopt_journal.errors import EnvironmentLacks
+from serviceopt_journal.failures import is_a_lack
 from serviceoptd.evaluating.surroundings.room import Places
-
-PASSING = NO_ROOM | {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
-"""Error numbers of a full disk or quota, of no descriptors, and of no memory or processes."""
 
 
 class SurroundingsLack(EnvironmentLacks):
@@ -23,11 +19,7 @@ class SurroundingsLack(EnvironmentLacks):
 
 def heals(error: BaseException) -> bool:
     """Whether the error, or the one of which it was made, is a lack that passes."""
-    return any(
-        isinstance(each, JournalFull | MemoryError | SurroundingsLack)
-        or (isinstance(each, OSError) and each.errno in PASSING)
-        for each in _with_causes(error)
-    )
+    return any(isinstance(each, SurroundingsLack) or is_a_lack(each) for each in _with_causes(error))
 
 
 def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
