@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from serviceopt_journal.metrics import Metrics
+from serviceoptd.domain.numbered import Numbered
 from serviceoptd.domain.proving.racing import next_confirmation, race_of, recommended
 from serviceoptd.domain.settings import Budget, Field, Objective, Proving, RunSettings, Search, Slo
 from serviceoptd.domain.space.space import Space
@@ -165,7 +166,7 @@ def _searched(
     }  # fmt: skip
     return RunState(
         number=1, name="", settings=settings, space=Space.of(FIELDS), seed=0, run_identity="", measurement_identity="",
-        particles=particles,
+        particles=Numbered(particles),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
+from serviceoptd.domain.numbered import Numbered
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space.space import Space
 from serviceoptd.domain.state import Evaluation, Imported, Measurement, Moment, Particle, RunState, State
@@ -127,8 +128,11 @@ def matched(run: RunState, event: e.ParticleMatched) -> Particle:
 
 def with_twin(source: RunState, run: RunState, event: e.ParticleMatched) -> RunState:
     """The run with the particle of another one whose result it takes."""
-    twin = source.particles[event.same_as_particle]
-    return replace(run, imported=run.imported | {source.number: (*run.imported.get(source.number, ()), twin)})
+    known = run.imported.get(source.number, Numbered())
+    if event.same_as_particle in known:
+        return run
+    known = known.with_entry(event.same_as_particle, source.particles[event.same_as_particle])
+    return replace(run, imported=run.imported | {source.number: known})
 
 
 def waited(evaluation: Evaluation, now: Moment) -> float:

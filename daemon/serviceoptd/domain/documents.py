@@ -26,7 +26,7 @@ from serviceopt_journal.metric_table import GENERATE_SPEED, METRIC, SUCCESS_RATE
 from serviceopt_journal.proof import Proof
 from serviceoptd.domain.creation import waited
 from serviceoptd.domain.deployment import beyond_its_training, deployment, positions
-from serviceoptd.domain.rejections import rejection_record
+from serviceoptd.domain.particles.rejections import rejection_record
 from serviceoptd.domain.settings import Objective
 from serviceoptd.domain.state import BEYOND_THE_SEARCH, Evaluation, Moment, Particle, RunState, State
 

@@ -2,15 +2,29 @@
 
 A copy of a whole table for each event would make a history of n runs cost n squared. What an event changes is mostly what
 the event before it changed, or its neighbour: the leaf of those lies beside the tree, and it alone is copied for them.
+
+What is asked of all entries again and again is kept with the leaves, since a new table has nearly all leaves of the old one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, ValuesView
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping, ValuesView
+from typing import Any, Generic, TypeVar
 
 Value = TypeVar("Value")
-Leaf = dict[int, Value]
+Made = TypeVar("Made")
+
+
+class Leaf(Generic[Value]):
+    """Entries that do not change any more, and what was made of them."""
+
+    __slots__ = ("entries", "made")
+
+    def __init__(self, entries: dict[int, Value]) -> None:
+        self.entries = entries
+        self.made: dict[Callable[..., Any], tuple[tuple[Any, ...], tuple[Any, ...]]] = {}
+
+
 Branches = dict[int, dict[int, Leaf[Value]]]
 
 _BITS = 5  # 32 entries in a leaf, 32 leaves in a branch
@@ -24,7 +38,7 @@ class Numbered(Mapping[int, Value]):
 
     def __init__(self, entries: Mapping[int, Value] | None = None) -> None:
         self._branches: Branches[Value] = {}
-        self._latest: Leaf[Value] = {}  # it holds what its leaf in the tree holds, and what was changed since
+        self._latest: dict[int, Value] = {}  # it holds what its leaf in the tree holds, and what was changed since
         self._latest_at: int | None = None
         self._size = 0
         if entries:
@@ -56,7 +70,7 @@ class Numbered(Mapping[int, Value]):
         if number in self._latest:
             return self._latest[number]
         try:
-            return self._branches[number >> 2 * _BITS][number >> _BITS][number]
+            return self._branches[number >> 2 * _BITS][number >> _BITS].entries[number]
         except KeyError:
             raise KeyError(number) from None
 
@@ -74,26 +88,48 @@ class Numbered(Mapping[int, Value]):
         """The entries themselves, without looking each of them up."""
         return Entries(self)
 
-    def _turned_to(self, at: int) -> tuple[Branches[Value], Leaf[Value]]:
+    def made(self, of: Callable[..., Made | None], *given: object) -> Iterator[Made]:
+        """What `of(entry, *given)` makes of each entry, in their order, without None. Kept: only what changed is made anew.
+
+        Args:
+            of: pure, and the same function each time: what it made is kept under it.
+            given: compared with what was given last.
+        """
+        for branch in self._branches.values():
+            for at, leaf in branch.items():
+                if at == self._latest_at:
+                    yield from _made_of(self._latest, of, given)
+                    continue
+                known = leaf.made.get(of)
+                if known is None or known[0] != given:
+                    known = leaf.made[of] = given, tuple(_made_of(leaf.entries, of, given))
+                yield from known[1]
+
+    def _turned_to(self, at: int) -> tuple[Branches[Value], dict[int, Value]]:
         """A tree with all entries and a place for this leaf, and a copy of the leaf itself."""
         branches = self._branches.copy()
         if self._latest_at is not None:
             high = self._latest_at >> _BITS
-            branches[high] = {**branches[high], self._latest_at: self._latest}
+            branches[high] = {**branches[high], self._latest_at: Leaf(self._latest)}
         branch = branches.get(at >> _BITS, {})
-        leaf = branch.get(at, {})
+        leaf = branch.get(at) or Leaf({})
         branches[at >> _BITS] = {**branch, at: leaf}
-        return branches, leaf.copy()
+        return branches, leaf.entries.copy()
 
-    def _leaves(self) -> Iterator[Leaf[Value]]:
+    def _leaves(self) -> Iterator[dict[int, Value]]:
         for branch in self._branches.values():
             for at, leaf in branch.items():
-                yield self._latest if at == self._latest_at else leaf
+                yield self._latest if at == self._latest_at else leaf.entries
 
-    def _leaves_from_the_end(self) -> Iterator[Leaf[Value]]:
+    def _leaves_from_the_end(self) -> Iterator[dict[int, Value]]:
         for branch in reversed(self._branches.values()):
             for at, leaf in reversed(branch.items()):
-                yield self._latest if at == self._latest_at else leaf
+                yield self._latest if at == self._latest_at else leaf.entries
+
+
+def _made_of(entries: dict[int, Value], of: Callable[..., Made | None], given: tuple[object, ...]) -> Iterator[Made]:
+    made = (of(entry, *given) for entry in entries.values())
+    return (each for each in made if each is not None)
 
 
 class Entries(ValuesView[Value]):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
 from serviceopt_journal.events import Configuration
 from serviceoptd.domain.holding.failing_alike import failures_that_hold, reason_to_hold
 from serviceoptd.domain.holding.interruptions import Phase, interrupted_too_often
 from serviceoptd.domain.proving.racing import Confirmation, next_confirmation
-from serviceoptd.domain.state import Evaluation, RunState
+from serviceoptd.domain.state import Evaluation, Particle, RunState
 
 SECONDS_PER_HOUR = 3600.0
 UNPROMISING = 3
@@ -129,7 +130,11 @@ def held_by(run: RunState) -> tuple[int, ...]:
 
 
 def _succeeded(run: RunState) -> list[Configuration]:
-    return [particle.configuration for particle in run.particles.values() if particle.metrics is not None]
+    return list(run.particles.made(_measured_at))
+
+
+def _measured_at(particle: Particle) -> Configuration | None:
+    return None if particle.metrics is None else particle.configuration
 
 
 def _due(run: RunState, active_seconds: float, *, exhausted: bool, draining: bool) -> Action:
@@ -206,11 +211,11 @@ def _ended(run: RunState, active_seconds: float, *, exhausted: bool) -> str:
 def _improvement_is_unlikely(run: RunState) -> bool:
     """Whether the models expected less of each of the last evaluations than the target of the budget."""
     target, repeats = run.settings.budget.target, run.settings.measuring.repeats
-    settled = [particle for particle in run.particles.values() if particle.admitted and particle.settled(repeats)]
-    gains = [particle.expected_gain for particle in settled[-UNPROMISING:]]
-    if target is None or len(gains) < UNPROMISING:
+    if target is None:
         return False
-    return all(gain is not None and gain < target / 100 for gain in gains)
+    settled = (each for each in reversed(run.particles.values()) if each.admitted and each.settled(repeats))
+    gains = [particle.expected_gain for particle in islice(settled, UNPROMISING)]
+    return len(gains) == UNPROMISING and all(gain is not None and gain < target / 100 for gain in gains)
 
 
 def _out_of_time(run: RunState, active_seconds: float) -> bool:

@@ -6,6 +6,7 @@ A state has no cycles, so the cyclic collector need not search it (`gc=False`): 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Literal
 
 import msgspec
@@ -15,88 +16,26 @@ from serviceopt_journal.metrics import Metrics
 from serviceopt_journal.proof import Proof
 from serviceoptd.domain.failures import Failed
 from serviceoptd.domain.numbered import Numbered
-from serviceoptd.domain.objective import Judgement, aggregate, judge, rank
+from serviceoptd.domain.objective import Judgement, judge, rank
+from serviceoptd.domain.particles.particle import BEYOND_THE_SEARCH, Imported, Judged, Particle, judged_alone
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space.space import Space
-from serviceoptd.domain.stopping.censoring import judged
 
-BEYOND_THE_SEARCH = frozenset({"fine-tuning", "full-data-set"})
-"""Origins of finalists in journals from before confirmations: measured after the search, beyond its budget."""
+__all__ = [
+    "BEYOND_THE_SEARCH",
+    "Evaluation",
+    "Imported",
+    "Measurement",
+    "Moment",
+    "Particle",
+    "Phase",
+    "RunState",
+    "State",
+]
+
 Moment = tuple[str, float]  # boot id, and monotonic seconds, which compare under the same boot alone
 Phase = Literal["launching", "launched", "ready", "failed", "stopping", "stopped", "interrupted", "finished"]
-
-
-class Imported(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a result comes from that was not measured here."""
-
-    place: str  # FILE:LINE
-    backup: str = ""  # where its data are kept, as the file says
-
-
-class Particle(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A proposed point and what became of it."""
-
-    number: int
-    slot: int
-    iteration: int
-    position: tuple[float, ...]
-    velocity: tuple[float, ...]
-    configuration: Configuration
-    strategy: str
-    origin: str
-    evaluation: int | None = None  # the launch on which it was (last) measured
-    measurements: tuple[Metrics, ...] = ()
-    confirmations: tuple[Metrics, ...] = ()  # measured again after the search, kept apart (domain/proof.py)
-    confirmations_requested: int = 0
-    unconfirmed: str = ""  # why a confirmation failed: it is not recommended
-    error: str = ""  # why it did not run properly
-    cause: str = ""  # the kind of that failure (failures.py); empty: not known
-    censored: Metrics | None = None  # observed until its measurement was ended early, at its bound (censoring.py)
-    censored_by: str = ""  # the statistic that decided: "ttft mean", or the objective
-    matched: tuple[int, int] | None = None  # run and particle whose result it took
-    rejected: str = ""  # why it was given up before its evaluation
-    audited: str = ""  # why it would have been given up; it is measured anyway
-    predicted: Metrics | None = None
-    probability_feasible: float | None = None  # by the models of the search, when it was proposed
-    expected_gain: float | None = None
-    seconds: float = 0.0  # spent on it: waiting for its service, and measuring
-    measuring_seconds: float = 0.0  # of its finished measurements alone: what the search learns costs from
-    devices: int = 1  # accelerators of its service
-    num_prompts: int | None = None  # requests of its (last) measurement
-    simulated: bool = False
-    remark: str = ""  # why its latest measurement should not be believed, or could not be looked at while it ran
-    imported: Imported | None = None  # its result was read from a file
-
-    @property
-    def evaluated(self) -> bool:
-        """Whether the particle is, or was, to be measured: neither matched nor rejected."""
-        return self.matched is None and not self.rejected
-
-    @property
-    def admitted(self) -> bool:
-        """Whether the particle counts against the budget of the search."""
-        return self.evaluated and self.origin not in BEYOND_THE_SEARCH
-
-    @property
-    def confirmation_due(self) -> bool:
-        """Whether its next measurement is a confirmation."""
-        return self.confirmations_requested > len(self.confirmations) and not self.unconfirmed
-
-    def settled(self, repeats: int) -> bool:
-        """Whether nothing more is due for it."""
-        if self.confirmation_due:
-            return False
-        return not self.evaluated or bool(self.error) or len(self.measurements) >= repeats
-
-    @property
-    def metrics(self) -> Metrics | None:
-        """The particle's result in the search: the median over its measurements, or None when it has none that counts."""
-        return aggregate(self.measurements) if self.measurements else None
-
-    @property
-    def confirmed(self) -> Metrics | None:
-        """The median over its confirmations, which were measured with all of the data set; None without any."""
-        return aggregate(self.confirmations) if self.confirmations else None
+_admitted = attrgetter("admitted")
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -191,7 +130,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     particles: Numbered[Particle] = msgspec.field(default_factory=Numbered)
     evaluations: Numbered[Evaluation] = msgspec.field(default_factory=Numbered)
     open_evaluation: int | None = None
-    imported: dict[int, tuple[Particle, ...]] = {}  # results taken from earlier runs, by run
+    imported: dict[int, Numbered[Particle]] = {}  # results taken from earlier runs, by run
     failed_in_a_row: tuple[Failed, ...] = ()  # since a measurement ended well, or somebody resumed the run
     interruptions: tuple[SurroundingsFailed, ...] = ()  # that nothing has overcome yet (holding/interruptions.py)
     refuted: tuple[str, ...] = ()  # rules of theory that a service has refuted
@@ -213,12 +152,11 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def admitted(self) -> int:
         """How much of the budget by evaluations is used."""
-        return sum(particle.admitted for particle in self.particles.values())
+        return sum(self.particles.made(_admitted))
 
     def pending(self) -> Iterator[Particle]:
         """Admitted particles for which something is still due, oldest first."""
-        repeats = self.settings.measuring.repeats
-        return (particle for particle in self.particles.values() if not particle.settled(repeats))
+        return self.particles.made(Particle.unsettled, self.settings.measuring.repeats)
 
     def due_on(self, evaluation: Evaluation) -> Particle | None:
         """The particle to be measured next on this service: one whose service parameters are the running ones."""
@@ -229,25 +167,19 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def result_of(self, particle: Particle) -> Metrics | None:
         """The metrics of a particle, or of its twin; None when it failed, was rejected, or is not measured yet."""
-        if particle.matched is not None:
-            twin = self.twin(particle)
-            return self.result_of(twin) if twin is not None else None
-        return None if particle.error else particle.metrics
+        return (self.twin(particle) or particle).result
 
     def twin(self, particle: Particle) -> Particle | None:
         """The particle whose result a matched one took."""
         if particle.matched is None:
             return None
         run, number = particle.matched
-        others = (p for p in self.imported.get(run, ()) if p.number == number)
-        return self.particles.get(number) if run == self.number else next(others, None)
+        held = self.particles if run == self.number else self.imported.get(run)
+        return held.get(number) if held is not None else None
 
     def judgement(self, particle: Particle) -> Judgement:
         """The judgement of a particle by the present objective. Failed and unmeasured ones are judged as failed."""
-        measured, result = self.twin(particle) or particle, self.result_of(particle)
-        if result is None and measured.censored is not None:
-            return judged(measured.censored, measured.censored_by, self.settings.objective, measured.devices)
-        return judge(result, self.settings.objective, measured.devices)
+        return (self.twin(particle) or particle).judgement(self.settings.objective)
 
     def known_of(self, particle: Particle) -> Metrics | None:
         """What its confirmations tell; without any, what the search measured."""
@@ -274,10 +206,18 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         By the search's measurements alone. By rank and not by fitness: also where the soft formula leads the search,
         who keeps the objectives wins.
         """
-        foreign = (p for p in self.particles.values() if p.matched is None or p.matched[0] != self.number)
-        counted = (p for p in foreign if not p.unconfirmed and self.result_of(p) is not None)
-        measured = sorted(counted, key=lambda p: p.number)
-        return [measured[index] for index in rank([self.judgement(p) for p in measured])]
+        own = self.particles.made(judged_alone, self.settings.objective)
+        taken = [p for p in self.particles.made(_taken, self.number) if self.result_of(p) is not None]
+        known = [*own, *(Judged(p, self.judgement(p)) for p in taken)]
+        measured = sorted(
+            (each for each in known if not each.particle.unconfirmed), key=lambda each: each.particle.number
+        )
+        return [measured[index].particle for index in rank([each.judgement for each in measured])]
+
+
+def _taken(particle: Particle, own: int) -> Particle | None:
+    """A particle that took its result from another run than its own."""
+    return particle if particle.matched is not None and particle.matched[0] != own else None
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -292,5 +232,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def queue(self) -> list[RunState]:
         """Runs that are not over, in the order in which they are worked on."""
-        left = (run for run in self.runs.values() if not run.over)
-        return sorted(left, key=lambda run: (run.status == "queued", run.number))
+        return sorted(self.runs.made(_left), key=lambda run: (run.status == "queued", run.number))
+
+
+def _left(run: RunState) -> RunState | None:
+    return None if run.over else run

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from serviceopt_journal.events import Event, ParticleMatched, ParticleProposed
 from serviceoptd.config.plugins import blaming
-from serviceoptd.domain.space.space import Position
+from serviceoptd.domain.space.space import Key, Position, Space
 from serviceoptd.domain.state import Particle, RunState, State
 from serviceoptd.evaluating.advising import ORIGIN, Advisors, advised, simulate_ahead
 from serviceoptd.evaluating.rejecting import facts_of, refuted, rejection
@@ -129,8 +129,12 @@ def _twin(state: State, run: RunState, proposal: Proposal) -> tuple[RunState, Pa
         ]
     key = run.space.key(proposal.configuration)
     for source in sources:
-        for particle in source.particles.values():
-            known = source.space.key(particle.configuration) == key and particle.matched is None
-            if known and (source is run or source.result_of(particle) is not None):
+        for known, particle in source.particles.made(_keyed, source.space):
+            if known == key and (source is run or source.result_of(particle) is not None):
                 return source, particle
     return None
+
+
+def _keyed(particle: Particle, space: Space) -> tuple[Key, Particle] | None:
+    """A particle that took nobody's result, under what tells its configuration apart."""
+    return (space.key(particle.configuration), particle) if particle.matched is None else None

@@ -6,15 +6,17 @@ this run. The current setting and audited particles are measured whatever the ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import takewhile
 
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Event, ParticleMatched, ParticleRejected, RuleRefuted
 from serviceoptd.config.plugins import blaming
-from serviceoptd.domain.rejections import audited
-from serviceoptd.domain.state import Particle, RunState
-from serviceoptd.evaluating.trials import trial
+from serviceoptd.domain.particles.rejections import audited
+from serviceoptd.domain.settings import Objective
+from serviceoptd.domain.state import Evaluation, Particle, RunState
+from serviceoptd.evaluating.trials import own_trial
 from serviceoptd.rules.interface import Facts, Rejection, Result, Rule
 from serviceoptd.search.interface import Proposal
 from serviceoptd.simulation.advice.simulator import Simulator
@@ -27,6 +29,9 @@ MEASURED_IN_A_ROW = 50
 
 They say then that little is left to find, which is no reason to measure nothing.
 """
+
+MOST_WITNESSES = 400
+"""So many of the latest particles are held against a rule of theory: the earlier ones were, when they were measured."""
 
 FROM_MEASUREMENTS = ("measured", "simulated")
 """Kinds of rules that judge from the results of the run."""
@@ -79,7 +84,7 @@ def refuted(run: RunState, rules: Sequence[type[Rule]], facts: Facts) -> list[Ru
     for rule in rules:
         if getattr(rule, "kind", "") != "theory" or rule.name in run.refuted:
             continue
-        for particle in _witnesses(run, getattr(rule, "refuted_by", "result")):
+        for particle in _witnesses(run, getattr(rule, "refuted_by", "result"))[-MOST_WITNESSES:]:
             with blaming("rule", rule.name):
                 verdict = rule().judge(dict(particle.configuration), facts)
             if isinstance(verdict, Rejection):
@@ -90,13 +95,21 @@ def refuted(run: RunState, rules: Sequence[type[Rule]], facts: Facts) -> list[Ru
     return found
 
 
-def _witnesses(run: RunState, refuted_by: str) -> Iterator[Particle]:
-    """Particles that did what a rule could have called impossible."""
+def _witnesses(run: RunState, refuted_by: str) -> list[Particle]:
+    """Particles that did what a rule could have called impossible, the latest last."""
     if refuted_by == "start":
-        started = (each.particle for each in run.evaluations.values() if each.launch_seconds is not None)
-        return (run.particles[number] for number in started)
-    settled = (particle for particle in run.particles.values() if particle.admitted and particle.metrics is not None)
-    return (particle for particle in settled if run.judgement(particle).feasible)
+        return [run.particles[number] for number in run.evaluations.made(_started)]
+    return list(run.particles.made(_feasible, run.settings.objective))
+
+
+def _started(evaluation: Evaluation) -> int | None:
+    """The particle of a launch whose service has started."""
+    return None if evaluation.launch_seconds is None else evaluation.particle
+
+
+def _feasible(particle: Particle, objective: Objective) -> Particle | None:
+    kept = particle.admitted and particle.metrics is not None and particle.judgement(objective).feasible
+    return particle if kept else None
 
 
 def _rejected_last(run: RunState) -> int:
@@ -111,22 +124,28 @@ def facts_of(run: RunState, simulator: Simulator | None) -> Facts:
 
 
 def _results(run: RunState) -> tuple[Result, ...]:
-    repeats = run.settings.measuring.repeats
-    settled = (p for p in run.particles.values() if p.admitted and p.settled(repeats))
-    return tuple(_result(run, particle) for particle in settled)
+    told = run.particles.made(_result, run.settings.objective, run.settings.measuring.repeats)
+    return tuple(_with_blocks(run, evaluation, result) for evaluation, result in told)
 
 
-def _result(run: RunState, particle: Particle) -> Result:
-    known, judgement = trial(run, particle), run.judgement(particle)
-    evaluation = run.evaluations.get(particle.evaluation) if particle.evaluation is not None else None
-    return Result(
+def _with_blocks(run: RunState, number: int | None, result: Result) -> Result:
+    evaluation = run.evaluations.get(number) if number is not None else None
+    blocks = evaluation.kv_blocks if evaluation else None
+    return result if blocks is None else replace(result, kv_blocks=blocks)
+
+
+def _result(particle: Particle, objective: Objective, repeats: int) -> tuple[int | None, Result] | None:
+    """What became of a particle that counts, and the launch on which it was measured."""
+    if not particle.admitted or not particle.settled(repeats):
+        return None
+    known, judgement = own_trial(particle, objective, repeats), particle.judgement(objective)
+    return particle.evaluation, Result(
         particle=particle.number,
         configuration=particle.configuration,
         metrics=known.metrics,
         error=known.failure,
         fitness=judgement.fitness,
         feasible=judgement.feasible,
-        kv_blocks=evaluation.kv_blocks if evaluation else None,
         objective=known.objective,
         cause=known.cause,
     )

@@ -7,6 +7,7 @@ from statistics import mean, median
 
 from serviceopt_journal.events import Configuration
 from serviceoptd.domain.objective import judge, rank
+from serviceoptd.domain.settings import Objective
 from serviceoptd.domain.space.repaired_space import RepairedSpace
 from serviceoptd.domain.space.space import Space
 from serviceoptd.domain.state import BEYOND_THE_SEARCH, Particle, RunState, State
@@ -44,19 +45,34 @@ def problem(state: State, run: RunState, space: Space, simulated: Iterable[tuple
 
 def trials(run: RunState) -> Iterator[Trial]:
     """The run's own trials of the search, in the order of their numbers."""
-    for particle in run.particles.values():
-        if particle.origin not in BEYOND_THE_SEARCH:
-            yield trial(run, particle)
+    of_the_search: Iterator[Trial | Particle] = run.particles.made(
+        _own, run.settings.objective, run.settings.measuring.repeats
+    )
+    for known in of_the_search:
+        yield trial(run, known) if isinstance(known, Particle) else known
 
 
 def trial(run: RunState, particle: Particle) -> Trial:
     """One particle and what became of it so far."""
-    settled = (
-        not particle.evaluated or bool(particle.error) or len(particle.measurements) >= run.settings.measuring.repeats
-    )
-    judgement = run.judgement(particle)
-    source = run.twin(particle) or particle
-    metrics = (run.result_of(particle) or source.censored) if settled else None
+    return _trial(particle, run.twin(particle) or particle, run.settings.objective, run.settings.measuring.repeats)
+
+
+def _own(particle: Particle, objective: Objective, repeats: int) -> Trial | Particle | None:
+    """The trial of a particle of the search; of a matched one, which goes by its twin, the particle itself."""
+    if particle.origin in BEYOND_THE_SEARCH:
+        return None
+    return particle if particle.matched is not None else own_trial(particle, objective, repeats)
+
+
+def own_trial(particle: Particle, objective: Objective, repeats: int) -> Trial:
+    """One particle that took nobody's result, and what became of it so far."""
+    return _trial(particle, particle, objective, repeats)
+
+
+def _trial(particle: Particle, source: Particle, objective: Objective, repeats: int) -> Trial:
+    settled = not particle.evaluated or bool(particle.error) or len(particle.measurements) >= repeats
+    judgement = source.judgement(objective)
+    metrics = (source.result or source.censored) if settled else None
     failed = bool(source.error) and source.censored is None
     return Trial(
         proposal=Proposal(
@@ -91,16 +107,22 @@ def costs(run: RunState) -> Costs:
             launches.setdefault(run.space.service_key(evaluation.configuration), evaluation.launch_seconds)
     beyond: list[float] = []
     tokens: list[float] = []
-    for particle in run.particles.values():
-        metrics = particle.metrics
-        if metrics is None or particle.simulated or particle.imported is not None or particle.matched is not None:
-            continue
-        measurements = len(particle.measurements) + len(particle.confirmations)
-        beyond.append(max(particle.measuring_seconds / measurements - metrics.duration, 0.0))
-        tokens.append(metrics.duration * metrics.generate_speed)
+    for particle_beyond, particle_tokens in run.particles.made(_cost):
+        beyond.append(particle_beyond)
+        tokens.append(particle_tokens)
     if not launches or not tokens:
         return Costs()
     return Costs(mean(launches.values()), mean(beyond), median(tokens))
+
+
+def _cost(particle: Particle) -> tuple[float, float] | None:
+    """Seconds beyond the requests of a measurement, and tokens that the service gave in it."""
+    metrics = particle.metrics
+    if metrics is None or particle.simulated or particle.imported is not None or particle.matched is not None:
+        return None
+    measurements = len(particle.measurements) + len(particle.confirmations)
+    beyond = max(particle.measuring_seconds / measurements - metrics.duration, 0.0)
+    return beyond, metrics.duration * metrics.generate_speed
 
 
 def _running(run: RunState) -> Configuration | None:

@@ -8,6 +8,7 @@ rejected. A rule that learns does so from `facts.results`, each time anew.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Literal, Protocol
 
 from serviceopt_journal.events import Configuration
@@ -48,6 +49,21 @@ class Facts:
     )
     results: tuple[Result, ...]  # in the order of the particles' numbers
     simulator: Simulator | None = None  # that advises this run
+
+    @cached_property
+    def mean_prompt(self) -> float | None:
+        """Tokens of a prompt, by the results so far: the smallest mean of them; None where no client told any."""
+        told = [
+            result.metrics.input_tokens / result.metrics.completed
+            for result in self.results
+            if result.metrics is not None and result.metrics.input_tokens and result.metrics.completed
+        ]
+        return min(told, default=None)
+
+    @cached_property
+    def reported(self) -> tuple[tuple[int, Result], ...]:
+        """KV blocks that an engine has reported, with the result of that service; in the order of the results."""
+        return tuple((result.kv_blocks, result) for result in self.results if result.kv_blocks is not None)
 
     def options(self, rule: str) -> dict[str, object]:
         """`[search.options.<rule>]` of the configuration: a rule's own keys."""

@@ -63,7 +63,7 @@ def bound(configuration: Configuration, facts: Facts, slo: Slo) -> float:
         # one stage of a pipeline after the other reads its part
         read = model.read_each_step / deployment.layer_devices - ON_CHIP * deployment.stages
         least = max(0.0, read / devices.bandwidth)
-    prompt = _mean_prompt(facts)
+    prompt = facts.mean_prompt
     of_the_mean = slo.metric != TPOT and slo.statistic in ("mean", "max")
     if of_the_mean and prompt and model.flops_each_token is not None and devices.flops:
         peak = deployment.devices * devices.flops * ABOVE_THE_DATA_SHEET
@@ -88,16 +88,6 @@ def _ends(field: Field) -> list[float]:
     options = field.dtype_param if isinstance(field.dtype_param, list | tuple) else [field.min, field.max]
     numbers = [value for option in options if (value := number(option)) is not None]
     return [min(numbers), max(numbers)] if numbers else [1.0]
-
-
-def _mean_prompt(facts: Facts) -> float | None:
-    """Tokens of a prompt, by the measurements so far; the smallest mean of them."""
-    told = [
-        result.metrics.input_tokens / result.metrics.completed
-        for result in facts.results
-        if result.metrics is not None and result.metrics.input_tokens and result.metrics.completed
-    ]
-    return min(told, default=None)
 
 
 def _caches_prefixes(deployment: Deployment) -> bool:

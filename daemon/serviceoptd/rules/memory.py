@@ -59,10 +59,9 @@ def _fewer_blocks(configuration: Configuration, wanted: Deployment, facts: Facts
     overridden = {"num_gpu_blocks_override", "kv_cache_memory_bytes"} & wanted.known.keys()
     if longest is None or block is None or overridden or not wanted.model.needs_a_whole_sequence:
         return None
-    for result in facts.results:
-        if result.kv_blocks is None or not _no_roomier(configuration, result, facts):
-            continue
-        if (there := result.kv_blocks * block) < longest:
+    for blocks, result in facts.reported:
+        # What was there is looked at first: it is enough nearly always, and the comparison takes its time.
+        if (there := blocks * block) < longest and _no_roomier(configuration, result, facts):
             return Rejection(
                 f"a sequence of {longest} tokens needs more than the {there:g} tokens of KV cache that particle "
                 f"{result.particle} had with no larger a batch"

@@ -56,10 +56,9 @@ class SurrogateRule:
             Point(space.encode(result.configuration), result.metrics, result.objective, result.error, result.cause)
             for result in most_telling(facts.results)
         ]
-        encoding, surrogate = _fitted(msgspec.msgpack.encode((space.fields, objective, points)))
+        encoding, surrogate, best = _fitted(msgspec.msgpack.encode((space.fields, objective, points)))
         position = encoding.canonical(np.array([space.encode(configuration)]))
         predicted = surrogate.predict(position)
-        best = incumbent(surrogate.predict(surrogate.positions))
         log_better = float(predicted.log_kept[0])
         if best is not None:
             log_better += float(log_ndtr((predicted.objective[0] - best) / predicted.objective_deviation[0]))
@@ -77,8 +76,12 @@ def most_telling(results: Sequence[Result]) -> list[Result]:
 
 
 @lru_cache(maxsize=1)
-def _fitted(told: bytes) -> tuple[Encoding, Surrogate]:
-    """The models of these fields, objective and points: kept, since many proposals are judged by the same results."""
+def _fitted(told: bytes) -> tuple[Encoding, Surrogate, float | None]:
+    """The models of these fields, objective and points, and the best that is expected of these points.
+
+    Kept, since many proposals are judged by the same results.
+    """
     fields, objective, points = msgspec.msgpack.decode(told, type=tuple[tuple[Field, ...], Objective, list[Point]])
     encoding = Encoding.of(Space.of(fields))
-    return encoding, Surrogate(encoding, objective, points)
+    surrogate = Surrogate(encoding, objective, points)
+    return encoding, surrogate, incumbent(surrogate.predict(surrogate.positions))

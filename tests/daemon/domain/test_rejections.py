@@ -11,7 +11,7 @@ from run_stories import Story, some_metrics, some_settings
 from serviceopt_journal import events as e
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain import documents, table
-from serviceoptd.domain.rejections import audited, rejection_record, wilson
+from serviceoptd.domain.particles.rejections import audited, rejection_record, wilson
 from serviceoptd.domain.settings import Budget, Measuring, Search
 from serviceoptd.domain.state import RunState
 

@@ -17,7 +17,7 @@ from serviceopt_journal import events as e
 from serviceopt_journal.events import Configuration
 from serviceoptd.config import plugins
 from serviceoptd.domain import table
-from serviceoptd.domain.rejections import rejection_record
+from serviceoptd.domain.particles.rejections import rejection_record
 from serviceoptd.domain.settings import default_rules
 from serviceoptd.domain.state import RunState
 from serviceoptd.domain.statistics.draws import uniform

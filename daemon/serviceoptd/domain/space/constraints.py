@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from serviceopt_journal.events import Configuration, Value
 from serviceoptd.domain.settings import Constraint, Field, RunSettings
@@ -41,9 +42,13 @@ def spelling(name: str) -> str:
 
 def names_of(field: Field) -> tuple[str, ...]:
     """Every name of a field's parameter."""
-    position = field.config_position
+    return _names(field.name, field.config_position)
+
+
+@lru_cache(maxsize=1024)  # rules ask for the same few with every configuration that was measured
+def _names(name: str, position: str) -> tuple[str, ...]:
     told = [] if position == "env" else [spelling(position.removeprefix("argument:").rpartition(".")[2])]
-    return tuple(dict.fromkeys((spelling(field.name), *told)))
+    return tuple(dict.fromkeys((spelling(name), *told)))
 
 
 def parameters(

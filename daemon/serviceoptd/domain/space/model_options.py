@@ -6,6 +6,7 @@ By words in their names, since every release of an engine has further ones: what
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from serviceopt_journal.events import Value
 
@@ -37,7 +38,12 @@ def quantises(options: Mapping[str, Value | str]) -> bool:
 def _any(options: Mapping[str, Value | str], words: tuple[str, ...]) -> bool:
     for name, value in options.items():
         plain = value.casefold() if isinstance(value, str) else value
-        # `--hf-overrides.num_layers 4` is a part of `--hf-overrides`
-        if plain not in WITHOUT_EFFECT and any(word in name.partition(".")[0].casefold() for word in words):
+        if plain not in WITHOUT_EFFECT and _has_one_of(name, words):
             return True
     return False
+
+
+@lru_cache(maxsize=1024)  # rules ask for the same few names with every configuration that was measured
+def _has_one_of(name: str, words: tuple[str, ...]) -> bool:
+    # `--hf-overrides.num_layers 4` is a part of `--hf-overrides`
+    return any(word in name.partition(".")[0].casefold() for word in words)

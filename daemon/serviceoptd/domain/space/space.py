@@ -115,11 +115,19 @@ class Space:
 
     def key(self, configuration: Mapping[str, Value]) -> Key:
         """What tells two configurations apart; hashable."""
-        return _key(configuration, self.fields)
+        return _key(configuration, self._names)
 
     def service_key(self, configuration: Mapping[str, Value]) -> Key:
         """The part of `key` for which the service must be started anew."""
-        return _key(configuration, (field for field in self.fields if not field.load))
+        return _key(configuration, self._service_names)
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(field.name for field in self.fields)
+
+    @cached_property
+    def _service_names(self) -> tuple[str, ...]:
+        return tuple(field.name for field in self.fields if not field.load)
 
     def cardinality(self) -> int | None:
         """How many configurations there are.
@@ -232,7 +240,6 @@ def _paired(pair: DividingPairs, name: str, values: Mapping[str, Value]) -> Iter
     return iter(dict.fromkeys(p[place] for p in fitting))
 
 
-def _key(configuration: Mapping[str, Value], fields: Sequence[Field] | Iterator[Field]) -> Key:
+def _key(configuration: Mapping[str, Value], names: Sequence[str]) -> Key:
     # 1, 1.0 and True are equal and hash alike, but are not the same setting.
-    values = (configuration[field.name] for field in fields)
-    return tuple((type(value).__name__, value) for value in values)
+    return tuple([(type(value := configuration[name]).__name__, value) for name in names])

@@ -19,7 +19,7 @@ _NORMAL_95 = 1.959964
 def audited(run: RunState, particle: int) -> bool:
     """Whether this particle, rejected by a rule, is measured anyway. Drawn by its number."""
     most = max(1, math.floor(MOST_OF_THE_BUDGET * run.settings.budget.evaluations))
-    if sum(bool(each.audited) for each in run.particles.values()) >= most:
+    if sum(run.particles.made(_was_audited)) >= most:
         return False
     return uniform(run.seed, "audit", particle, 0) < run.settings.search.audit_share
 
@@ -51,6 +51,10 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     half = _NORMAL_95 / (1 + squared / trials) * math.sqrt(share * (1 - share) / trials + squared / (4 * trials**2))
     # at 0 and at all of them one end is exact, whatever rounding makes of it
     return (0.0 if successes == 0 else centre - half, 1.0 if successes == trials else centre + half)
+
+
+def _was_audited(particle: Particle) -> bool:
+    return bool(particle.audited)
 
 
 def _better_than_before(run: RunState, particle: Particle) -> bool:
