@@ -69,6 +69,30 @@ def test_a_version_that_is_given_counts_where_the_program_does_not_tell(tmp_path
     assert old.identity(a_workplace(tmp_path))["version"] == "0.8.4"
 
 
+@pytest.mark.parametrize(
+    ("version", "flag"),
+    [("0.9.1", "--endpoint-type"), ("0.9.2", "--endpoint-type"), ("0.10.2", "--endpoint-type"), ("0.11.0", "--backend"),
+     ("0.32.0", "--backend"), ("", "--backend")],
+)  # fmt: skip
+def test_the_format_of_requests_is_said_in_the_flag_that_decides_it(tmp_path: Path, version: str, flag: str) -> None:
+    found = argv(tmp_path, with_version(version, backend="openai-chat"))
+    assert found[found.index(flag) + 1] == "openai-chat"
+    assert {"--backend", "--endpoint-type"} & set(found) == {flag}
+
+
+@pytest.mark.parametrize("theirs", ["--backend vllm", "--endpoint-type openai", "--endpoint-ty=openai"])
+def test_the_users_format_of_requests_takes_the_place_of_the_tables_under_either_flag(
+    tmp_path: Path, theirs: str
+) -> None:
+    assert "openai-chat" not in argv(tmp_path, with_version("0.10.2", backend="openai-chat", others=theirs))
+
+
+@pytest.mark.parametrize(("version", "told"), [("0.8.4", True), ("0.9.0", True), ("0.9.1", False)])
+def test_a_format_that_the_client_does_not_have_is_a_problem(tmp_path: Path, version: str, *, told: bool) -> None:
+    found = with_version(version, dataset_name="random", backend="openai-chat").problems(a_workplace(tmp_path))
+    assert any(problem.key == "vllm_benchmark.command.backend" for problem in found) is told
+
+
 def test_what_is_no_version_does_not_load() -> None:
     with pytest.raises(ValidationError, match="is not a version of vLLM"):
         with_version("latest")
@@ -83,6 +107,10 @@ def test_the_users_own_flag_is_never_left_out(tmp_path: Path) -> None:
     [
         ("vllm bench serve: error: unrecognized arguments: --num-warmups 8", "warm_up_requests = 0 leaves it out"),
         ("vllm: error: unrecognized arguments: --save-detailed", 'version = "0.8.4"'),
+        (
+            "vllm: error: unrecognized arguments: --backend openai-chat",
+            "older than vLLM 0.9.2, and knows --endpoint-type",
+        ),
     ],
 )
 def test_a_client_that_does_not_know_a_flag_of_ours_is_told_with_the_way_out(
@@ -93,6 +121,13 @@ def test_a_client_that_does_not_know_a_flag_of_ours_is_told_with_the_way_out(
         client.read(an_outcome(client, an_order(tmp_path), exit_status=2, output=f"usage: vllm\n{said}\n"))
     assert told in failed.value.message
     assert "older than vLLM" in failed.value.message
+
+
+def test_a_flag_that_newer_clients_have_no_more_is_told_with_its_successor(tmp_path: Path) -> None:
+    client = a_client()
+    said = "vllm bench serve: error: unrecognized arguments: --endpoint-type=openai-chat"
+    with pytest.raises(UnusableResult, match=r"vLLM 0\.11\.1 and newer know --backend in its place: write `backend`"):
+        client.read(an_outcome(client, an_order(tmp_path), exit_status=2, output=said))
 
 
 def test_a_flag_of_the_users_that_is_not_known_is_not_blamed_on_the_version(tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ FIXED = (
 )  # fmt: skip
 """Flags that the table decides, whether they are given this time or not."""
 
+_REQUEST_FORMATS = {versions.REQUEST_FORMAT, versions.FORMER_REQUEST_FORMAT}
+
 NOT_A_FILE = ("hf", "random", "random-mm", "random-rerank", "prefix_repetition")
 """Data sets whose path is a name on a hub, or that have none."""
 
@@ -89,8 +91,8 @@ class VllmBenchmark(HttpClient):
         arguments.refuse_doubled(parts, SPELLINGS)
         theirs = {flag for word in others if (flag := arguments.flag_of(word, SPELLINGS))}
         client = self._release(order.workplace)
-        if self.options.command.backend and "--backend" not in theirs:
-            fixed = [*fixed, "--backend", self.options.command.backend]
+        if (wanted := self.options.command.backend) and not theirs & _REQUEST_FORMATS:
+            fixed = [*fixed, versions.format_flag(client), wanted]
         own = {flag: words for flag, words in _own(order, self.count(order)).items() if versions.knows(flag, client)}
         return [
             *fixed,
@@ -124,6 +126,10 @@ class VllmBenchmark(HttpClient):
         """What a measurement lacks, also a data set that a client of this version does not have."""
         given, client = self.options.command, self._release(workplace)
         found = super().problems(workplace)
+        if client is not None and client < versions.FORMATS_SINCE and given.backend not in ("", versions.ONLY_FORMAT):
+            said = f"`vllm bench serve` of vLLM {versions.shown(client)} sends requests as {versions.ONLY_FORMAT} only"
+            hint = "leave it out, or a newer vLLM for the client: [vllm_benchmark] program"
+            found.append(Problem(f"{self.name}.command.backend", said, hint))
         if client is not None and not versions.knows("--dataset-path", client):
             hint = (
                 'dataset_name = "random" without dataset_path, or a newer vLLM for the client: [vllm_benchmark] program'

@@ -17,6 +17,14 @@ SINCE: Mapping[str, Release] = {
 ONLY_DATA_SET = "random"
 """Of a client that has no --dataset-path."""
 
+REQUEST_FORMAT, FORMER_REQUEST_FORMAT = "--backend", "--endpoint-type"
+FORMAT_BY_BACKEND: Release = (0, 11, 0)
+"""From here on `--backend` says how requests are sent. Before, it was not there (0.9.1) or merely checked (0.9.2)."""
+ONLY_FORMAT, FORMATS_SINCE = "openai-comp", (0, 9, 1)
+"""How older clients send them, and since when there are others, under other names."""
+_MOVED = {FORMER_REQUEST_FORMAT: (REQUEST_FORMAT, (0, 11, 1)), REQUEST_FORMAT: (FORMER_REQUEST_FORMAT, None)}
+"""Flags that one release has and another lacks: what to write in place of each, and since when."""
+
 WAYS_OUT: Mapping[str, str] = {
     "--num-warmups": "[measurement] warm_up_requests = 0 leaves it out",
 }
@@ -50,14 +58,24 @@ def knows(flag: str, client: Release | None) -> bool:
     return client is None or client >= SINCE.get(flag, OLDEST)
 
 
+def format_flag(client: Release | None) -> str:
+    """The flag that says how this client sends requests, such as openai-chat."""
+    return REQUEST_FORMAT if client is None or client >= FORMAT_BY_BACKEND else FORMER_REQUEST_FORMAT
+
+
 def shown(client: Release) -> str:
     """A release as people write it, such as `0.8.4`."""
     return ".".join(map(str, client))
 
 
 def way_out(message: str) -> str:
-    """What to do where the client does not know a flag of ours, as its last line tells; empty where that is not why."""
+    """What to do where the client does not know a flag for its age, as its last line tells; empty where that is not why."""
     _, found, unknown = message.partition("unrecognized arguments:")
+    moved = next((each for each in _MOVED if found and each in unknown.replace("=", " ").split()), None)
+    if moved is not None:
+        other, since = _MOVED[moved]
+        known = f"vLLM {shown(since)} and newer know" if since else "it is older than vLLM 0.9.2, and knows"
+        return f"; {known} {other} in its place: write `backend` in [vllm_benchmark.command], which becomes either"
     flag = next((flag for flag in SINCE if found and flag in unknown.split()), None)
     if flag is None:
         return ""
