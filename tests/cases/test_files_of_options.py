@@ -125,3 +125,10 @@ def test_a_file_that_the_simulator_does_not_see_is_remarked(tmp_path: Path) -> N
         for fields in (CONCURRENCY + SIMULATED, CONCURRENCY + SIMULATED + "[simulated.limits]\nmax_model_len = 4096\n")
     ]  # fmt: skip
     assert [any("serve.yaml are not simulated" in remark for remark in each) for each in told] == [True, False]
+
+
+@pytest.mark.parametrize("others", ["--config bench.yaml", "--seed 1 --config=bench.yaml"])
+def test_a_file_of_options_ends_the_client_of_vllm_and_is_refused(tmp_path: Path, others: str) -> None:
+    (tmp_path / "bench.yaml").write_text("base-url: http://10.0.0.9:1\n")
+    with pytest.raises(InvalidConfiguration, match="`vllm bench serve` reads no file of options"):
+        seen(a_vllm_case(tmp_path, client_others=others))

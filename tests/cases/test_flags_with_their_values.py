@@ -131,3 +131,39 @@ def test_a_flag_in_either_of_two_references_counts_as_given_twice(tmp_path: Path
     for texts in (("--enforce-eager", "--port 1"), ("--port 1", "--enforce-eager")):
         with pytest.raises(InvalidConfiguration, match="--port is given twice"):
             seen(a_vllm_case(tmp_path, others="$A$B", fields=two_choices(*texts)))
+
+
+@pytest.mark.parametrize("quoted", ["""'{"level": 3}'""", '"{\\"level\\": 3}"', """ '{"level": 3}' """])
+@pytest.mark.parametrize("others", ["--compilation-config $EXTRA", "--compilation-config=$EXTRA", ""])
+def test_a_value_in_the_quotes_of_a_shell_reaches_the_service_without_them(
+    tmp_path: Path, quoted: str, others: str
+) -> None:
+    position = {} if others else {"config_position": '"argument:--compilation-config"'}
+    field = a_field("EXTRA", "enum", dtype_param=json.dumps(["", quoted]), value=json.dumps(quoted), **position)
+    argv = seen(a_vllm_case(tmp_path, others=others, fields=field + CONCURRENCY)).service
+    assert argv[-1].removeprefix("--compilation-config=") == '{"level": 3}'
+
+
+@pytest.mark.parametrize("text", ["'quoted'", "'{% for x in y %}'", "it's", "''"])
+def test_quotes_around_anything_else_are_the_users_own(tmp_path: Path, text: str) -> None:
+    fields = a_field("EXTRA", "str", constant=json.dumps(text)) + CONCURRENCY
+    assert seen(a_vllm_case(tmp_path, others="--chat-template $EXTRA", fields=fields)).service[-1] == text
+
+
+def test_a_value_that_repeats_the_flag_of_its_position_is_given_once(tmp_path: Path) -> None:
+    value = '--compilation-config {"level":3}'
+    field = a_field("EXTRA", "enum", dtype_param=json.dumps(["", value]), value=json.dumps(value),
+                    config_position='"argument:--compilation-config"')  # fmt: skip
+    argv = seen(a_vllm_case(tmp_path, fields=field + CONCURRENCY)).service
+    assert argv[-2:] == ("--compilation-config", '{"level":3}')
+
+
+def test_a_command_that_goes_on_in_the_next_line_is_read_as_a_shell_reads_it(tmp_path: Path) -> None:
+    argv = seen(a_vllm_case(tmp_path, others="--block-size 16 \\\n  --enforce-eager \\\n")).service
+    assert argv[-3:] == ("--block-size", "16", "--enforce-eager")
+
+
+def test_a_count_of_tokens_that_is_searched_is_no_secret(tmp_path: Path) -> None:
+    others = '--speculative-config {"model":"x","num_speculative_tokens":$SPEC}'
+    fields = a_field("SPEC", "int", min="1", max="4", value="2") + CONCURRENCY
+    assert "secret" not in seen(a_vllm_case(tmp_path, others=others, fields=fields)).remarks

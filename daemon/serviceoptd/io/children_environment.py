@@ -15,6 +15,8 @@ _OF_THE_SUPERVISOR = frozenset(
         "MEMORY_PRESSURE_WRITE",
     }
 )  # fmt: skip
+_PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _SYSTEM_PREFIXES = frozenset({Path("/"), Path("/usr"), Path("/usr/local")})
 
 
@@ -24,7 +26,7 @@ def own_prefix() -> Path | None:
 
 
 def isolated(environment: Mapping[str, str], tool_prefix: Path | None, path_prefix: str = "") -> dict[str, str]:
-    """What a child should see: no directory of the tool's own virtual environment, nothing of ours or of systemd.
+    """What a child should see: nothing of the tool's own virtual environment, of us or of systemd; this machine directly.
 
     A child that got our WATCHDOG or NOTIFY variables could speak for us; one that found our `python` on its PATH would
     run without its own packages. `path_prefix` ([deploy] path_prefix) comes first on its PATH.
@@ -44,9 +46,23 @@ def isolated(environment: Mapping[str, str], tool_prefix: Path | None, path_pref
         if _is_inside(kept.get("VIRTUAL_ENV", ""), tool_prefix):
             del kept["VIRTUAL_ENV"]
             kept.pop("VIRTUAL_ENV_PROMPT", None)
+    kept |= _past_the_proxy(kept)
     if path_prefix:
         kept["PATH"] = os.pathsep.join(filter(None, (path_prefix, kept.get("PATH", os.defpath))))
     return kept
+
+
+def _past_the_proxy(environment: Mapping[str, str]) -> dict[str, str]:
+    """Requests to this machine go past a configured proxy, whose own `127.0.0.1` would be measured otherwise."""
+    if not any(name.lower() in _PROXIES and value for name, value in environment.items()):
+        return {}
+    names = [name for name in environment if name.lower() == "no_proxy"] or ["no_proxy"]
+    found = {}
+    for name in names:
+        excepted = [part.strip() for part in environment.get(name, "").split(",") if part.strip()]
+        if "*" not in excepted:
+            found[name] = ",".join(dict.fromkeys([*excepted, *_LOOPBACK]))
+    return found
 
 
 def _is_inside(entry: str, prefix: Path) -> bool:

@@ -12,7 +12,7 @@ from serviceopt_journal.events import Configuration, Value
 from serviceoptd.domain.settings import Field
 from serviceoptd.toolkit.interface import Refusals, render
 from serviceoptd.toolkit.spellings import Spellings
-from serviceoptd.toolkit.words import REFERENCE, REFERENCES, Words, split
+from serviceoptd.toolkit.words import REFERENCE, REFERENCES, Words, split, unquoted_json
 
 __all__ = [
     "ARGUMENT",
@@ -88,7 +88,9 @@ def filled(words: Iterable[str], values: Mapping[str, object]) -> list[str]:
         elif REFERENCES.fullmatch(word) and flag_of(text.strip(f"{_NOTHING} ")):
             kept += _flags_in(word, marked)
         elif not re.fullmatch(rf"-[^=]*={_NOTHING}+", text):
-            kept.append(text.replace(_NOTHING, ""))
+            text = text.replace(_NOTHING, "")
+            flag, sign, value = text.partition("=") if flag_of(word) else ("", "", text)
+            kept.append(flag + sign + unquoted_json(value) if referred(word) else text)
     return kept
 
 
@@ -224,15 +226,20 @@ def field_arguments(fields: Iterable[Field], configuration: Configuration, *, lo
 
 
 def rendered_flag(flag: str, value: Value) -> list[str]:
-    """A flag with its value: `--x 1`; true and false as `--x` and `--no-x`; nothing for an empty string."""
+    """A flag with its value: `--x 1`; true and false as `--x` and `--no-x`; nothing for an empty string.
+
+    A value that repeats the flag is the whole argument, and JSON may stand in a shell's quotes.
+    """
     if isinstance(value, bool):
         if value:
             return [flag]
         bare = flag.removeprefix("--")
         return [f"--{bare.removeprefix('no-')}" if bare.startswith("no-") else f"--no-{bare}"]
-    text = render(value)
+    text = unquoted_json(render(value))
     if not text:
         return []
+    if flag_of(text.split()[0] if text.strip() else "") == flag_of(flag):
+        return split(text)
     # a value that starts with a dash would be read as the next flag
     return [f"{flag}={text}"] if text.startswith("-") else [flag, text]
 

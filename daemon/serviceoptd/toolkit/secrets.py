@@ -16,6 +16,7 @@ _SECRET_PARTS = (
     "secret", "password", "passwd", "passphrase", "apikey", "accesskey", "privatekey", "credential", "authorization",
 )  # fmt: skip
 _NUMBER = re.compile(r"\s*[+-]?[0-9][0-9_]*(\.[0-9]+)?\s*")
+_FIELD = re.compile(r"\$(?:\w+|\{\w*)")  # a text is cut before the brace
 _KEYWORDS = (
     *("token", "secret", "password", "passwd", "passphrase", "credential", "authorization"),
     *(f"{kind}{gap}key" for kind in ("api", "access", "private") for gap in ("", "-", "_")),
@@ -86,4 +87,5 @@ def _is_certain(name: str) -> bool:
 
 def _is_count(name: str, value: Any) -> bool:
     is_number = isinstance(value, int | float) or (isinstance(value, str) and bool(_NUMBER.fullmatch(value)))
+    is_number |= isinstance(value, str) and bool(_FIELD.fullmatch(value))  # of a target field, which is searched
     return is_number and not _is_certain(name)

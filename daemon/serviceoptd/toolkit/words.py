@@ -39,6 +39,15 @@ def split(words: str) -> list[str]:
     return shlex.split(_json_quoted(words))
 
 
+def unquoted_json(text: str) -> str:
+    """A JSON object or list without the quotes that a shell would have taken from around it; any other text as it is."""
+    inner = text.strip()
+    if len(inner) > 1 and inner[0] == inner[-1] and inner[0] in "'\"" and inner[1:2] in ("{", "["):
+        document = inner[1:-1].replace('\\"', '"') if inner[0] == '"' else inner[1:-1]
+        return document if _is_json(document) else text
+    return text
+
+
 def _json_quoted(text: str) -> str:
     """The text with each JSON document that stands outside of quotes, up to the end of its word, put into quotes."""
     parts: list[str] = []
@@ -52,6 +61,9 @@ def _json_quoted(text: str) -> str:
             end += escaped
         elif character in "\"'":
             quote = character
+        elif text.startswith("\\\n", at):
+            at = end + 1  # a shell's sign that the command goes on in the next line, as people copy it
+            continue
         elif character == "\\":
             end += 1
         elif character in "{[" and (length := _json_length(text[at:])):

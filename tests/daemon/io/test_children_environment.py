@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from serviceoptd.io.children_environment import isolated, own_prefix
 
 TOOL = Path("/opt/serviceopt/venv")
@@ -54,3 +56,18 @@ def test_the_path_prefix_comes_first() -> None:
 
 def test_this_test_runs_in_a_virtual_environment_or_not_but_never_in_that_of_the_system() -> None:
     assert own_prefix() not in (Path("/"), Path("/usr"))
+
+
+@pytest.mark.parametrize(
+    ("given", "excepted"),
+    [
+        ({"http_proxy": "http://p:1"}, {"no_proxy": "localhost,127.0.0.1,::1"}),
+        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "a.b"}, {"NO_PROXY": "a.b,localhost,127.0.0.1,::1"}),
+        ({"ALL_PROXY": "http://p:1", "no_proxy": "*"}, {"no_proxy": "*"}),
+        ({"no_proxy": "a.b"}, {"no_proxy": "a.b"}),
+        ({"http_proxy": ""}, {}),
+    ],
+)
+def test_requests_to_this_machine_go_past_a_proxy(given: dict[str, str], excepted: dict[str, str]) -> None:
+    found = isolated(given, None)
+    assert {name: value for name, value in found.items() if name.lower() == "no_proxy"} == excepted

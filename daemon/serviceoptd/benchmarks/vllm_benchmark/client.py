@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator
 from pydantic import Field as Bounded
 
+from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.metric_table import ALL_LATENCIES, GOODPUT
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.http_client import RESULT, HttpClient, HttpClientCommand, HttpClientSection
@@ -103,8 +104,13 @@ class VllmBenchmark(HttpClient):
         ]
 
     def refuse(self, others: Sequence[str]) -> None:
-        """Refuses what is sent to services that generate no tokens."""
+        """Refuses what is sent to services that generate no tokens, and a file of options, which ends this client."""
         refuse_pooling(others, self.options.command.dataset_name)
+        if any(arguments.flag_of(word) == "--config" for word in others):
+            raise InvalidConfiguration(
+                "--config: `vllm bench serve` reads no file of options: it would put them before `serve`, and ends",
+                hint=f"write the options themselves in [{self.name}.command] others",
+            )
 
     def count(self, order: MeasurementOrder) -> int:
         """The sample, which may be more than `num_prompts`, or all."""
