@@ -5,7 +5,8 @@
 # make test-real      the suites against a real vLLM on the CPU (installs it: 3.4 GB)
 # make chaos          every durable call of the journal and of a start, killed, torn or failed; the states that a power loss may
 #                     leave; thousands of histories of the daemon with faults at random; prints what was tried and what was left
-# make lint           ruff and mypy --strict
+# make lint           ruff, mypy --strict and bandit
+# make security       what is known against the versions of .constraints.txt (pip-audit); says so where that cannot be asked
 # make messages       every text that a user can see, with its place: for reading them all once
 # make lock           newer versions for development, into .constraints.txt
 # make install        the daemon as a systemd service, as root; make uninstall removes it (systemd/install.mk)
@@ -18,7 +19,7 @@ COVERAGE ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: chaos demo help lint lock messages test test-real test-versions
+.PHONY: chaos demo help lint lock messages security test test-real test-versions
 .DEFAULT_GOAL := demo
 
 $(VENV)/.run: pyproject.toml daemon/serviceoptd/__init__.py
@@ -74,6 +75,10 @@ lint: $(VENV)/.develop
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml journal daemon ctl
+
+security: $(VENV)/.develop
+	$(BIN)/python tests/security/audit.py
 
 messages:
 	@$(VENV_PYTHON) tests/messages.py

@@ -80,7 +80,7 @@ class JournalReader:
         while left is None or left > 0:
             batch = _ROWS_AT_ONCE if left is None else min(_ROWS_AT_ONCE, left)
             rows = self._rows(
-                f"SELECT seq, body FROM ({_EVENTS}) WHERE seq > ?{conditions} ORDER BY seq LIMIT ?",  # noqa: S608
+                f"SELECT seq, body FROM ({_EVENTS}) WHERE seq > ?{conditions} ORDER BY seq LIMIT ?",  # noqa: S608 - constants only
                 (after, *parameters, batch),
             )
             for seq, body in rows:
@@ -104,7 +104,7 @@ class JournalReader:
     ) -> int:
         """The `seq` after which exactly the `newest` matching events follow."""
         rows = self._rows(
-            f"SELECT seq FROM ({_EVENTS}) WHERE seq > ?{conditions} ORDER BY seq DESC LIMIT ?",  # noqa: S608
+            f"SELECT seq FROM ({_EVENTS}) WHERE seq > ?{conditions} ORDER BY seq DESC LIMIT ?",  # noqa: S608 - constants only
             (after, *parameters, newest),
         )
         return int(rows[-1][0]) - 1 if rows else self.head().seq

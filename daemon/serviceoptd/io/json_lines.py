@@ -29,7 +29,7 @@ class JsonLines:
         self._program = arguments[0]
         self._complaints = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (closed in `close`)
         try:
-            self._child = subprocess.Popen(
+            self._child = subprocess.Popen(  # noqa: S603 - a list of words, without a shell
                 list(arguments),
                 env=dict(environment),
                 cwd=working_directory,

@@ -85,7 +85,7 @@ def _popen(
             log = appending(output)
             opened.callback(os.close, log)
             enter = None if cgroup is None else _entering(cgroup, opened)
-            return subprocess.Popen(
+            return subprocess.Popen(  # noqa: S603 - a list of words, without a shell
                 argv,
                 executable=program,
                 cwd=place,

@@ -94,7 +94,7 @@ class ModelFile:
 
         def span(node: ast.expr) -> tuple[int, int]:
             assert node.end_lineno is not None  # noqa: S101 - of a tree that was parsed
-            assert node.end_col_offset is not None  # noqa: S101
+            assert node.end_col_offset is not None  # noqa: S101 - of a tree that was parsed
             return starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
 
         changes = [(*span(node), literal.encode()) for node, literal in edits]

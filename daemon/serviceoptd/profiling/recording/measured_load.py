@@ -53,7 +53,7 @@ async def measure(
     assert plan.command is not None  # noqa: S101 - the client is a process
     detailed = () if DETAILED in plan.command.argv else (DETAILED,)
     plan = replace(plan, command=replace(plan.command, argv=(*plan.command.argv, *detailed)))
-    assert plan.command is not None  # noqa: S101
+    assert plan.command is not None  # noqa: S101 - the client is a process
     output = place.directory / CLIENT_LOG
     client = await spawn(
         plan.command,
