@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
+
+LONGEST_LINE = 2000
+"""Characters of one line of a message."""
+MOST_LINES = 200
+"""Lines of a message."""
+_UNFIT = re.compile(r"[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What UTF-8 cannot hold, a terminal obeys, or turns the direction of reading."""
 
 
 class ExitCode(IntEnum):
@@ -27,6 +35,8 @@ class ExitCode(IntEnum):
 class ServiceoptError(Exception):
     """What happened, where, and what to do. Printed in one place, without a traceback.
 
+    Message and hint may quote what a stranger wrote: whatever it was, they can be stored, shown and read.
+
     Attributes:
         exit_code: the exit code of the program that cannot go on.
         hint: what the user can do about it; empty when the message says it already.
@@ -35,9 +45,29 @@ class ServiceoptError(Exception):
     exit_code: ExitCode = ExitCode.FAILURE
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = _fit(message)
+        self.hint = _fit(hint)
+        super().__init__(self.message)
+
+
+def _fit(text: str) -> str:
+    """The text without characters that make it unreadable, and of a length that somebody reads."""
+    if _UNFIT.search(text):
+        text = _UNFIT.sub("\ufffd", text)
+    if len(text) <= LONGEST_LINE and text.count("\n") < MOST_LINES:
+        return text
+    lines = text.split("\n")
+    more = [f"... and {len(lines) - MOST_LINES} more lines"] if len(lines) > MOST_LINES else []
+    return "\n".join([*map(_shortened, lines[:MOST_LINES]), *more])
+
+
+def _shortened(line: str) -> str:
+    """Beginning and end of a long line: the one says where, the other what."""
+    left_out = len(line) - LONGEST_LINE
+    if left_out <= 0:
+        return line
+    half = LONGEST_LINE // 2
+    return f"{line[:half]} [... {left_out} characters ...] {line[-half:]}"
 
 
 class JournalError(ServiceoptError):

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import h11
 import msgspec
 import structlog
 import uvicorn
@@ -62,6 +63,16 @@ class PeerProtocol(H11Protocol):
         """The next request has as long as the first one had."""
         super().on_response_complete()
         self._expect_a_request()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is no HTTP, and tells whoever is at work on the request before it that its sender is gone."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:  # in the middle of an answer, into which no other one fits
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forgets the deadline as well."""

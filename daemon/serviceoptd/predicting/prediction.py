@@ -29,6 +29,7 @@ from serviceoptd.simulation.virtual_clock.lengths import RandomLengths, SampledL
 from serviceoptd.simulation.virtual_clock.overheads import Overheads
 
 LENGTH_COLUMNS = ("input_tokens", "output_tokens")
+LONGEST = 2**31 - 1  # tokens of a prompt or an answer
 
 
 @dataclass(frozen=True)
@@ -189,22 +190,25 @@ def lengths_in(content: bytes, name: str) -> tuple[tuple[int, int], ...]:
     """
     lines = content.decode("utf-8-sig", errors="replace").splitlines()
     reader = csv.DictReader(lines)
-    if missing := [column for column in LENGTH_COLUMNS if column not in (reader.fieldnames or ())]:
-        raise InvalidConfiguration(f"{name}:1: lacks the column {', '.join(missing)}", hint=_LENGTHS_HINT)
-    pairs = []
-    for row in reader:
-        try:
-            pair = (int(row["input_tokens"]), int(row["output_tokens"]))
-        except (TypeError, ValueError) as error:
-            raise InvalidConfiguration(
-                f"{name}:{reader.line_num}: not two whole numbers", hint=_LENGTHS_HINT
-            ) from error
-        if min(pair) < 1:
-            raise InvalidConfiguration(f"{name}:{reader.line_num}: a length is below 1", hint=_LENGTHS_HINT)
-        pairs.append(pair)
+    try:
+        if missing := [column for column in LENGTH_COLUMNS if column not in (reader.fieldnames or ())]:
+            raise InvalidConfiguration(f"{name}:1: lacks the column {', '.join(missing)}", hint=_LENGTHS_HINT)
+        pairs = tuple(_pair(row, f"{name}:{reader.line_num}") for row in reader)
+    except csv.Error as error:
+        raise InvalidConfiguration(f"{name}:{reader.line_num + 1}: is not CSV: {error}", hint=_LENGTHS_HINT) from error
     if not pairs:
         raise InvalidConfiguration(f"{name}: no lengths found", hint=_LENGTHS_HINT)
-    return tuple(pairs)
+    return pairs
+
+
+def _pair(row: Mapping[str, str | None], place: str) -> tuple[int, int]:
+    try:
+        pair = int(row["input_tokens"] or ""), int(row["output_tokens"] or "")
+    except ValueError as error:
+        raise InvalidConfiguration(f"{place}: not two whole numbers", hint=_LENGTHS_HINT) from error
+    if not all(1 <= tokens <= LONGEST for tokens in pair):
+        raise InvalidConfiguration(f"{place}: a length is not between 1 and {LONGEST}", hint=_LENGTHS_HINT)
+    return pair
 
 
 _LENGTHS_HINT = f"a line for each request, below the header `{','.join(LENGTH_COLUMNS)}`"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from serviceopt_journal.documents.requests import Reason
 from serviceopt_journal.errors import InvalidConfiguration
@@ -27,12 +27,15 @@ async def body(request: Request, kind: type[Body], *, largest: int = LARGEST_BOD
     """The document that was sent.
 
     Raises:
-        InvalidConfiguration: it is larger than `largest` bytes, no JSON, or another document.
+        InvalidConfiguration: it is larger than `largest` bytes, cut off, no JSON, or another document.
     """
     received, size = bytearray(), 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        received += chunk if size <= largest else b""  # read on all the same: an answer to half a request is lost
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            received += chunk if size <= largest else b""  # read on all the same: an answer to half a request is lost
+    except ClientDisconnect as gone:
+        raise InvalidConfiguration("the request ended before its body did") from gone
     if size > largest:
         raise InvalidConfiguration(f"the request is larger than {largest >> 20} MiB")
     try:

@@ -79,12 +79,18 @@ def test_lengths_come_from_a_file_in_place_of_the_means(place: Path) -> None:
     assert (metrics.input_tokens, metrics.output_tokens) == (20 * 400, 20 * 40)
 
 
+HEADER = "input_tokens,output_tokens"
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         ("input,output\n1,2\n", "lengths.csv:1: lacks the column input_tokens, output_tokens"),
         ("input_tokens,output_tokens\n5,6\n7,x\n", "lengths.csv:3: not two whole numbers"),
-        ("input_tokens,output_tokens\n5,0\n", "lengths.csv:2: a length is below 1"),
+        ("input_tokens,output_tokens\n5,0\n", "lengths.csv:2: a length is not between 1 and 2147483647"),
+        (f"input_tokens,output_tokens\n5,{2**31}\n", "lengths.csv:2: a length is not between 1 and 2147483647"),
+        (f"input_tokens,output_tokens\n5,{'9' * 5000}\n", "lengths.csv:2: not two whole numbers"),
+        (f"{HEADER}\n5,{'x' * 200_000}\n", "lengths.csv:2: is not CSV: field larger than field limit (131072)"),
         ("input_tokens,output_tokens\n5\n", "lengths.csv:2: not two whole numbers"),
         ("input_tokens,output_tokens\n", "lengths.csv: no lengths found"),
     ],

@@ -161,6 +161,27 @@ def test_who_sends_nothing_or_half_a_request_is_hung_up_on(
     sent(path, begun)  # returns only when the daemon has closed the connection
 
 
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"POST /v1/runs HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\nzz\r\n",
+        b"POST /v1/runs/2/pause HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{}",
+        b"GET /v1/events/stream?after=0 HTTP/1.1\r\nHost: x\r\n\r\n\0\r\n\r\n",
+    ],
+    ids=["a chunk that is none", "a body that is cut off", "no request after one that is being answered"],
+)
+def test_a_peer_that_breaks_off_leaves_no_traceback(path: Path, begun: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(60)
+        client.connect(str(path))
+        client.sendall(begun)
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(65536):
+            pass
+    assert answered(path, "GET", "/v1/runs/1")[0] == 200
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+
+
 def test_who_asks_nothing_gives_his_connection_to_the_next_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unix_http, "MOST_CONNECTIONS", 3)
     with ExitStack() as opened:

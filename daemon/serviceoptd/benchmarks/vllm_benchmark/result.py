@@ -62,9 +62,10 @@ def read_result(outcome: ClientOutcome, path: Path) -> Metrics:
     metrics = believe(metrics_of(document), outcome.order.objective)
     if "itls" not in document:
         return metrics
+    latencies = latencies_of(document)
     if outcome.order.details:
         keep_small(document, path)
-    return replace(metrics, tails=tails(latencies_of(document), outcome.order.objective.slos))
+    return replace(metrics, tails=tails(latencies, outcome.order.objective.slos))
 
 
 def parsed(content: bytes, name: str) -> Mapping[str, Any]:
@@ -144,15 +145,17 @@ def latencies_of(document: Mapping[str, Any]) -> dict[str, list[float]]:
         for _, tokens, first, gaps, error in sorted(
             zip(sent, *lists, strict=True), key=lambda request: float(request[0])
         ):
+            decoding = math.fsum(gaps)
             if error or not tokens:
                 continue
-            decoding = math.fsum(gaps)
             found[TTFT].append(float(first))
             found[E2EL].append(first + decoding)
             if tokens > 1:
                 found[TPOT].append(decoding / (tokens - 1))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UnusableResult(f"the single requests cannot be read: {error!r}") from error
+    if not all(math.isfinite(seconds) for seconds in itertools.chain.from_iterable(found.values())):
+        raise UnusableResult("the single requests have times that are no numbers")
     return found
 
 

@@ -149,9 +149,15 @@ def test_details_that_the_user_asks_for_stay_as_they_are(tmp_path: Path) -> None
     assert json.loads((tmp_path / "private" / RESULT).read_text()) == detailed()
 
 
-@pytest.mark.parametrize("changes", [{"itls": [[0.01]]}, {"ttfts": ["soon"] * 50}, {"errors": None}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"itls": [[0.01]]}, {"ttfts": ["soon"] * 50}, {"errors": None}, {"itls": None}, {"itls": [None] * 50}),
+        *({"itls": [[10**400]] * 50}, {"ttfts": [10**400] * 50}, {"ttfts": [float("nan")] * 50}),
+    ],
+)
 def test_single_requests_that_do_not_fit_together_are_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
-    with pytest.raises(UnusableResult, match="the single requests cannot be read"):
+    with pytest.raises(UnusableResult, match="the single requests"):
         read(tmp_path, detailed(**changes), objective=P90, details=True)
 
 
