@@ -155,7 +155,7 @@ def latencies_of(document: Mapping[str, Any]) -> dict[str, list[float]]:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UnusableResult(f"the single requests cannot be read: {error!r}") from error
     if not all(math.isfinite(seconds) for seconds in itertools.chain.from_iterable(found.values())):
-        raise UnusableResult("the single requests have times that are no numbers")
+        raise UnusableResult("the single requests have times that are not numbers")
     return found
 
 
