@@ -27,7 +27,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from stub_arguments import Arguments, age
+from stub_arguments import Arguments, account, age
 
 INPUT_LENGTH, OUTPUT_LENGTH = 128, 32
 PERCENTILES = (50, 90, 95, 99)
@@ -36,6 +36,7 @@ FOREVER = 3600.0  # seconds
 
 def main(given: list[str]) -> None:
     """Measures once."""
+    account("client began")
     print(f"stub-client: began {time.time():.6f} age {age():.6f}", flush=True)
     print("Starting main benchmark run...", flush=True)
     arguments = Arguments(given)
@@ -188,6 +189,7 @@ def write(arguments: Arguments, document: dict[str, Any], lie: str) -> None:
         return
     text = json.dumps(document)
     path.write_text(text[: len(text) // 2] if lie == "half-a-file" else text)
+    account(f"client measured {document['output_throughput']!r}")
     if dated := arguments.number("stub-dated", 0.0):
         os.utime(path, (time.time() + dated,) * 2)
 

@@ -29,17 +29,21 @@ import socket
 import sys
 import time
 
-from stub_arguments import Arguments, age
+from stub_arguments import Arguments, account, age
 from stub_load import Loads
 
 ENGINE_S_OWN = ("/health", "/reset_prefix_cache")
+FOREVER = 600.0  # seconds
 CACHE = 'vllm:cache_config_info{block_size="128",engine="0",num_gpu_blocks="256"} 1.0\n'
 
 
 def main(given: list[str]) -> None:
     """Serves until SIGTERM."""
-    began = time.time()
-    say(f"stub-engine: began {began:.6f} age {age():.6f}")
+    if "STUB_BYSTANDER" in os.environ:  # the same command line, of somebody else
+        time.sleep(FOREVER)
+    began = time.monotonic()
+    account("service began")
+    say(f"stub-engine: began {time.time():.6f} age {age():.6f}")
     arguments = Arguments(given)
     misbehaves = arguments.misbehaves()
     stubborn = misbehaves and arguments.has("stub-ignore-sigterm")
@@ -64,7 +68,7 @@ def serve(arguments: Arguments, began: float, *, misbehaves: bool) -> None:
     logs_at = began + arguments.number("stub-log-after", 0.0) if misbehaves and arguments.has("stub-log") else never
     announced = False
     while True:
-        now = time.time()
+        now = time.monotonic()
         if now >= dies_at:
             say("stub-engine: dies")
             os._exit(3)
@@ -73,7 +77,7 @@ def serve(arguments: Arguments, began: float, *, misbehaves: bool) -> None:
             say(arguments.text("stub-log"))
         if now >= ready_at and not announced:
             announced = True
-            say(f"stub-engine: ready {now:.6f}")
+            say(f"stub-engine: ready {time.time():.6f}")
             if arguments.has("stub-ready-line"):
                 say(arguments.text("stub-ready-line"))
         due = min(dies_at, logs_at, never if announced else ready_at)
@@ -139,7 +143,7 @@ def leave_a_grandchild() -> None:
         os.setsid()
         if os.fork() == 0:
             say(f"stub-engine: grandchild {os.getpid()}")
-            time.sleep(600)
+            time.sleep(FOREVER)
         os._exit(0)
     os.wait()
 
