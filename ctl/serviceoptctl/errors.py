@@ -32,7 +32,9 @@ def present(error: Exception, arguments: Sequence[str]) -> ExitCode:
         _say("error", message, "red")
         _say("hint", hint, "cyan")
     if code is ExitCode.FAILURE and _verbose(arguments):
-        click.echo("".join(traceback.format_exception(error)), err=True)
+        from serviceoptctl.render.text import safe
+
+        click.echo(safe("".join(traceback.format_exception(error))), err=True)
     return code
 
 

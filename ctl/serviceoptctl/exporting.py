@@ -16,6 +16,7 @@ import msgspec
 
 from serviceopt_journal.documents.runs import Table
 from serviceopt_journal.errors import EnvironmentLacks
+from serviceopt_journal.foreign_text import visible_json
 from serviceoptctl.documents import Selection, Source
 from serviceoptctl.render.text import to_json
 
@@ -58,14 +59,13 @@ def rows(table: Table, stream: TextIO, *, as_json: bool) -> int:
     from serviceoptd.domain.table import cell
 
     if as_json:
-        json.dump(msgspec.to_builtins(table), stream, indent=2, ensure_ascii=False)
-        stream.write("\n")
+        stream.write(visible_json(json.dumps(msgspec.to_builtins(table), indent=2, ensure_ascii=False)) + "\n")
     else:
-        writer = _Writer(stream)
+        writer = csv.writer(stream, lineterminator="\n")
         # Names of target fields are the user's own words, and may look like a formula too.
-        writer.line([cell(column) for column in table.columns])
+        writer.writerow([cell(column) for column in table.columns])
         for row in table.rows:
-            writer.line([cell(row.get(column)) for column in table.columns])
+            writer.writerow([cell(row.get(column)) for column in table.columns])
     return len(table.rows)
 
 
@@ -75,9 +75,9 @@ def events(source: Source, run: int | None, stream: TextIO, *, as_json: bool) ->
 
     records = source.events(Selection(run=run))
     count = 0
-    writer = _Writer(stream)
+    writer = csv.writer(stream, lineterminator="\n")
     if not as_json:
-        writer.line(EVENT_COLUMNS)
+        writer.writerow(EVENT_COLUMNS)
     for count, record in enumerate(records, 1):  # noqa: B007 - counted for the caller
         if as_json:
             stream.write(to_json(record.told) + "\n")
@@ -85,7 +85,7 @@ def events(source: Source, run: int | None, stream: TextIO, *, as_json: bool) ->
         event = dict(record.told["event"])
         numbers = [event.get(name) for name in ("run", "particle", "evaluation")]
         moment = datetime.fromtimestamp(record.time, UTC).isoformat()
-        writer.line([cell(v) for v in (record.seq, moment, event.pop("type"), *numbers, to_json(event))])
+        writer.writerow([cell(v) for v in (record.seq, moment, event.pop("type"), *numbers, to_json(event))])
     return count
 
 
@@ -104,16 +104,3 @@ def store(table: Table, directory: str) -> Path:
     with opened(str(path)) as stream:
         rows(table, stream, as_json=False)
     return path
-
-
-class _Writer:
-    """CSV as RFC 4180 has it, but for the plain newline at the end of a line."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._plain = csv.writer(stream, lineterminator="\n")
-        self._quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
-
-    def line(self, cells: Sequence[str]) -> None:
-        # The module quotes only the line end that it writes itself; readers take a bare carriage return for one too.
-        writer = self._quoted if any("\r" in cell for cell in cells) else self._plain
-        writer.writerow(cells)

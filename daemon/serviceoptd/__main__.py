@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from serviceopt_journal.errors import ServiceoptError
+from serviceopt_journal.foreign_text import visible
 from serviceopt_journal.places import Places, places
 from serviceoptd import __version__
 from serviceoptd.io.log import LEVELS
@@ -46,9 +47,9 @@ def main(state_dir: Path | None, socket: Path | None, config_dir: Path, log_leve
     try:
         asyncio.run(bootstrap.serve(Places(state, (socket or default_socket).absolute()), drop_in=config_dir))
     except ServiceoptError as error:
-        click.echo(f"serviceoptd: {error}", err=True)
+        click.echo(visible(f"serviceoptd: {error}"), err=True)
         if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
+            click.echo(visible(f"hint: {error.hint}"), err=True)
         sys.exit(int(error.exit_code))
 
 

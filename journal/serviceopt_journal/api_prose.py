@@ -45,7 +45,8 @@ same), `confirmations` (measurements after the search; where there are some, the
 its model's training data).
 
 `export` writes them as CSV in UTF-8: booleans are `true` and `false`, nothing is an empty cell, and text that a
-spreadsheet would execute has an apostrophe in front. `export --all` puts the target fields of all runs between the
+spreadsheet would execute has an apostrophe in front. Characters that nobody would see (controls, formatting, zero width)
+stand as `\\x1b` or `\\u202e`, in JSON as its own escapes. `export --all` puts the target fields of all runs between the
 two fixed parts. `export --events` has the columns `seq`, `time` (ISO 8601, UTC), `type`, `run`, `particle`,
 `evaluation`, `payload` (JSON).
 """)

@@ -12,17 +12,13 @@ from typing import Any
 import click
 import msgspec
 
+from serviceopt_journal.foreign_text import visible, visible_json
 from serviceoptctl.render.layout import folded, labelled_lines, laid_out
-
-_ESCAPED = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
-_TURNING = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
-"""Characters that turn the direction of reading, or begin a line: a text with them shows what it does not say."""
-_ESCAPED |= {code: f"\\u{code:04x}" for code in _TURNING}
 
 
 def safe(text: object) -> str:
-    """Text of others (log lines, names) without the control characters that a terminal would obey."""
-    return str(text).translate(_ESCAPED)
+    """Text of others (log lines, names), in which everything can be seen and nothing is obeyed by a terminal."""
+    return visible(str(text))
 
 
 def one_line(text: object) -> str:
@@ -32,12 +28,12 @@ def one_line(text: object) -> str:
 
 def to_json(document: object) -> str:
     """Compact JSON on one line; not-a-number and infinity become null."""
-    return msgspec.json.encode(document).decode()
+    return visible_json(msgspec.json.encode(document).decode())
 
 
 def echo_json(document: object) -> None:
     """A document for a program: indented, since people read it too."""
-    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    click.echo(visible_json(msgspec.json.format(msgspec.json.encode(document), indent=2).decode()))
 
 
 def assignments(configuration: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from serviceopt_journal.documents.runs import Table
 from serviceopt_journal.events import Value
+from serviceopt_journal.foreign_text import visible
 from serviceopt_journal.metric_table import METRICS, OWN_METRIC_COLUMNS, PREDECESSORS_COLUMNS
 from serviceopt_journal.metrics import Metrics, column_value
 from serviceoptd.domain.state import Particle, RunState
@@ -92,12 +93,14 @@ def _source(particle: Particle, *, measured: bool) -> str:
 def cell(value: Any) -> str:
     """A value as a CSV cell: lower-case booleans, empty for None, and never a formula in a spreadsheet.
 
-    Text that a spreadsheet would execute gets an apostrophe in front (OWASP, "CSV Injection").
+    Text that a spreadsheet would execute gets an apostrophe in front (OWASP, "CSV Injection"); what nobody would see in it
+    stands as `\\x1b`.
     """
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
-        return "'" + value
-    return repr(value) if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return repr(value)
+    text = visible(str(value))
+    return "'" + text if isinstance(value, str) and text.startswith(FORMULA_STARTS) else text

@@ -10,6 +10,8 @@ from collections.abc import Callable, Hashable
 
 import structlog
 
+from serviceopt_journal.foreign_text import visible
+
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DEFAULT = "INFO"
 _now = {"level": DEFAULT}
@@ -28,11 +30,21 @@ def configure(level: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            *([] if under_systemd else [_visible]),  # JSON escapes whatever is not ASCII
             renderer,
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     set_level(level)
+
+
+def _visible(_logger: object, _method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {
+        name: value
+        if isinstance(value, int | float | None)
+        else visible(value if isinstance(value, str) else repr(value))
+        for name, value in entry.items()
+    }
 
 
 def current_level() -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from serviceopt_journal.foreign_files import MIB, UnfitFile, hollow, opened, tail
+from serviceopt_journal.foreign_text import without_unseen
 from serviceoptd.domain.settings import LogPatterns
 
 _LINE_END = re.compile(rb"[\r\n]")  # progress bars end their lines with a carriage return
@@ -21,15 +22,15 @@ _LOOKED_THROUGH = 4 * MIB  # bytes at the end of a log in which the reason of a 
 
 _CONTROL_SEQUENCE = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])|\x9b[0-?]*[ -/]*[@-~]"
-    # C0, C1 (a terminal obeys them as it does ESC), and what turns the direction of reading (Unicode's UAX 9)
-    # in runs, since a sparse file is one: but for the two that begin a sequence
-    r"|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9a\x9c-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+|[\x1b\x9b]"
 )
 
 
 def plain(text: str) -> str:
-    """The text without colours and other commands to a terminal (ECMA-48), which would reach screens and the CSV."""
-    return _CONTROL_SEQUENCE.sub("", text.replace("\r", "\n"))
+    """The text without colours and other commands to a terminal (ECMA-48), and without what nobody would see.
+
+    Such would reach screens and the CSV, and keep a pattern from being found.
+    """
+    return without_unseen(_CONTROL_SEQUENCE.sub("", text.replace("\r", "\n")))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ import os
 import socket
 from collections.abc import Mapping
 
+from serviceopt_journal.foreign_text import visible
+
 
 class ServiceNotifier:
     """The service manager's socket. A message that cannot be delivered is dropped: it must never stop the work.
@@ -62,7 +64,7 @@ class ServiceNotifier:
 
 def _status(text: str) -> tuple[str, ...]:
     # A line break would begin another assignment.
-    return (f"STATUS={' '.join(text.split())}",) if text else ()
+    return (f"STATUS={visible(' '.join(text.split()))}",) if text else ()
 
 
 def _watchdog_interval(environment: Mapping[str, str]) -> float | None:

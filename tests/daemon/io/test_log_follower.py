@@ -107,7 +107,27 @@ def test_a_reason_names_the_kind_and_shows_the_line_around_the_pattern(before: s
 
 
 @pytest.mark.parametrize(
-    "code", [0x85, 0x90, 0x9B, 0x9D, 0x61C, 0x200E, 0x200F, 0x2028, 0x202A, 0x202E, 0x2066, 0x2069]
+    "code",
+    [
+        0x85,
+        0x90,
+        0x9B,
+        0x9D,
+        0xAD,
+        0x61C,
+        0x200B,
+        0x200E,
+        0x200F,
+        0x2028,
+        0x202A,
+        0x202E,
+        0x2060,
+        0x2066,
+        0x2069,
+        0x3164,
+        0xFEFF,
+        0xE0041,
+    ],
 )
 def test_what_a_terminal_obeys_or_reads_backwards_is_left_out_of_a_log(tmp_path: Path, code: int) -> None:
     log = tmp_path / "service.log"

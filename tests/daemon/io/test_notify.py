@@ -28,6 +28,10 @@ def test_systemd_is_told_how_we_are(manager: tuple[socket.socket, str]) -> None:
         (notifier.ready, b"READY=1"),
         (lambda: notifier.ready("waiting for runs"), b"READY=1\nSTATUS=waiting for runs"),
         (lambda: notifier.status("run 1:\n3 of 10\nREADY=0"), b"STATUS=run 1: 3 of 10 READY=0"),
+        (
+            lambda: notifier.status("no room in /srv/\x1b]0;owned\x07\u202e"),
+            rb"STATUS=no room in /srv/\x1b]0;owned\x07\u202e",
+        ),
         (notifier.alive, b"WATCHDOG=1"),
         (lambda: notifier.stopping("ending vLLM"), b"STOPPING=1\nSTATUS=ending vLLM"),
         (lambda: notifier.extend_timeout(2.5), b"EXTEND_TIMEOUT_USEC=2500000"),
