@@ -13,6 +13,7 @@ from serviceoptd.contract.orders import a_field as a_target
 from serviceoptd.contract.orders import a_measurement_order, a_service_order, a_workplace
 from serviceoptd.engines.command.engine import CommandEngine
 from serviceoptd.engines.mindie.engine import MindieEngine
+from serviceoptd.submitting.checking import check
 from serviceoptd.toolkit.arguments import refuse_unknown
 
 UTILISATION = a_field("gpu_memory_utilization", "enum", dtype_param="[0.9, 0.91, 0.92]", value="0.9") + CONCURRENCY
@@ -183,3 +184,43 @@ def test_a_name_that_nothing_replaces_in_the_stop_command_is_told(tmp_path: Path
 def test_a_field_of_mindies_without_its_position_is_remarked() -> None:
     fields = [a_target("max_batch_size"), a_target("maxPreemptCount"), a_target("ATB_LLM_X"), a_target("CONCURRENCY")]
     assert [found.key for found in MindieEngine({}).remarks(fields)] == ["max_batch_size", "maxPreemptCount"]
+
+
+@pytest.mark.parametrize(
+    ("others", "told"),
+    [
+        ("--tensor-parallel-size ${TP:-4}", r"\$\{TP:-4\}"),
+        ("--max-num-seqs=$(nproc)", r"\$\(nproc\)"),
+        ("--download-dir ${HOME%/}", r"\$\{HOME%/\}"),
+        ("--seed `date`", "`date`"),
+    ],
+)
+def test_what_only_a_shell_would_replace_is_told_by_check(tmp_path: Path, others: str, told: str) -> None:
+    with pytest.raises(InvalidConfiguration, match=f"{told} in .* no shell reads this"):
+        seen(a_vllm_case(tmp_path, others=others, fields=CONCURRENCY))
+    with pytest.raises(InvalidConfiguration, match=f"{told} in .* no shell reads this"):
+        seen(a_vllm_case(tmp_path, client_others=others, fields=CONCURRENCY))
+
+
+def test_dollars_of_regular_expressions_and_templates_are_left_alone(tmp_path: Path) -> None:
+    others = "--guided-regex '^a$(b)' --chat-template '{{ x }}`y`'"
+    assert seen(a_vllm_case(tmp_path, others=others, fields=CONCURRENCY)).service[-1] == "{{ x }}`y`"
+
+
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [
+        ("vllm.command.model", 'model = "./model"'),
+        ("vllm.command.served_model_name", 'served_model_name = "m"'),
+        ("vllm_benchmark.command.dataset_name", 'dataset_name = "random"'),
+        ("vllm.working_directory", "[vllm]"),
+        ("vllm_benchmark.program", "[vllm_benchmark]"),
+    ],
+)
+def test_a_name_in_a_key_in_which_nothing_is_replaced_is_told_by_check(tmp_path: Path, key: str, line: str) -> None:
+    path = a_vllm_case(tmp_path, fields=CONCURRENCY)
+    name = key.rpartition(".")[2]
+    text = f'{name} = "$MODELS/x"' if "=" in line else f'{line}\n{name} = "${{MODELS}}/x"'
+    path.write_text(path.read_text().replace(line, text, 1))
+    found = [str(problem) for problem in check(path, environment={}, working_directory=tmp_path).unusable]
+    assert any(f"{key}: nothing replaces $MODELS here" in line for line in found), found

@@ -9,6 +9,7 @@ import pytest
 from cases.configurations import CONCURRENCY, a_field, a_vllm_case, seen
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceoptd.contract.orders import a_service_order, a_workplace
+from serviceoptd.engines.command.engine import CommandEngine
 from serviceoptd.engines.sglang import SglangEngine
 
 
@@ -75,3 +76,41 @@ def test_a_vllm_that_generates_no_tokens_is_told_by_check(tmp_path: Path, others
 
 def test_a_vllm_that_generates_is_left_alone(tmp_path: Path) -> None:
     assert seen(a_vllm_case(tmp_path, others="--task generate")).service[-1] == "generate"
+
+
+def a_described(*argv: str, **service: object) -> CommandEngine:
+    described = {"argv": list(argv), "port": 8000, "ready_url": "/health", **service}
+    return CommandEngine({"service": described})
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["vllm", "serve", "m", "--port", "$PORT", "--uds", "/run/v.sock"], "--uds: vLLM then listens on a socket"),
+        (["/opt/bin/vllm", "serve", "m", "--port", "$PORT", "--headless"], "--headless: vLLM then serves no HTTP"),
+        (["python3", "-m", "sglang.launch_server", "--port", "$PORT", "--ssl-keyfile", "k"], "SGLang then speaks TLS"),
+        (["vllm", "serve", "m", "--port", "9000"], "--port 9000 in .* is not its port 8000"),
+        (["numactl", "-N", "0", "vllm", "serve", "m", "--port=9000"], "--port 9000 in .* is not its port 8000"),
+    ],
+)
+def test_a_known_program_in_a_described_service_that_never_answers_is_told(
+    tmp_path: Path, argv: list[str], told: str
+) -> None:
+    with pytest.raises(InvalidConfiguration, match=told):
+        a_described(*argv).plan(a_service_order(a_workplace(tmp_path), {}, ()))
+
+
+@pytest.mark.parametrize(
+    ("argv", "service"),
+    [
+        (["docker", "run", "-p", "8000:9000", "img", "vllm", "serve", "m", "--port", "9000"], {}),
+        (["vllm", "serve", "m", "--uds", "/run/v.sock"], {"ready_url": "http://127.0.0.1:80/health"}),
+        (["vllm", "serve", "m", "--headless"], {"ready_url": None, "ready_log": "ready"}),
+        (["./serve", "--port", "9000", "--headless"], {}),
+        (["vllm", "serve", "m", "--port", "8000"], {}),
+    ],
+)
+def test_what_may_answer_all_the_same_is_left_alone(
+    tmp_path: Path, argv: list[str], service: dict[str, object]
+) -> None:
+    assert a_described(*argv, **service).plan(a_service_order(a_workplace(tmp_path), {}, ())).command is not None

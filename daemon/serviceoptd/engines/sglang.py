@@ -17,7 +17,7 @@ from serviceopt_journal.metric_table import E2EL, ITL, TTFT, series_of
 from serviceoptd.domain.settings import ModelFacts
 from serviceoptd.engines.http_engine import HttpCommand, HttpEngine, HttpSection
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan
-from serviceoptd.engines.sglang_flags import SPELLINGS
+from serviceoptd.engines.sglang_flags import NEVER_ANSWERS, SPELLINGS
 from serviceoptd.toolkit import arguments, endpoint, provenance
 from serviceoptd.toolkit.interface import Options, Refusals, Workplace
 from serviceoptd.toolkit.position_checks import refuse_pooling
@@ -36,14 +36,6 @@ FLAG_OF = {
 
 PARALLEL = ("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size")
 SHARED_DATA_PARALLEL = "--enable-dp-attention"
-NEVER_ANSWERS = {
-    "--grpc-mode": "SGLang then speaks gRPC on that port",
-    "--smg-grpc-mode": "SGLang then speaks gRPC on that port",
-    "--node-rank >0": "only the first node serves HTTP",
-    "--ssl-keyfile": "SGLang then speaks TLS on that port",
-    "--ssl-certfile": "SGLang then speaks TLS on that port",
-}
-"""Options with which nothing answers the readiness check."""
 CHANGES_THE_MODEL = frozenset({"config", "json_model_override_args", "cpu_offload_gb", "load_format", "model_impl"})
 """Options after which the model's directory does not tell what lies in the devices' memory."""
 QUANTISES = frozenset({"quantization", "torchao_config"})

@@ -164,3 +164,12 @@ SHORT = {
 }
 
 SPELLINGS = Spellings(FLAGS - SHORT.keys(), SHORT)
+
+NEVER_ANSWERS = {
+    "--grpc-mode": "SGLang then speaks gRPC on that port",
+    "--smg-grpc-mode": "SGLang then speaks gRPC on that port",
+    "--node-rank >0": "only the first node serves HTTP",
+    "--ssl-keyfile": "SGLang then speaks TLS on that port",
+    "--ssl-certfile": "SGLang then speaks TLS on that port",
+}
+"""Options with which nothing answers the readiness check."""

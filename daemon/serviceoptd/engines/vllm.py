@@ -12,7 +12,7 @@ from serviceopt_journal.metric_table import E2EL, ITL, PREEMPTIONS, TPOT, TTFT, 
 from serviceoptd.domain.settings import ModelFacts
 from serviceoptd.engines.http_engine import HttpEngine, HttpSection
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan
-from serviceoptd.engines.vllm_flags import SPELLINGS
+from serviceoptd.engines.vllm_flags import NEVER_ANSWERS, SPELLINGS
 from serviceoptd.toolkit import arguments, endpoint, provenance
 from serviceoptd.toolkit.interface import Options, Refusals, Workplace
 from serviceoptd.toolkit.position_checks import refuse_pooling
@@ -23,16 +23,6 @@ BUILT_IN = {"MAX_NUM_BATCHED_TOKENS": "--max-num-batched-tokens", "MAX_NUM_SEQS"
 PARALLEL = (
     "--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size", "--prefill-context-parallel-size",
 )  # fmt: skip
-NEVER_ANSWERS = {
-    "--uds": "vLLM then listens on a socket file, not on host and port",
-    "--headless": "vLLM then serves no HTTP on this node",
-    "--api-server-count 0": "vLLM then serves no HTTP on this node",
-    "--node-rank >0": "only the first node serves HTTP",
-    "--grpc": "vLLM then speaks gRPC on that port",
-    "--ssl-keyfile": "vLLM then speaks TLS on that port",
-    "--ssl-certfile": "vLLM then speaks TLS on that port",
-}
-"""Options with which nothing answers the readiness check (`vllm/entrypoints/cli/serve.py` and `openai/cli_args.py`)."""
 POOLS = {
     "--runner": ("pooling",),
     "--convert": ("embed", "classify", "reward"),

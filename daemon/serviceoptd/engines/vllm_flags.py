@@ -114,3 +114,14 @@ SHORT = {
 }
 
 SPELLINGS = Spellings(FLAGS, SHORT)
+
+NEVER_ANSWERS = {
+    "--uds": "vLLM then listens on a socket file, not on host and port",
+    "--headless": "vLLM then serves no HTTP on this node",
+    "--api-server-count 0": "vLLM then serves no HTTP on this node",
+    "--node-rank >0": "only the first node serves HTTP",
+    "--grpc": "vLLM then speaks gRPC on that port",
+    "--ssl-keyfile": "vLLM then speaks TLS on that port",
+    "--ssl-certfile": "vLLM then speaks TLS on that port",
+}
+"""Options with which nothing answers the readiness check (`vllm/entrypoints/cli/serve.py` and `openai/cli_args.py`)."""

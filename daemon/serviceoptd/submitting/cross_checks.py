@@ -14,6 +14,7 @@ from serviceoptd.domain.proving.racing import PATIENCE
 from serviceoptd.domain.settings import Field, RunSettings
 from serviceoptd.domain.space.space import Space
 from serviceoptd.domain.statistics.order_statistics import about_a_percentile, needed
+from serviceoptd.submitting.unreplaced_keys import unreplaced_keys
 
 _EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, never listened on
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -34,6 +35,7 @@ def disagreements(settings: RunSettings, space: Space) -> tuple[Disagreement, ..
     return (
         *_machines(settings),
         *_client_and_service(settings),
+        *(Disagreement(*found) for found in unreplaced_keys(settings)),
         *_foreign_service(settings, space),
         *_statistics(settings),
         *_reported(settings),

@@ -44,6 +44,8 @@ _SYSTEMS = frozenset({"PATH", "HOME", "USER", "SHELL", "LANG", "PWD", "TMPDIR"})
 _SWITCHES = ("--enable-", "--disable-", "--no-", "--enforce-", "--trust-", "--ignore-", "--skip-")
 """How flags begin that take no value."""
 _KEY_ENDS = re.compile(r'"\s*:')
+_FOR_A_SHELL = re.compile(r"\$\{\w+[^\w}][^}]*\}|(?:(?<=^)|(?<==))\$\([^)]+\)|(?:(?<=^)|(?<==))`[^`]+`")
+"""`${NAME:-4}`, `$(command)` and the like."""
 _NUMBER = re.compile(r"-\d*\.?\d+([eE][-+]?\d+)?")
 
 
@@ -129,6 +131,10 @@ def refuse_unknown(words: Iterable[str], values: Iterable[str], place: str) -> N
     """
     known, refusals = with_capitals(dict.fromkeys(values)), Refusals()
     for word in words:
+        if shells := _FOR_A_SHELL.search(word):
+            only = "only a shell would replace it, and no shell reads this"
+            hint = "write the value itself, or `$NAME` of a target field"
+            refusals.add(InvalidConfiguration(f"{shells[0]} in {place}: {only}", hint=hint))
         for match in REFERENCE.finditer(word):
             name = match[1] or match[2]
             is_key = word[: match.start()].endswith('"') and _KEY_ENDS.match(word, match.end())

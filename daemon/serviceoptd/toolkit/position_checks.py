@@ -58,6 +58,7 @@ def refuse_pooling(words: Sequence[str], asks: Mapping[str, Sequence[str]], alia
         words: the service's arguments.
         asks: flag -> the values that ask for it; none: the flag by itself does.
         aliases: as `flag_of` takes them.
+        way_out: what else could be done; empty: the `command` engine.
 
     Raises:
         InvalidConfiguration: one of them is given.
@@ -76,7 +77,11 @@ def refuse_pooling(words: Sequence[str], asks: Mapping[str, Sequence[str]], alia
 
 
 def refuse_unanswerable(
-    words: Sequence[str], reasons: Mapping[str, str], engine: str, aliases: Mapping[str, str] | None = None
+    words: Sequence[str],
+    reasons: Mapping[str, str],
+    engine: str,
+    aliases: Mapping[str, str] | None = None,
+    way_out: str = "",
 ) -> None:
     """Options with which the service can never answer its readiness check: every launch would take its whole time limit.
 
@@ -89,6 +94,10 @@ def refuse_unanswerable(
     Raises:
         InvalidConfiguration: one of them is given.
     """
+    way_out = way_out or (
+        "a service that shows its readiness otherwise can be described to the `command` engine "
+        f"(`serviceoptctl docs engines#command`), instead of [{engine}]"
+    )
     refusals = Refusals()
     for told, why in reasons.items():
         flag, _, wanted = told.partition(" ")
@@ -98,8 +107,7 @@ def refuse_unanswerable(
         if given and counts:
             refused = InvalidConfiguration(
                 f"{given[-1]}{f' {value}' if wanted else ''}: {why}, so GET http://host:port/health is never answered",
-                hint=f"leave it out while the service is tuned; a service that shows its readiness otherwise can be "
-                f"described to the `command` engine (`serviceoptctl docs engines#command`), instead of [{engine}]",
+                hint=f"leave it out while the service is tuned; {way_out}",
             )
             refusals.add(refused)
     refusals.tell()

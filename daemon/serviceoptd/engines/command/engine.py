@@ -12,7 +12,7 @@ from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration
 from serviceoptd.domain.settings import LOAD_NAMES, Field
 from serviceoptd.engines.command.section import CommandSection, CommandService
-from serviceoptd.engines.command.spellings import known_program
+from serviceoptd.engines.command.spellings import known_program, refuse_unanswered
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan, Survey
 from serviceoptd.toolkit import arguments, config_file, endpoint, program, provenance
 from serviceoptd.toolkit.interface import HttpProbe, LogProbe, Options, Problem, Refusals, Workplace
@@ -60,6 +60,9 @@ class CommandEngine:
         with refusals.collected():
             environment = program.section_environment(service, order.workplace, values) | environment
         argv = self._argv(order, values, refusals)
+        if isinstance(ready, HttpProbe):
+            with refusals.collected():
+                refuse_unanswered(argv, None if service.port is None else self._port(service), ready)
         with refusals.collected():
             stop = program.stop_command(service, order.workplace, environment, values)
         refusals.tell()
