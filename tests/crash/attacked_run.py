@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,14 @@ def compiled(directory: Path) -> Path | None:
     library = directory / "surroundings_shim.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, SHIM, "-ldl"], check=True, capture_output=True)
     return library
+
+
+class Stopped(Exception):
+    """Somebody has had enough."""
+
+
+enough = threading.Event()
+"""Set: every run ends at once, and takes away what it has made."""
 
 
 class Surroundings:
@@ -171,7 +180,13 @@ class AttackedRun:
         return self.daemon
 
     def listen(self, seconds: float) -> None:
-        """Takes in what the daemon tells its supervisor meanwhile."""
+        """Takes in what the daemon tells its supervisor meanwhile.
+
+        Raises:
+            Stopped: `enough` is set.
+        """
+        if enough.is_set():
+            raise Stopped
         if not select.select([self._socket], [], [], max(0.0, seconds))[0]:
             return
         with contextlib.suppress(BlockingIOError):

@@ -31,7 +31,7 @@ from random import Random
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from crash.aftermath import differences, measured_again, of, untrue
-from crash.attacked_run import AttackedRun, attacked_run
+from crash.attacked_run import AttackedRun, Stopped, attacked_run, enough
 from patience import HANG
 from serviceopt_journal import events as e
 from serviceopt_journal.codec import Recorded
@@ -173,7 +173,8 @@ class Chaos:
         if how == "stopping":
             daemon.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                if daemon.wait(timeout=self.random.uniform(0.0, 0.3)) != 0:
+                orderly = (0,) if self.run.ready else (0, -signal.SIGTERM)  # before it holds anything it just dies
+                if daemon.wait(timeout=self.random.uniform(0.0, 0.3)) not in orderly:
                     self.told.broken.append(f"the daemon ended with {daemon.returncode} when it was stopped")
         if daemon.poll() is None:
             if how == "group":
@@ -308,6 +309,8 @@ def main() -> int:
     parser.add_argument("--iterations", type=int, default=4, help="of each run: four configurations are one")
     parser.add_argument("--json", action="store_true", dest="as_json")
     asked = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: enough.set())
     began, told = time.monotonic(), Told()
     most = min(MOST_KILLS, -(-asked.kills // len(STRATEGIES)))
     with ThreadPoolExecutor(len(STRATEGIES)) as pool:
@@ -350,4 +353,6 @@ def show(told: Told, seconds: float, *, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with contextlib.suppress(Stopped):
+        sys.exit(main())
+    sys.exit(130)

@@ -110,6 +110,27 @@ def test_a_full_disk_holds_the_run_until_there_is_room(small_disk: Path, tmp_pat
     assert verify(small_disk).problems == []
 
 
+def test_a_configuration_that_is_dropped_in_while_the_disk_is_full_becomes_a_run_when_there_is_room(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    environment, dropped, log = places(tmp_path), tmp_path / "runs.d", tmp_path / "daemon.log"
+    dropped.mkdir()
+    daemon = start("serviceoptd", "--config-dir", str(dropped), environment=environment, log=log)
+    try:
+        wait_for(lambda: client("status", environment=environment).returncode == 0, "an answer of the daemon")
+        fill(small_disk / "ballast")
+        (dropped / "run.toml").write_text(RUN)
+        wait_for(lambda: "waiting to take over a file" in log.read_text(), "the word that it waits")
+        (small_disk / "ballast").unlink()
+        wait_for(lambda: of_type(records(small_disk), e.RunSubmitted), "the run")
+    finally:
+        daemon.terminate()
+        ended = daemon.wait(timeout=HANG)
+    assert ended == 0
+    assert of_type(records(small_disk), e.DropInRefused) == []
+    assert log.read_text().count("waiting to take over a file") == 1
+
+
 KILLED_WRITER = """
 import os, signal, sys
 from pathlib import Path

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -15,6 +16,7 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.polling import PollingObserver
 
+from serviceopt_journal.failures import is_a_lack
 from serviceopt_journal.foreign_files import LARGEST_CONFIGURATION, UnfitFile, content
 
 _POLLING_INTERVAL = 0.5
@@ -64,8 +66,9 @@ class Watcher:
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         for path in self._files:
-            if (digest := _digest(path)) is not None:
-                self._reported[path] = digest
+            with suppress(OSError):
+                if (digest := _digest(path)) is not None:
+                    self._reported[path] = digest
         self._observer = self._started_observer()
         if self._drop_in is not None and self._drop_in.is_dir():
             for path in sorted(self._drop_in.iterdir()):
@@ -135,7 +138,11 @@ class Watcher:
             return
         self._written.pop(path, None)
         kind = self._kind(path)
-        digest = _digest(path)
+        try:
+            digest = _digest(path)
+        except OSError:
+            self._expect(path)
+            return
         if kind is None or digest is None or self._reported.get(path) == digest:
             return
         self._reported[path] = digest
@@ -170,10 +177,15 @@ def _digest(path: Path) -> bytes | None:
     """Of a file with something in it; None otherwise: an empty one has only just been created.
 
     One that is too large, or may not be read, has the digest of the reason: whoever reads it will say so.
+
+    Raises:
+        OSError: something is lacking, such as file descriptors: it can be read when there is enough again.
     """
     try:
         found = content(path, LARGEST_CONFIGURATION, through_links=True) if path.is_file() else b""
-    except OSError:
+    except OSError as error:
+        if is_a_lack(error):
+            raise
         return None
     except UnfitFile as unfit:
         found = str(unfit).encode()

@@ -15,7 +15,9 @@ from serviceopt_journal.foreign_files import LARGEST_CONFIGURATION, UnfitFile, c
 from serviceopt_journal.foreign_text import NotText, decoded
 from serviceoptd.config.masking import masked_text
 from serviceoptd.domain.state import RunState
-from serviceoptd.io.watching import Watcher
+from serviceoptd.evaluating.ledger import RETRY_AFTER
+from serviceoptd.evaluating.surroundings.lacks import heals
+from serviceoptd.io.watching import Change, Watcher
 from serviceoptd.service import control
 from serviceoptd.service.daemon import Daemon
 from serviceoptd.submitting.machine_checks import must_answer
@@ -57,11 +59,28 @@ async def _watch(daemon: Daemon, drop_in: Path | None, refused: set[tuple[Path, 
         await asyncio.Event().wait()
     async with Watcher(files=files, drop_in=usable) as changes:
         async for change in changes:
+            await _taken_over(daemon, change, refused)
+
+
+async def _taken_over(daemon: Daemon, change: Change, refused: set[tuple[Path, str]]) -> None:
+    """Does with a change what is due; again and again while something lacks that passes, since nobody offers it twice."""
+    told = ""
+    while True:
+        try:
             known = [run for run in _unfinished(daemon) if run.configuration_path == str(change.path)]
             for run in known:
                 await _reconfigure(daemon, run, change.path)
             if change.kind == "drop-in" and not known:
                 await _drop_in(daemon, change.path, refused)
+        except Exception as error:
+            if not heals(error):
+                raise
+            if str(error) != told:
+                LOG.warning("waiting to take over a file", path=str(change.path), reason=str(error))
+            told = str(error)
+            await asyncio.sleep(RETRY_AFTER)
+        else:
+            return
 
 
 def _unfinished(daemon: Daemon) -> list[RunState]:
@@ -72,6 +91,8 @@ async def _reconfigure(daemon: Daemon, run: RunState, path: Path) -> None:
     try:
         changed = await control.reconfigure(daemon.ledger, run, await _text(path), str(path), environment={})
     except (ServiceoptError, OSError) as error:
+        if heals(error):
+            raise
         LOG.warning("changed configuration refused", run=run.number, path=str(path), reason=str(error))
         return
     if level := changed.get("log_level"):
@@ -92,6 +113,8 @@ async def _drop_in(daemon: Daemon, path: Path, refused: set[tuple[Path, str]]) -
         await daemon.ledger.commit(DropInRefused(path=str(path), problems=(f"{error.message}; {error.hint}",)))
         return
     except (OSError, UnfitFile) as error:
+        if heals(error):
+            raise
         await daemon.ledger.commit(DropInRefused(path=str(path), problems=(str(error),)))
         return
     masked = await asyncio.to_thread(masked_text, text)
@@ -117,5 +140,7 @@ async def _drop_in(daemon: Daemon, path: Path, refused: set[tuple[Path, str]]) -
         await must_answer(prepared)
         await submit(daemon.context, prepared, uid=os.getuid(), through="drop-in")
     except ServiceoptError as error:
+        if heals(error):
+            raise
         refused.add((path, masked))
         await daemon.ledger.commit(DropInRefused(path=str(path), problems=tuple(str(error).splitlines())))

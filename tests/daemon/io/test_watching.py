@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
+from serviceoptd.io import watching
 from serviceoptd.io.watching import Change, Watcher
 
 pytestmark = pytest.mark.parametrize("polling", [False, True])
@@ -103,3 +106,27 @@ def test_no_thread_is_left_behind_also_by_a_cancelled_watch(tmp_path: Path, poll
     asyncio.run(cancelled())
     after = {thread.name for thread in threading.enumerate() if not thread.name.startswith("asyncio")}
     assert after <= before
+
+
+def test_a_file_that_cannot_be_read_for_want_of_descriptors_is_reported_when_there_are_some(
+    tmp_path: Path, polling: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "runs.d" / "run.toml"
+    read, failed = watching.content, 0
+
+    def failing(*arguments: object, **options: object) -> bytes:
+        nonlocal failed
+        if failed < 3:
+            failed += 1
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return read(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(watching, "content", failing)
+
+    async def run() -> None:
+        async with watcher(tmp_path, polling) as watched:
+            path.write_text("engine = 'simulated'")
+            assert await next_of(watched) == Change(path, "drop-in")
+
+    asyncio.run(run())
+    assert failed == 3
