@@ -4,8 +4,8 @@
 # make test-versions  the unit tests on the other versions of Python that are here, and with the oldest dependencies that pyproject.toml allows
 # make test-real      the suites against a real vLLM on the CPU (installs it: 3.4 GB)
 # make chaos          every durable call of the journal and of a start, killed, torn or failed; the states that a power loss may
-#                     leave; thousands of histories of the daemon with faults at random; 200 SIGKILLs of the real one; 20 minutes of
-#                     hostile inputs; prints what was tried and what was left
+#                     leave; every bit, flipped; thousands of histories of the daemon with faults at random; 200 SIGKILLs of the real
+#                     one; 20 minutes of hostile inputs; prints what was tried and what was left
 # make lint           ruff, mypy --strict and bandit
 # make security       what is known against the versions of .constraints.txt (pip-audit); says so where that cannot be asked
 # make messages       every text that a user can see, with its place: for reading them all once
@@ -69,6 +69,7 @@ test-real: $(VENV)/.develop
 chaos: $(VENV)/.develop
 	$(BIN)/python tests/crash/failing_disk.py
 	$(BIN)/python tests/crash/losing_power.py
+	$(BIN)/python tests/crash/flipping_bits.py
 	$(BIN)/python tests/crash/starts_on_failing_disk.py
 	$(BIN)/python tests/crash/simulate.py --seeds 5000
 	$(BIN)/python tests/crash/chaos.py --kills 200

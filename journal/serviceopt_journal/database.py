@@ -27,6 +27,7 @@ _CHECKPOINT_PAGES = 500
 _COPY_ATTEMPTS = 20
 _WAL_ATTEMPTS = 2  # a disk that fails leaves the mode as it was, without an error
 _LONGEST_IN_MEMORY = 1 << 30  # bytes of database and WAL that the writer verifies in memory, and not in a copy
+_VERSIONS_AT = 18  # byte of the header
 _CANNOT_BE_SHARED = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR})
 
 Result = TypeVar("Result")
@@ -57,6 +58,21 @@ def connect_for_writing(directory: Path, *, name: str = FILE_NAME) -> sqlite3.Co
         connection.close()
         raise
     return connection
+
+
+def misread_as_read_only(directory: Path) -> str | None:
+    """What is wrong with the two bytes of the file's header by which SQLite decides whether it may write; None: nothing.
+
+    It says nothing about them itself, and the first commit would fail.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with (directory / FILE_NAME).open("rb") as file:
+        versions = file.read(_VERSIONS_AT + 2)[_VERSIONS_AT:]
+    if not versions or versions in (b"\x01\x01", b"\x02\x02"):
+        return None
+    return f"the header names the versions {versions.hex(' ')} of its format, which are none of SQLite's"
 
 
 def _set_to_wal(connection: sqlite3.Connection, directory: Path) -> None:

@@ -61,7 +61,7 @@ def _examined(directory: Path, slots: Slots | None, *, on_event: OnEvent | None,
     with ReadPlan(directory, alone=True) as plan:
         connection = plan.connect()
         try:
-            return examine(connection, slots, on_event=on_event, anchored=anchored)
+            return examine(connection, slots, directory=directory, on_event=on_event, anchored=anchored)
         finally:
             connection.close()
 

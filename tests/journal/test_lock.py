@@ -74,5 +74,5 @@ def test_a_disk_that_fails_while_the_events_are_read_is_not_damage(tmp_path: Pat
     connection = sqlite3.connect(tmp_path / "journal.db", factory=Failing)
     connection.text_factory = bytes
     with pytest.raises(JournalUnreadable, match="disk I/O error"):
-        examine(connection, anchor.read_anchor(tmp_path))
+        examine(connection, anchor.read_anchor(tmp_path), directory=tmp_path)
     connection.close()
