@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import grp
 import socket
+import struct
 import time
 from pathlib import Path
 
@@ -45,14 +46,41 @@ def answers(path: Path) -> bool:
 
     Raises:
         EnvironmentLacks: the socket is there, but this user may not use it.
+        DaemonStopped: the process that listens is stopped.
     """
     try:
-        connected(path, ANSWER_LIMIT).close()
+        with connected(path, ANSWER_LIMIT) as connection:
+            stopped = _stopped(connection)
     except OSError as error:
         if isinstance(failure := explained(error, path), DaemonUnreachable):
             return False
         raise failure from error
+    if stopped:
+        raise DaemonStopped(path, stopped)
     return True
+
+
+class DaemonStopped(DaemonUnreachable):
+    """Whoever listens was stopped as a process, by Ctrl-Z or SIGSTOP: it will not answer before it goes on."""
+
+    def __init__(self, path: Path, pid: int) -> None:
+        """`pid`: of the stopped process."""
+        super().__init__(
+            f"the daemon on {path} is stopped, as Ctrl-Z does: process {pid} answers nobody",
+            hint=f"`fg` in its terminal, or `kill -CONT {pid}`, lets it go on",
+        )
+        self.pid = pid
+
+
+def _stopped(connection: socket.socket) -> int:
+    """The process behind a connection where it is stopped; 0 where it is not, or cannot be looked at."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid, _, _ = struct.unpack("3i", credentials)
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return 0
+    return int(pid) if state == "T" else 0
 
 
 def explained(error: OSError, path: Path) -> ServiceoptError:

@@ -62,7 +62,7 @@ class _Plain:
         return
 
     def say(self, message: str) -> None:
-        click.echo(message, err=True)
+        note(message)
 
 
 class LineDisplay(_Plain):
@@ -101,9 +101,9 @@ class EventDisplay(LineDisplay):
         record = self._remarks.once(given)
         kind = record.type
         if kind in NOTEWORTHY:
-            click.echo(short_line(record, with_run=True))
+            say(short_line(record, with_run=True))
         if kind == "evaluation_finished" and (run := self._run()) is not None:
-            click.echo(f"{clock(record.time)} {standing(run, record.time)}")
+            say(f"{clock(record.time)} {standing(run, record.time)}")
         sys.stdout.flush()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from serviceopt_journal.documents.particles import FinishedFiles, Particles, Recommendation
-from serviceopt_journal.documents.runs import Run, Runs, Status, Table
+from serviceopt_journal.documents.runs import Daemon, Run, Runs, Status, Table
 from serviceopt_journal.errors import NotFound
 from serviceopt_journal.reader import JournalReader
 from serviceopt_journal.verification import OnEvent, verify
@@ -29,13 +29,15 @@ class FromJournal:
 
     running = False
 
-    def __init__(self, reader: JournalReader, directory: Path, until: int | None = None) -> None:
-        self.reader, self._directory = reader, directory
+    def __init__(
+        self, reader: JournalReader, directory: Path, until: int | None = None, daemon: Daemon | None = None
+    ) -> None:
+        self.reader, self._directory, self._daemon = reader, directory, daemon
         self._until = until
         self._unverified = until is None
 
     @classmethod
-    def open(cls, state_directory: Path, until: int | None = None) -> FromJournal:
+    def open(cls, state_directory: Path, until: int | None = None, *, daemon: Daemon | None = None) -> FromJournal:
         """Gives what tells nothing of a journal before it is verified, since no daemon has done so.
 
         With `until` it is not verified, so that a damaged one can be salvaged.
@@ -43,13 +45,14 @@ class FromJournal:
         Args:
             state_directory: where the journal is.
             until: read up to this event only; what lies behind it is not looked at.
+            daemon: one that is there and does not answer.
 
         Raises:
             NotFound: there is no journal.
             JournalError: it cannot be read at all, or is from a newer release.
             EnvironmentLacks: this user may not read it.
         """
-        return cls(JournalReader.open(state_directory), state_directory, until)
+        return cls(JournalReader.open(state_directory), state_directory, until, daemon)
 
     @cached_property
     def state(self) -> State:
@@ -88,7 +91,7 @@ class FromJournal:
     def status(self) -> Answer[Status]:
         from serviceoptd.domain.documents import status_document
 
-        return told(status_document(self.state, now=self.state.moment, daemon=None))
+        return told(status_document(self.state, now=self.state.moment, daemon=self._daemon))
 
     def runs(self) -> Answer[Runs]:
         from serviceoptd.domain.documents import run_summary

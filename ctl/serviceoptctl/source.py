@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from serviceopt_journal.errors import DaemonUnreachable, EnvironmentLacks, NotFound
 from serviceopt_journal.places import SYSTEM_SOCKET, SYSTEM_STATE, Places, places
-from serviceoptctl.daemon_socket import answers
+from serviceoptctl.daemon_socket import DaemonStopped, answers
 from serviceoptctl.documents import Source
+from serviceoptctl.errors import warn
 
 if TYPE_CHECKING:
     from serviceoptctl.live import Live
@@ -34,6 +35,7 @@ def reachable() -> Live | None:
     """The daemon that answers, this user's own first.
 
     Raises:
+        DaemonStopped: one is there whose process is stopped.
         EnvironmentLacks: none answers, and one is there that this user may not talk to.
     """
     forbidden: EnvironmentLacks | None = None
@@ -100,16 +102,22 @@ def open_source() -> Source:
         DaemonUnreachable: neither is there.
         EnvironmentLacks: this user may use neither.
     """
+    stopped = None
     try:
         if live := reachable():
             return live
+    except DaemonStopped as error:
+        from serviceopt_journal.documents.runs import Daemon
+
+        warn(f"{error.message}, so this is read from the journal; {error.hint}")
+        stopped = Daemon(pid=error.pid, stopped=True)
     except EnvironmentLacks:
         # nothing of the user's own to show instead; os.path: false, and no error, where the directory is closed to us
         if not os.path.exists(places().state / JOURNAL):  # noqa: PTH110
             raise
     from serviceoptctl.from_journal import FromJournal
 
-    return FromJournal.open(journal_directory())
+    return FromJournal.open(journal_directory(), daemon=stopped)
 
 
 def _sockets() -> str:

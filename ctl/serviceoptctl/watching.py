@@ -180,7 +180,8 @@ def report(end: Ended, *, as_json: bool) -> None:
         click.echo()
         render_recommendation(best.document)
     else:
-        note(f"nothing could be measured; `serviceoptctl events --run {number}` shows why")
+        nothing = "nothing has been measured yet" if end.interrupted and not run.held else "nothing could be measured"
+        note(f"{nothing}; `serviceoptctl events --run {number}` shows what happened")
 
 
 def over(run: Run) -> bool:

@@ -137,7 +137,7 @@ def test_events_are_chosen_by_number_run_type_and_time(invoke: Invoke, state: Pa
     assert invoke("events", "--since", "1h").stdout == ""  # they are of another year
 
 
-@pytest.mark.parametrize("wrong", ["yesterday", "2 x", "h", "", "2026-13-01", "-3h"])
+@pytest.mark.parametrize("wrong", ["yesterday", "2 x", "h", "2026-13-01", "-3h"])
 def test_a_time_that_cannot_be_read_is_a_usage_error(invoke: Invoke, state: Path, wrong: str) -> None:
     a_journal(state)
     result = invoke("events", "--since", wrong)

@@ -183,3 +183,28 @@ def test_what_the_budgets_still_allow_is_shown_while_a_run_is_under_way(invoke: 
     assert "6 configurations, 8 confirmations at most" in shown
     current = json.loads(invoke("status", "--json").stdout)["current"]
     assert (current["evaluations_left"], current["confirmations_left"]) == (6, 8)
+
+
+def test_a_faster_one_that_was_no_finalist_is_not_called_luck(invoke: Invoke, state: Path) -> None:
+    def faster_and_less_sure() -> Iterator[e.Event]:
+        story = Story(settings=some_settings())
+        yield from story.submitted()
+        yield from story.measured(some_metrics(900), "current-setting", MAX_NUM_SEQS=256, CONCURRENCY=100)
+        yield from story.measured(some_metrics(1300, ttft=0.99), MAX_NUM_SEQS=128, CONCURRENCY=200)
+        yield e.ConfirmationRequested(run=1, particle=1, round=1, reason="one of the best of the search")
+        yield from story.ready()
+        yield from story.measuring()
+        yield e.MeasurementFinished(
+            run=1, particle=1, evaluation=3, measurement=1, attempt=1, metrics=some_metrics(900), seconds=90.0
+        )
+        yield from story.stopped()
+        for event in story.finished(recommended=1, feasible=True):
+            yield msgspec.structs.replace(event, proof=proof)  # type: ignore[type-var]
+
+    proof = msgspec.structs.replace(PROOF, estimate=900.0, interval=(890.0, 910.0), finalists=(1,))
+    a_journal(state, faster_and_less_sure())
+    shown = " ".join(invoke("best").stdout.split())
+    assert (
+        "particle 2 had shown 1300 tok/s, measured once, and was not among the finalists: they are chosen by" in shown
+    )
+    assert "luck" not in shown

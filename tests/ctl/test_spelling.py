@@ -67,7 +67,8 @@ def test_an_option_may_share_its_dash_with_flags(arguments: list[str]) -> None:
     ("name", "arguments"),
     [
         ("train", ["-i="]), ("train", ["-i", ""]), ("train", ["--input="]), ("train", ["--input", "", "-t=vllm"]),
-        ("optimizer", ["-e=", "-b=vllm_benchmark"]), ("check", ["-c="]), ("best", ["-o", ""]),
+        ("events", ["--since", ""]), ("optimizer", ["-e=", "-b=vllm_benchmark"]), ("check", ["-c="]),
+        ("best", ["-o", ""]),
     ],
 )  # fmt: skip
 def test_an_empty_value_is_refused_and_not_taken_for_this_directory(

@@ -14,7 +14,9 @@ import pytest
 from replay.told_documents import KEPT, recorded_runs, told
 
 RUNS = recorded_runs()
-DURATIONS = ("seconds", "duration", "seconds_left")
+DURATIONS = ("seconds", "duration")
+ESTIMATE = "seconds_left"
+"""May become a better one: it tells of the future, and nothing that happened."""
 BETWEEN_TWO_READINGS = 1e-3
 """Seconds. Durations were told by the wall clock, and are by the monotonic one, which is read a moment later."""
 
@@ -31,6 +33,8 @@ def differences(found: Any, expected: Any, place: str = "") -> list[str]:
     if isinstance(expected, list) and isinstance(found, list) and len(found) == len(expected):
         pairs = enumerate(zip(found, expected, strict=True))
         return [line for at, pair in pairs for line in differences(*pair, f"{place}[{at}]")]
+    if place.endswith(f".{ESTIMATE}"):
+        return [] if type(found) is type(expected) else [f"{place}: {found!r} is not like {expected!r}"]
     room = BETWEEN_TWO_READINGS if place.rpartition(".")[2] in DURATIONS else 1e-12
     same = found == pytest.approx(expected, rel=1e-9, abs=room) if type(expected) is float else found == expected
     return [] if same and type(found) is type(expected) else [f"{place}: {found!r} is not {expected!r}"]

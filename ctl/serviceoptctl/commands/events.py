@@ -15,7 +15,7 @@ from serviceoptctl.errors import note
 from serviceoptctl.following import POLL, follow
 from serviceoptctl.options import run_number
 from serviceoptctl.render.event_lines import TYPES, line
-from serviceoptctl.render.text import to_json
+from serviceoptctl.render.text import say, to_json
 from serviceoptctl.source import open_source
 
 TAIL = 10  # events shown before following, as tail and journalctl do
@@ -56,23 +56,27 @@ def events(
     source = open_source()
     number = source.run(LATEST).document.run if run == LATEST else int(run) if run is not None else None
     newest = lines or (TAIL if following and since is None else None)
-    show: Callable[[Record], str] = _as_json if as_json else line
+    show: Callable[[Record], None] = _as_json if as_json else _line
     # Taken before the events are read: what happens meanwhile is shown by both, and left out once by its number.
     after = source.status().document.seq if following else 0
     last = 0
     for record in source.events(Selection(run=number, types=types, since=since, newest=newest)):
-        click.echo(show(record))
+        show(record)
         last = record.seq
     if not following:
         return
     sys.stdout.flush()
     for record in _further(source, Selection(after=max(after, last), run=number, types=types)):
-        click.echo(show(record))
+        show(record)
         sys.stdout.flush()
 
 
-def _as_json(record: Record) -> str:
-    return to_json(record.told)
+def _as_json(record: Record) -> None:
+    click.echo(to_json(record.told))
+
+
+def _line(record: Record) -> None:
+    say(line(record))
 
 
 def _further(source: Source, selection: Selection) -> Iterator[Record]:

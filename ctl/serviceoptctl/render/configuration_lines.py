@@ -135,5 +135,5 @@ def _tail(run: Run | None, time: float) -> str:
         value = labelled(speed(best.metrics.generate_speed), best)
         parts.append(f"{best_label(run)} #{best.particle} {value}{how_often(best)}{kept}")
     if run.finished is None and run.seconds_left:
-        parts.append(time_left(run.seconds_left, time))
+        parts.append(time_left(run.seconds_left, None if run.paused else time))
     return "".join(f"; {part}" for part in parts)

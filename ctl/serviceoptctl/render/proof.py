@@ -91,6 +91,9 @@ def searched(document: Recommendation) -> str:
     told = f"particle {best.particle} had shown {rate(best.value)}, measured {times(best.measurements)}"
     if best.particle in found.unsure:
         return labelled(f"{told}: measured again, it is not certain to meet every SLO", document)
+    if best.particle not in found.finalists:
+        chosen = "chosen by speed and by how surely they meet every SLO, one for each setting of the service"
+        return labelled(f"{told}, and was not among the finalists: they are {chosen}", document)
     return labelled(f"{told}: the best of many is mostly luck, so the finalists were measured again", document)
 
 

@@ -12,7 +12,7 @@ from serviceoptctl.render.metrics import in_full, in_short
 from serviceoptctl.render.proof import gain, proof, shortfall
 from serviceoptctl.render.rejections import rejections
 from serviceoptctl.render.run import how_often
-from serviceoptctl.render.text import facts, safe, value_text
+from serviceoptctl.render.text import facts, safe, value_text, width, wrapped
 
 MASKED = "***"
 
@@ -20,14 +20,14 @@ MASKED = "***"
 def recommendation(document: Recommendation) -> None:
     """Prints the recommendation for people to read."""
     if document.simulated:
-        click.secho("SIMULATED: these figures come from a model, not from a service.", fg="yellow", bold=True)
+        _headline("SIMULATED: these figures come from a model, not from a service.", "yellow")
     if document.imported:
-        click.secho(safe(f"IMPORTED from {document.imported}: not measured here."), fg="yellow", bold=True)
+        _headline(safe(f"IMPORTED from {document.imported}: not measured here."), "yellow")
     if not document.feasible:
-        click.secho(shortfall(document), fg="red", bold=True)
+        _headline(shortfall(document), "red")
     if not document.final:
         told = f"The run is not over: this is the best so far{how_often(document)}."
-        click.secho(told, fg="yellow")
+        _headline(told, "yellow")
     before = document.current_setting
     same = before is not None and before.particle == document.particle
     facts(
@@ -48,9 +48,13 @@ def recommendation(document: Recommendation) -> None:
     click.echo()
     limits = {name: value for name, value in document.load.items() if float(value) > 0}
     told = ", ".join(f"{name} {value_text(value)}" for name, value in limits.items())
-    click.echo(click.style(f"To deploy it, for a load up to {told}:" if told else "To deploy it:", bold=True))
+    _headline(f"To deploy it, for a load up to {told}:" if told else "To deploy it:")
     for line in shell(document).splitlines():
         click.echo("  " + safe(line))
+
+
+def _headline(text: str, colour: str | None = None) -> None:
+    click.secho(wrapped(text, width()), fg=colour, bold=True)
 
 
 def shell(document: Recommendation) -> str:

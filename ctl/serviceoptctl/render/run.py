@@ -19,13 +19,14 @@ INTERRUPTED = "interrupted"
 
 def status(document: Status) -> None:
     """What `serviceoptctl status` shows."""
-    alive = document.daemon is not None
+    stopped = document.daemon is not None and document.daemon.stopped
+    alive = document.daemon is not None and not stopped
     current, last = document.current, document.last
     lines = [("daemon", _daemon(document.daemon))]
     if document.runs == 0:
         lines.append(("runs", "none yet; `serviceoptctl run` starts one"))
     elif current:
-        lines += progress(current, alive=alive)
+        lines += progress(current, alive=alive, stopped=stopped)
     lines.append(("queue", ", ".join(f"run {number}" for number in document.queued)))
     if last and not current:
         lines.append(("last run", f"{title(last)}, {_how(last)}"))
@@ -49,7 +50,12 @@ def spent(run: Run, *, passed: float = 0.0, now: float | None = None) -> str:
     if run.finished is not None or run.seconds_left is None:
         return used
     left = run.seconds_left - passed
-    return f"{used}, " + ("takes longer than estimated" if left <= 0 else time_left(left, now))
+    return f"{used}, " + ("takes longer than estimated" if left <= 0 else time_left(left, _end(run, now)))
+
+
+def _end(run: Run, now: float | None) -> float | None:
+    """The moment from which an end may be told: a run that is paused has none."""
+    return None if run.paused else now
 
 
 def time_left(left: float, now: float | None) -> str:
@@ -63,11 +69,13 @@ def best_label(run: Run) -> str:
     return "best" if run.finished is not None else "best so far"
 
 
-def progress(run: Run, *, alive: bool = True) -> list[tuple[str, str]]:
-    """Where a run stands, as `facts`."""
+def progress(run: Run, *, alive: bool = True, stopped: bool = False) -> list[tuple[str, str]]:
+    """Where a run stands, as `facts`. `stopped`: whoever works on it is there, and stopped as a process."""
     now = time.time()
     word = standing_word(run, alive=alive)
-    if word == INTERRUPTED:
+    if word == INTERRUPTED and stopped:
+        word += ", goes on when its process does"
+    elif word == INTERRUPTED:
         word += ", goes on when the daemon starts, or in the foreground with -lb (--load-breakpoint)"
     if run.paused:
         word += f" ({one_line(run.paused)})"
@@ -95,7 +103,9 @@ def _budget_left(run: Run) -> str:
     """What the budgets still allow, and what the models expect of it; empty when the run is over."""
     if run.finished is not None or run.imported:
         return ""
-    parts = [f"{run.evaluations_left} configurations", f"{run.confirmations_left} confirmations at most"]
+    configurations = "configuration" if run.evaluations_left == 1 else "configurations"
+    confirmations = "confirmation" if run.confirmations_left == 1 else "confirmations"
+    parts = [f"{run.evaluations_left} {configurations}", f"{run.confirmations_left} {confirmations} at most"]
     if run.max_hours is not None:
         hours = max(0.0, run.max_hours - run.active_seconds / 3600)
         parts.append(f"{hours:.1f} of {run.max_hours:g} hours")
@@ -131,8 +141,8 @@ def counted(run: Run) -> str:
         ("failed", counts.failed),
         ("rejected", counts.rejected),
         ("matched", counts.matched),
-        ("finalists", counts.finalists),
-        ("confirmations", counts.confirmations),
+        ("finalist" if counts.finalists == 1 else "finalists", counts.finalists),
+        ("confirmation" if counts.confirmations == 1 else "confirmations", counts.confirmations),
     )
     others = [f"{count} {kind}" for kind, count in kinds if count]
     first = f"{run.budget} rows of {run.imported}" if run.imported else None
@@ -156,7 +166,7 @@ def how_often(best: Particle) -> str:
 def standing(run: Run, now: float) -> str:
     """How a run stands at a moment (seconds since the epoch), on one line."""
     left = run.seconds_left
-    remaining = f"; {time_left(left, now)}" if left and run.finished is None else ""
+    remaining = f"; {time_left(left, _end(run, now))}" if left and run.finished is None else ""
     return f"run {run.run}: {counted(run)}; {best_label(run)} {best_line(run)}{remaining}"
 
 
@@ -175,7 +185,7 @@ def listing(runs: Sequence[RunSummary], *, alive: bool) -> None:
                 run.engine,
                 f"{run.admitted}/{run.budget}",
                 labelled(speed(run.best_generate_speed), run) if run.best_generate_speed else "-",
-                ("met" if run.feasible else "broken") if run.best_generate_speed else "-",
+                ("met" if run.feasible else "unsure" if run.unsure else "broken") if run.best_generate_speed else "-",
                 moment(run.submitted)[:-3],
             )
             for run in runs
@@ -247,6 +257,8 @@ def _same_as(document: Particle) -> str:
 def _daemon(daemon: Daemon | None) -> str:
     if daemon is None:
         return "not running (read from the journal)"
+    if daemon.stopped:
+        return f"stopped, pid {daemon.pid} (read from the journal)"
     parts = ["running in the foreground" if daemon.standalone else "running"]
     if daemon.version:
         parts.append(f"version {daemon.version}")

@@ -47,6 +47,7 @@ def status_document(state: State, *, now: Moment, daemon: Daemon | None) -> Stat
 def run_summary(run: RunState) -> RunSummary:
     """One line of `runs`."""
     best = run.best()
+    feasible = bool(best and run.feasible(best))
     return RunSummary(
         run=run.number,
         name=run.name,
@@ -60,7 +61,8 @@ def run_summary(run: RunState) -> RunSummary:
         admitted=run.admitted,
         budget=run.settings.budget.evaluations,
         best_generate_speed=_speed(run, best),
-        feasible=bool(best and run.feasible(best)),
+        feasible=feasible,
+        unsure=bool(best and not feasible and run.known_of(best) and not run.standing(best).broken),
         simulated=any(p.simulated for p in run.particles.values()),
         imported=run.imported_from,
     )
@@ -200,13 +202,19 @@ def _current(run: RunState, evaluation: Evaluation, now: Moment) -> EvaluationUn
 
 
 def seconds_left(run: RunState) -> float | None:
-    """Estimated seconds to the end of both budgets: the mean time of a finished evaluation, times what is left."""
+    """Estimated seconds to the end of both budgets: what a finished configuration took, times what is left.
+
+    It took its launch and its measurements, or its share of all the time that was worked on the run, where that is
+    more: a proposal can take longer than a simulated measurement.
+    """
     if run.over:
         return 0.0
-    spent = [p.seconds for p in run.particles.values() if p.admitted and p.settled(run.settings.measuring.repeats)]
+    spent = [p.seconds for p in _finished(run)]
     if not spent:
         return None
-    left = (max(0, run.settings.budget.evaluations - len(spent)) + confirmations_left(run)) * fmean(spent)
+    done = len(spent) + sum(len(p.confirmations) for p in run.particles.values())
+    each = max(fmean(spent), run.active_seconds / done)
+    left = (configurations_left(run) + confirmations_left(run)) * each
     hours = run.settings.budget.max_hours
     return min(left, max(0.0, hours * 3600.0 - run.active_seconds)) if hours is not None else left
 
@@ -250,6 +258,16 @@ def _gain(run: RunState, chosen: Particle, baseline: Particle | None, proof: Pro
 def _expected_gain(settled: list[Particle]) -> float | None:
     """What the models expected of the last evaluation."""
     return next((p.expected_gain for p in reversed(settled) if p.admitted), None)
+
+
+def configurations_left(run: RunState) -> int:
+    """How many the budget of the search allows at most, the one that is worked on included."""
+    return 0 if run.over else max(0, run.settings.budget.evaluations - len(_finished(run)))
+
+
+def _finished(run: RunState) -> list[Particle]:
+    repeats = run.settings.measuring.repeats
+    return [particle for particle in run.particles.values() if particle.admitted and particle.settled(repeats)]
 
 
 def confirmations_left(run: RunState) -> int:

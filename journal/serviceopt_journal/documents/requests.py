@@ -38,6 +38,9 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     # simulated services without history nothing is known but that no limit is near
     source: Literal["history", "limits", "max_hours", "simulated"]
     runs: tuple[int, ...] = ()  # of the same measurement identity, whose mean it is
+    # the shortest and the longest, in seconds, if each launch takes as long as those of `others`; without history alone
+    between: tuple[float, float] | None = None
+    others: tuple[int, ...] = ()  # the latest runs of the same engine with other identities
     managed: bool = True  # false: nothing is launched, it is only measured
 
 

@@ -26,6 +26,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     budget: int  # how many may
     best_generate_speed: float | None = None  # output tokens/s of the best so far
     feasible: bool = False  # whether the best so far meets every SLO
+    unsure: bool = False  # whether it met every SLO when it was measured, which is not certain enough to say so
     simulated: bool = False  # whether any value of the run is simulated and not measured
     imported: str = ""  # the file that every value of the run was read from; empty: measured here
 
@@ -123,6 +124,7 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     started: float | None = None  # seconds since the epoch
     standalone: bool = False  # a run in the foreground, and not the service
     draining: bool = False  # it starts nothing more
+    stopped: bool = False  # its process is stopped (Ctrl-Z, SIGSTOP) and answers nobody: this is read from the journal
     held: str = ""  # why it cannot write now, such as a full disk; empty otherwise
     state_directory: str = ""
 
