@@ -32,6 +32,7 @@ ALLOWED = {
     "daemon/serviceoptd/evaluating/keeping/pruning.py": DIRECTORY,
     "daemon/serviceoptd/io/cgroups.py": KERNEL,
     "daemon/serviceoptd/io/environment_file.py": DIRECTORY,
+    "ctl/serviceoptctl/daemon_socket.py": KERNEL,
     "daemon/serviceoptd/io/process_table.py": KERNEL,
     "daemon/serviceoptd/io/processes.py": KERNEL,
     "daemon/serviceoptd/profiling/recording/inside_vllm/serviceopt_step_recorder.py": "runs inside vLLM, and only writes",
