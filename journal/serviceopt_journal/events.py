@@ -23,6 +23,7 @@ from .proof import Proof
 
 Value = values.Value
 Configuration = values.Configuration
+Kind = values.Kind
 
 
 class EditedFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,6 +148,7 @@ class RunReconfigured(Event, frozen=True, kw_only=True, tag="run_reconfigured"):
 class RunFinished(Event, frozen=True, kw_only=True, tag="run_finished"):
     """The run is over. `recommended` is the particle to deploy, if any was feasible, else the closest one."""
 
+    v: int = 2
     run: int
     outcome: Literal["completed", "cancelled", "failed"]
     reason: str  # budget used, space exhausted, time limit, cancelled, nothing could be measured
@@ -155,6 +157,7 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run_finished"):
     evaluations: int = 0
     seconds: float = 0.0  # worked on it: neither paused, nor with the daemon down
     proof: Proof | None = None  # how sure the recommendation is; None: nothing was confirmed
+    kind: Kind = ""  # of the recommended particle's result
 
 
 # ----------------------------------------------------------------------------------------------------- particles
@@ -178,12 +181,14 @@ class ParticleProposed(Event, frozen=True, kw_only=True, tag="particle_proposed"
 
 
 class ParticleMatched(Event, frozen=True, kw_only=True, tag="particle_matched"):
-    """The particle landed on a configuration that was measured already: it takes that result, no evaluation is due."""
+    """The particle landed on a configuration that is known already: it takes that result, no evaluation is due."""
 
+    v: int = 2
     run: int
     particle: int
     same_as_run: int
     same_as_particle: int
+    kind: Kind = ""  # of the result that it takes; empty: it failed, or is not there yet
 
 
 class ParticleRejected(Event, frozen=True, kw_only=True, tag="particle_rejected"):

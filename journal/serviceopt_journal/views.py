@@ -110,12 +110,12 @@ WITH recommended AS (
   FROM recommended LEFT JOIN matched USING (run, particle)
 ), candidate AS (
   SELECT target.run, target.particle, 1 AS recommended, feasible, evaluation, measurement, concurrency, request_rate,
-    {_SPEED}, {_RATE}, {_SUCCESS}, {_FIRST}, {_LATER}
+    {_SPEED}, {_RATE}, {_SUCCESS}, {_FIRST}, {_LATER}, simulated
   FROM target JOIN measurements
     ON measurements.run = measured_run AND measurements.particle = measured_particle AND outcome = 'finished'
   UNION ALL
   SELECT run, particle, 0, NULL, evaluation, measurement, concurrency, request_rate,
-    {_SPEED}, {_RATE}, {_SUCCESS}, {_FIRST}, {_LATER}
+    {_SPEED}, {_RATE}, {_SUCCESS}, {_FIRST}, {_LATER}, simulated
   FROM measurements WHERE outcome = 'finished' AND run NOT IN (SELECT run FROM recommended)
 ), ranked AS (
   SELECT *, row_number() OVER (PARTITION BY run ORDER BY {_SPEED} DESC, evaluation, measurement) AS place
@@ -124,7 +124,7 @@ WITH recommended AS (
   SELECT run, particle, @configuration AS configuration FROM events WHERE type = 'particle_proposed'
 )
 SELECT run, particle, recommended, feasible, {_SPEED}, {_RATE}, {_SUCCESS}, {_FIRST},
-  {_LATER}, concurrency, request_rate, evaluation, measurement, configuration
+  {_LATER}, concurrency, request_rate, evaluation, measurement, configuration, simulated
 FROM ranked LEFT JOIN proposed USING (run, particle) WHERE place = 1
 """  # noqa: S608 - constants only
 

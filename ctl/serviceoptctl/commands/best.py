@@ -67,7 +67,8 @@ def _variables(found: Recommendation) -> str:
             f"particle {found.particle} of run {found.run} is deployed without any environment variable",
             hint=render.without_variables(found),
         )
-    return render.environment(found)
+    told = "# simulated: no service was measured with these\n" if found.simulated else ""
+    return told + render.environment(found)
 
 
 def _config(found: FinishedFiles, output: str | None) -> None:

@@ -11,7 +11,7 @@ from serviceopt_journal.documents.runs import Run
 from serviceopt_journal.values import Configuration
 from serviceoptctl.documents import Record
 from serviceoptctl.render.event_lines import result, said
-from serviceoptctl.render.metrics import in_short, labelled
+from serviceoptctl.render.metrics import in_short, kind_word, labelled, marked
 from serviceoptctl.render.run import best_label, how_often, time_left
 from serviceoptctl.render.text import assignments, one_line
 from serviceoptctl.render.units import clock, speed
@@ -110,6 +110,7 @@ class ConfigurationLines:
                 self._outcome = self._launched, f"failed ({event.kind}): {event.reason}"
             case e.ParticleMatched() as event:
                 twin = f"particle {event.same_as_particle} of run {event.same_as_run}"
+                twin = marked(twin, kind_word(event.kind))
                 self._outcome = event.particle, f"the same as {twin}, not measured again"
                 self._unmeasured.add(event.particle)
             case e.ParticleRejected(audited=False) as event:

@@ -9,7 +9,7 @@ from serviceopt_journal.metric_table import METRIC, SUCCESS_RATE
 from serviceopt_journal.metrics import latency_of
 from serviceopt_journal.upcasting import tag_of
 from serviceoptctl.documents import Record
-from serviceoptctl.render.metrics import IN_SHORT, marked
+from serviceoptctl.render.metrics import IN_SHORT, kind_word, marked
 from serviceoptctl.render.text import assignments, one_line
 from serviceoptctl.render.units import clock, duration, latency, moment, percent, speed
 
@@ -96,6 +96,7 @@ def _(event: e.RunFinished) -> str:
         end = "nothing to recommend"
     else:
         end = f"particle {event.recommended} " + ("recommended" if event.feasible else "comes closest to the SLOs")
+        end = marked(end, kind_word(event.kind))
     return f"{event.outcome}: {event.reason}; {end}"
 
 
@@ -106,7 +107,8 @@ def _(event: e.ParticleProposed) -> str:
 
 @phrase.register
 def _(event: e.ParticleMatched) -> str:
-    return f"particle {event.particle} is particle {event.same_as_particle} of run {event.same_as_run} again"
+    again = f"particle {event.particle} is particle {event.same_as_particle} of run {event.same_as_run} again"
+    return marked(again, kind_word(event.kind))
 
 
 @phrase.register

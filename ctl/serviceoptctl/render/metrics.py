@@ -17,6 +17,7 @@ from serviceopt_journal.metric_table import (
     Unit,
 )
 from serviceopt_journal.metrics import NOT_TOLD, column_value, latency_of
+from serviceopt_journal.values import Kind
 from serviceoptctl.render.units import latency, percent, request_rate, speed
 
 IN_SHORT: tuple[LatencyName, ...] = (TTFT, TPOT)
@@ -27,7 +28,13 @@ _PERCENTILES_SHOWN = ("mean", "p50", "p90", "p95", "p99")
 
 def kind(document: Particle | RunSummary) -> str:
     """The word that goes with every value which was not measured; empty for measured ones."""
-    return "simulated" if document.simulated else "imported" if document.imported else ""
+    told = kind_word(document.kind) if isinstance(document, Particle) else ""
+    return told or ("simulated" if document.simulated else "imported" if document.imported else "")
+
+
+def kind_word(told: Kind) -> str:
+    """The word behind a result of this kind; none is needed where it was measured."""
+    return "" if told == "measured" else told
 
 
 def labelled(text: str, document: Particle | RunSummary) -> str:

@@ -159,9 +159,9 @@ def _why_no_command(document: Recommendation) -> str:
     deploy = document.deploy
     if document.imported:
         return "# imported: the file does not contain the command; its parameters:"
-    if deploy is None:
+    if deploy is None and not document.simulated:
         return "# measured in an earlier run; its parameters:"
-    if deploy.simulated:
+    if deploy is None or deploy.simulated:
         return "# simulated: there is no command; its parameters:"
     if deploy.internal:
         return ""  # where each value belongs says it

@@ -251,7 +251,7 @@ def particles(documents: Sequence[Particle]) -> None:
 
 def _same_as(document: Particle) -> str:
     matched = document.matched
-    return f"as particle {matched[1]} of run {matched[0]}" if matched else ""
+    return labelled(f"as particle {matched[1]} of run {matched[0]}", document) if matched else ""
 
 
 def _daemon(daemon: Daemon | None) -> str:

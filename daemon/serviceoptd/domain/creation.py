@@ -121,9 +121,7 @@ def matched(run: RunState, event: e.ParticleMatched) -> Particle:
     """The particle that took another's result. What was simulated stays so: it is never taken for measured."""
     particle = replace(run.particles[event.particle], matched=(event.same_as_run, event.same_as_particle))
     twin = run.twin(particle)
-    if twin is None or not twin.simulated:
-        return particle
-    return replace(particle, simulated=True, remark=twin.remark)
+    return particle if twin is None else replace(particle, simulated=twin.simulated, remark=twin.remark)
 
 
 def with_twin(source: RunState, run: RunState, event: e.ParticleMatched) -> RunState:

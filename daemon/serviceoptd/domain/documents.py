@@ -29,6 +29,7 @@ from serviceoptd.domain.deployment import beyond_its_training, deployment, posit
 from serviceoptd.domain.particles.rejections import rejection_record
 from serviceoptd.domain.settings import Objective
 from serviceoptd.domain.state import BEYOND_THE_SEARCH, Evaluation, Moment, Particle, RunState, State
+from serviceoptd.domain.table import kind_of
 
 
 def status_document(state: State, *, now: Moment, daemon: Daemon | None) -> Status:
@@ -63,7 +64,7 @@ def run_summary(run: RunState) -> RunSummary:
         best_generate_speed=_speed(run, best),
         feasible=feasible,
         unsure=bool(best and not feasible and run.known_of(best) and not run.standing(best).broken),
-        simulated=any(p.simulated for p in run.particles.values()),
+        simulated=any(p.simulated or kind_of(run, p) == "simulated" for p in run.particles.values()),
         imported=run.imported_from,
     )
 
@@ -124,6 +125,7 @@ def particle_document(run: RunState, particle: Particle) -> Shown:
     """A particle with its result and how it stands by the objective."""
     judgement = run.standing(particle)
     metrics = run.known_of(particle) or particle.metrics
+    origin = run.twin(particle) or particle
     return Shown(
         particle=particle.number,
         evaluation=particle.evaluation,
@@ -141,8 +143,9 @@ def particle_document(run: RunState, particle: Particle) -> Shown:
         predicted=particle.predicted,
         matched=particle.matched,
         seconds=particle.seconds,
-        simulated=particle.simulated,
-        remark=particle.remark,
+        simulated=particle.simulated or origin.simulated,
+        kind=kind_of(run, particle),
+        remark=particle.remark or origin.remark,
         imported=particle.imported.place if particle.imported else "",
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from serviceopt_journal.documents.runs import Table
-from serviceopt_journal.events import Value
+from serviceopt_journal.events import Kind, Value
 from serviceopt_journal.foreign_text import visible
 from serviceopt_journal.metric_table import METRICS, OWN_METRIC_COLUMNS, PREDECESSORS_COLUMNS
 from serviceopt_journal.metrics import Metrics, column_value
@@ -61,14 +61,14 @@ def row(run: RunState, particle: Particle) -> dict[str, Value | None]:
         "num_prompts": origin.num_prompts or run.settings.num_prompts,
         "run": run.number,
         "evaluation": particle.evaluation,
-        "source": _source(origin, measured=particle.matched is None),
+        "source": _source(run, particle),
         "repeats": len(particle.confirmations or origin.measurements),
         "particle": particle.number,
         "feasible": run.feasible(particle),
         "violated": "; ".join(judgement.broken) if origin.metrics or origin.censored else "",
         "audited": particle.audited,
         "confirmations": len(particle.confirmations),
-        "remark": origin.remark,
+        "remark": particle.remark or origin.remark,
     }
     return {name: record[name] for name in columns(run)}
 
@@ -80,14 +80,22 @@ def _partly_failed(metrics: Metrics | None) -> str:
     return f"{metrics.failed} of {metrics.completed + metrics.failed} requests failed"
 
 
-def _source(particle: Particle, *, measured: bool) -> str:
-    if particle.imported is not None:
-        return "imported"
-    if particle.simulated:
-        return "simulated"
-    if particle.rejected:
+def kind_of(run: RunState, particle: Particle) -> Kind:
+    """What the result of a particle is, or of the one whose result it took."""
+    origin = run.twin(particle) or particle
+    if origin.rejected:
         return "predicted"
-    return "measured" if measured else "imported"
+    if not (origin.measurements or origin.confirmations or origin.censored):
+        return ""
+    return "imported" if origin.imported is not None else "simulated" if origin.simulated else "measured"
+
+
+def _source(run: RunState, particle: Particle) -> str:
+    """As `kind_of`; but all that a file tells is imported, and so is what was measured in an earlier run."""
+    origin = run.twin(particle) or particle
+    kind = kind_of(run, particle) or ("simulated" if origin.simulated else "measured")
+    taken = particle.matched is not None and particle.matched[0] != run.number
+    return "imported" if origin.imported is not None or (taken and kind == "measured") else kind
 
 
 def cell(value: Any) -> str:

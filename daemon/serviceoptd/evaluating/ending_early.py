@@ -16,6 +16,8 @@ from serviceoptd.evaluating.measurement import MeasurementUnderWay, Spent
 from serviceoptd.evaluating.rejecting import CURRENT_SETTING
 
 RULE = "early-stopping"
+OBSERVED = "ended early: observed by the service's own metrics"
+"""What is said of a result that the client did not tell, wherever it is shown."""
 
 
 def stakes_of(run: RunState, started: MeasurementStarted) -> Stakes | None:
@@ -79,6 +81,7 @@ def _converged(started: MeasurementStarted, verdict: Verdict, spent: Spent, look
         observed_by="metrics",
         looks=looks,
         drained=drained,
+        remark=OBSERVED,
     )
 
 

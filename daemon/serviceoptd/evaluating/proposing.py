@@ -9,6 +9,7 @@ from serviceopt_journal.events import Event, ParticleMatched, ParticleProposed
 from serviceoptd.config.plugins import blaming
 from serviceoptd.domain.space.space import Key, Position, Space
 from serviceoptd.domain.state import Particle, RunState, State
+from serviceoptd.domain.table import kind_of
 from serviceoptd.evaluating.advising import ORIGIN, Advisors, advised, simulate_ahead
 from serviceoptd.evaluating.rejecting import facts_of, refuted, rejection
 from serviceoptd.evaluating.trials import problem, search_space, trials
@@ -51,7 +52,11 @@ def propose(
         source, particle = twin
         events.append(
             ParticleMatched(
-                run=run.number, particle=number, same_as_run=source.number, same_as_particle=particle.number
+                run=run.number,
+                particle=number,
+                same_as_run=source.number,
+                same_as_particle=particle.number,
+                kind=kind_of(source, particle),
             )
         )
         return events

@@ -20,6 +20,7 @@ from serviceoptd.domain import policy
 from serviceoptd.domain.holding.interruptions import Phase
 from serviceoptd.domain.proving.racing import Confirmation, recommended
 from serviceoptd.domain.state import RunState, State
+from serviceoptd.domain.table import kind_of
 from serviceoptd.evaluating.advising import Advisors
 from serviceoptd.evaluating.context import Context, Interrupted
 from serviceoptd.evaluating.launching import launch
@@ -209,6 +210,7 @@ class Loop:
             evaluations=len(run.evaluations),
             seconds=self._active_seconds(run),
             proof=proof,
+            kind=kind_of(run, best) if best else "",
         )
 
     def _next_run(self) -> RunState | None:

@@ -6,7 +6,7 @@ import msgspec
 
 from ..metrics import Metrics
 from ..proof import Proof
-from ..values import Configuration
+from ..values import Configuration, Kind
 
 
 class Particle(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +31,9 @@ class Particle(msgspec.Struct, frozen=True, kw_only=True):
     matched: tuple[int, int] | None = None  # run and particle whose result it took
     seconds: float = 0.0  # spent on it
     simulated: bool = False  # whether its values are simulated
+    # what its result, or that of the particle whose it took, is: `measured`, `simulated`, `imported`, or `predicted` of one
+    # that was not run; empty: it has none
+    kind: Kind = ""
     # why its latest measurement should not be believed (a prediction outside the latency model's training data), or
     # could not be looked at while it ran; mostly empty
     remark: str = ""

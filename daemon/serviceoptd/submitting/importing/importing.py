@@ -18,6 +18,7 @@ from serviceoptd.config.masking import masked_text
 from serviceoptd.domain.evolve import fold
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.state import RunState, State
+from serviceoptd.domain.table import kind_of
 from serviceoptd.evaluating.context import Context
 from serviceoptd.submitting.importing.imported_settings import IMPORTED, imported_settings
 from serviceoptd.submitting.importing.predecessor_table import Table, read
@@ -101,6 +102,7 @@ async def _import(context: Context, prepared: PreparedImport, uid: int) -> Impor
         reason=f"imported from {prepared.wanted.file}",
         recommended=best.number if best else None,
         feasible=feasible,
+        kind=kind_of(run, best) if best else "",
     )
     await context.ledger.commit(*events, finished)
     particles = run.particles.values()
