@@ -169,6 +169,49 @@ def test_a_daemon_that_hangs_is_ended_by_the_watchdog_and_comes_back(sandbox: Sa
     assert "Watchdog timeout" in sandbox.log()
 
 
+BLOCKED_LOOP = """
+import asyncio, os, threading, time
+
+run_forever = asyncio.BaseEventLoop.run_forever
+
+
+def blockable(loop):
+    def look():
+        while not (os.path.exists("/srv/blocked") and open("/srv/blocked").read() == str(os.getpid())):
+            time.sleep(0.05)
+        loop.call_soon_threadsafe(time.sleep, 3600)
+
+    threading.Thread(target=look, daemon=True).start()
+    run_forever(loop)
+
+
+asyncio.BaseEventLoop.run_forever = blockable
+"""
+
+
+def test_a_loop_that_is_blocked_while_the_process_lives_is_ended_with_its_engine_and_the_run_goes_on(
+    sandbox: Sandbox,
+) -> None:
+    sandbox.write("/srv/python/sitecustomize.py", BLOCKED_LOOP)
+    sandbox.write(
+        f"/etc/systemd/system/{UNIT}.d/test.conf", "[Service]\nWatchdogSec=4\nEnvironment=PYTHONPATH=/srv/python\n"
+    )
+    sandbox.must("systemctl", "daemon-reload")
+    sandbox.must("systemctl", "start", UNIT)
+    submit(sandbox, stub_configuration(particles=1, service="--stub-grandchild", client=held(1)))
+    sandbox.until(lambda: holds(sandbox, 1), "a measurement")
+    first = sandbox.show("MainPID")["MainPID"]
+    sandbox.write("/srv/blocked", first)
+    sandbox.until(lambda: sandbox.show("NRestarts", "ActiveState") == {"NRestarts": "1", "ActiveState": "active"}, "up")
+    sandbox.until(lambda: finished(sandbox), "the end of the run")
+    assert "Watchdog timeout" in sandbox.log()
+    assert sandbox.show("NRestarts") == {"NRestarts": "1"}
+    assert sandbox.status()["daemon"]["pid"] != int(first)
+    assert len(sandbox.events("evaluation_interrupted")) == 1
+    assert len(sandbox.events("measurement_finished")) == 1
+    assert sandbox.processes_with_a_launch_id() == []
+
+
 def test_a_daemon_at_work_does_not_meet_the_watchdog(sandbox: Sandbox) -> None:
     sandbox.write(f"/etc/systemd/system/{UNIT}.d/test.conf", "[Service]\nWatchdogSec=4\n")
     sandbox.must("systemctl", "daemon-reload")
@@ -196,6 +239,25 @@ def test_a_second_daemon_is_refused_and_told_of_the_first(sandbox: Sandbox) -> N
     assert second.returncode == ExitCode.JOURNAL_LOCKED
     assert f"process {sandbox.show('MainPID')['MainPID']}" in second.stderr
     assert "Traceback" not in second.stderr
+
+
+def test_the_unit_does_not_fight_for_a_journal_that_another_daemon_writes(sandbox: Sandbox) -> None:
+    sandbox.must("install", "-d", "-o", "serviceopt", "-g", "serviceopt", "-m", "750", STATE)
+    daemon = ("/opt/serviceopt/bin/serviceoptd", "--state-dir", STATE, "--socket", f"{STATE}/other.sock")
+    sandbox.must("systemd-run", "--unit=other", "--uid=serviceopt", *daemon)
+    try:
+        sandbox.until(lambda: sandbox.run("test", "-S", f"{STATE}/other.sock").returncode == 0, "the other daemon")
+        assert sandbox.run("systemctl", "start", UNIT).returncode != 0
+        shown = sandbox.show("ExecMainStatus", "NRestarts", "ActiveState")
+        locked = str(int(ExitCode.JOURNAL_LOCKED))
+        assert shown == {"ExecMainStatus": locked, "NRestarts": "0", "ActiveState": "failed"}
+        holder = sandbox.must("systemctl", "show", "other", "--property=MainPID", "--value").strip()
+        assert f"is being written by process {holder} (" in sandbox.log()
+    finally:
+        sandbox.must("systemctl", "stop", "other")
+    sandbox.must("systemctl", "reset-failed", UNIT)
+    sandbox.must("systemctl", "start", UNIT)
+    assert len(sandbox.events("daemon_started")) == 2
 
 
 def test_a_member_of_the_group_may_use_the_daemon_and_others_are_told_why_not(sandbox: Sandbox) -> None:
