@@ -9,6 +9,7 @@ What is asked of all entries again and again is kept with the leaves, since a ne
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, ValuesView
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
 Value = TypeVar("Value")
@@ -75,8 +76,7 @@ class Numbered(Mapping[int, Value]):
             raise KeyError(number) from None
 
     def __iter__(self) -> Iterator[int]:
-        for leaf in self._leaves():
-            yield from leaf
+        return chain.from_iterable(self._leaves())
 
     def __len__(self) -> int:
         return self._size
@@ -95,15 +95,7 @@ class Numbered(Mapping[int, Value]):
             of: pure, and the same function each time: what it made is kept under it.
             given: compared with what was given last.
         """
-        for branch in self._branches.values():
-            for at, leaf in branch.items():
-                if at == self._latest_at:
-                    yield from _made_of(self._latest, of, given)
-                    continue
-                known = leaf.made.get(of)
-                if known is None or known[0] != given:
-                    known = leaf.made[of] = given, tuple(_made_of(leaf.entries, of, given))
-                yield from known[1]
+        return chain.from_iterable(self._made(of, given))
 
     def _turned_to(self, at: int) -> tuple[Branches[Value], dict[int, Value]]:
         """A tree with all entries and a place for this leaf, and a copy of the leaf itself."""
@@ -116,6 +108,17 @@ class Numbered(Mapping[int, Value]):
         branches[at >> _BITS] = {**branch, at: leaf}
         return branches, leaf.entries.copy()
 
+    def _made(self, of: Callable[..., Made | None], given: tuple[object, ...]) -> Iterator[tuple[Made, ...]]:
+        for branch in self._branches.values():
+            for at, leaf in branch.items():
+                if at == self._latest_at:
+                    yield _made_of(self._latest, of, given)
+                    continue
+                known = leaf.made.get(of)
+                if known is None or known[0] != given:
+                    known = leaf.made[of] = given, _made_of(leaf.entries, of, given)
+                yield known[1]
+
     def _leaves(self) -> Iterator[dict[int, Value]]:
         for branch in self._branches.values():
             for at, leaf in branch.items():
@@ -127,9 +130,9 @@ class Numbered(Mapping[int, Value]):
                 yield self._latest if at == self._latest_at else leaf.entries
 
 
-def _made_of(entries: dict[int, Value], of: Callable[..., Made | None], given: tuple[object, ...]) -> Iterator[Made]:
-    made = (of(entry, *given) for entry in entries.values())
-    return (each for each in made if each is not None)
+def _made_of(entries: dict[int, Value], of: Callable[..., Made | None], given: tuple[object, ...]) -> tuple[Made, ...]:
+    made = [of(entry, *given) for entry in entries.values()]
+    return tuple([each for each in made if each is not None])
 
 
 class Entries(ValuesView[Value]):
@@ -140,8 +143,7 @@ class Entries(ValuesView[Value]):
         self._table = table
 
     def __iter__(self) -> Iterator[Value]:
-        for leaf in self._table._leaves():
-            yield from leaf.values()
+        return chain.from_iterable(leaf.values() for leaf in self._table._leaves())
 
     def __reversed__(self) -> Iterator[Value]:
         for leaf in self._table._leaves_from_the_end():

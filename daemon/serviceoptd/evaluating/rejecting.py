@@ -7,11 +7,11 @@ this run. The current setting and audited particles are measured whatever the ru
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import takewhile
 
 from serviceopt_journal.errors import InvalidConfiguration
-from serviceopt_journal.events import Event, ParticleMatched, ParticleRejected, RuleRefuted
+from serviceopt_journal.events import Configuration, Event, ParticleMatched, ParticleRejected, RuleRefuted
+from serviceopt_journal.metrics import Metrics
 from serviceoptd.config.plugins import blaming
 from serviceoptd.domain.particles.rejections import audited
 from serviceoptd.domain.settings import Objective
@@ -30,7 +30,11 @@ MEASURED_IN_A_ROW = 50
 They say then that little is left to find, which is no reason to measure nothing.
 """
 
-MOST_WITNESSES = 400
+Known = tuple[
+    int | None, tuple[int, Configuration, Metrics | None, str, float, bool], float | None, str
+]  # launch, what a `Result` begins with, its objective and its cause
+
+MOST_WITNESSES = 50
 """So many of the latest particles are held against a rule of theory: the earlier ones were, when they were measured."""
 
 FROM_MEASUREMENTS = ("measured", "simulated")
@@ -84,7 +88,7 @@ def refuted(run: RunState, rules: Sequence[type[Rule]], facts: Facts) -> list[Ru
     for rule in rules:
         if getattr(rule, "kind", "") != "theory" or rule.name in run.refuted:
             continue
-        for particle in _witnesses(run, getattr(rule, "refuted_by", "result"))[-MOST_WITNESSES:]:
+        for particle in _witnesses(run, getattr(rule, "refuted_by", "result")):
             with blaming("rule", rule.name):
                 verdict = rule().judge(dict(particle.configuration), facts)
             if isinstance(verdict, Rejection):
@@ -98,8 +102,9 @@ def refuted(run: RunState, rules: Sequence[type[Rule]], facts: Facts) -> list[Ru
 def _witnesses(run: RunState, refuted_by: str) -> list[Particle]:
     """Particles that did what a rule could have called impossible, the latest last."""
     if refuted_by == "start":
-        return [run.particles[number] for number in run.evaluations.made(_started)]
-    return list(run.particles.made(_feasible, run.settings.objective))
+        started = list(run.evaluations.made(_started))
+        return [run.particles[number] for number in started[-MOST_WITNESSES:]]
+    return list(run.particles.made(_feasible, run.settings.objective))[-MOST_WITNESSES:]
 
 
 def _started(evaluation: Evaluation) -> int | None:
@@ -125,30 +130,25 @@ def facts_of(run: RunState, simulator: Simulator | None) -> Facts:
 
 def _results(run: RunState) -> tuple[Result, ...]:
     told = run.particles.made(_result, run.settings.objective, run.settings.measuring.repeats)
-    return tuple(_with_blocks(run, evaluation, result) for evaluation, result in told)
+    reported: dict[int | None, int] = dict(run.evaluations.made(_reported))
+    # Written out, since it is done for every result at every proposal: `replace` takes several times as long.
+    return tuple([Result(*known, reported.get(at), objective=value, cause=cause) for at, known, value, cause in told])
 
 
-def _with_blocks(run: RunState, number: int | None, result: Result) -> Result:
-    evaluation = run.evaluations.get(number) if number is not None else None
-    blocks = evaluation.kv_blocks if evaluation else None
-    return result if blocks is None else replace(result, kv_blocks=blocks)
+def _reported(evaluation: Evaluation) -> tuple[int, int] | None:
+    """A launch, and the KV blocks that its service has reported."""
+    return None if evaluation.kv_blocks is None else (evaluation.number, evaluation.kv_blocks)
 
 
-def _result(particle: Particle, objective: Objective, repeats: int) -> tuple[int | None, Result] | None:
-    """What became of a particle that counts, and the launch on which it was measured."""
+def _result(particle: Particle, objective: Objective, repeats: int) -> Known | None:
+    """What became of a particle that counts: a `Result`, but for the KV blocks of its launch, whose number comes first."""
     if not particle.admitted or not particle.settled(repeats):
         return None
     known, judgement = own_trial(particle, objective, repeats), particle.judgement(objective)
-    return particle.evaluation, Result(
-        particle=particle.number,
-        configuration=particle.configuration,
-        metrics=known.metrics,
-        error=known.failure,
-        fitness=judgement.fitness,
-        feasible=judgement.feasible,
-        objective=known.objective,
-        cause=known.cause,
-    )
+    told = (
+        particle.number, particle.configuration, known.metrics, known.failure, judgement.fitness, judgement.feasible,
+    )  # fmt: skip
+    return particle.evaluation, told, known.objective, known.cause
 
 
 class Rejections:

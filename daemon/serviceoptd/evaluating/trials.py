@@ -9,8 +9,8 @@ from serviceopt_journal.events import Configuration
 from serviceoptd.domain.objective import judge, rank
 from serviceoptd.domain.settings import Objective
 from serviceoptd.domain.space.repaired_space import RepairedSpace
-from serviceoptd.domain.space.space import Space
-from serviceoptd.domain.state import BEYOND_THE_SEARCH, Particle, RunState, State
+from serviceoptd.domain.space.space import Key, Space
+from serviceoptd.domain.state import BEYOND_THE_SEARCH, Evaluation, Particle, RunState, State
 from serviceoptd.engines.interface import Repairing
 from serviceoptd.search.interface import Costs, Problem, Proposal, Trial
 from serviceoptd.search.interface import Prediction as Predicted
@@ -43,13 +43,12 @@ def problem(state: State, run: RunState, space: Space, simulated: Iterable[tuple
     )
 
 
-def trials(run: RunState) -> Iterator[Trial]:
+def trials(run: RunState) -> list[Trial]:
     """The run's own trials of the search, in the order of their numbers."""
     of_the_search: Iterator[Trial | Particle] = run.particles.made(
         _own, run.settings.objective, run.settings.measuring.repeats
     )
-    for known in of_the_search:
-        yield trial(run, known) if isinstance(known, Particle) else known
+    return [trial(run, known) if isinstance(known, Particle) else known for known in of_the_search]
 
 
 def trial(run: RunState, particle: Particle) -> Trial:
@@ -101,18 +100,18 @@ def costs(run: RunState) -> Costs:
     learns the costs of the uninterrupted one.
     Clients send a number of requests, so a measurement takes as long as these are served, and something beyond.
     """
-    launches: dict[object, float] = {}
-    for evaluation in run.evaluations.values():
-        if evaluation.launch_seconds is not None:
-            launches.setdefault(run.space.service_key(evaluation.configuration), evaluation.launch_seconds)
-    beyond: list[float] = []
-    tokens: list[float] = []
-    for particle_beyond, particle_tokens in run.particles.made(_cost):
-        beyond.append(particle_beyond)
-        tokens.append(particle_tokens)
-    if not launches or not tokens:
+    launches = dict(reversed(list(run.evaluations.made(_launch, run.space))))  # the first one of each service
+    measured = list(run.particles.made(_cost))
+    if not launches or not measured:
         return Costs()
+    beyond, tokens = zip(*measured, strict=True)
     return Costs(mean(launches.values()), mean(beyond), median(tokens))
+
+
+def _launch(evaluation: Evaluation, space: Space) -> tuple[Key, float] | None:
+    """A service, and the seconds that its launch took."""
+    seconds = evaluation.launch_seconds
+    return None if seconds is None else (space.service_key(evaluation.configuration), seconds)
 
 
 def _cost(particle: Particle) -> tuple[float, float] | None:

@@ -82,12 +82,17 @@ class ParticleSwarm:
             self._keys[particle] = self._problem.space.key(trial.proposal.configuration)
         self._trials[particle] = trial
 
+    @property
+    def seen(self) -> set[Key]:
+        """What tells the configurations apart of which it was told."""
+        return set(self._keys.values())
+
     def ask(self, particle: int) -> Proposal | None:
         """The next move of the swarm. It may land on a known configuration, which the caller then tells as matched.
 
         After such a one the next is a new configuration; None when there is none left.
         """
-        seen = set(self._keys.values())
+        seen = self.seen
         if exhausted(self._problem.space, len(seen)):
             return None
         members, best, matched_in_a_row = self._recall()
@@ -119,8 +124,9 @@ class ParticleSwarm:
             member.moves += 1
             member.evaluated += not trial.matched
             member.last = trial.proposal
-            member.best.learn(trial)
-            best.learn(trial)
+            if trial.fitness is not None and trial.fitness < member.best.fitness:  # hardly ever: asked of every trial
+                member.best.learn(trial)
+                best.learn(trial)
             matched_in_a_row = matched_in_a_row + 1 if trial.matched else 0
         return members, best, matched_in_a_row
 

@@ -75,7 +75,7 @@ class Swarm:
         if move is None or move.origin == "current-setting" or not move.position:
             return move
         space = self._problem.space
-        seen = {space.key(trial.proposal.configuration) for trial in self._trials.values()}
+        seen = self._members.seen
         for good in self._known_to_be_good():
             if space.key(space.decode(good)) not in seen:
                 return self._proposal(move, good, "warm-start", None)

@@ -20,7 +20,7 @@ from serviceoptd.domain.space.space_reading import InvalidSpace, Reading, SpaceP
 __all__ = ["InvalidSpace", "Key", "Position", "Space", "SpaceProblem"]
 
 Position = tuple[float, ...]
-Key = tuple[tuple[str, Value], ...]
+Key = tuple[tuple[type, Value], ...]
 
 COUNTED_AT_MOST = 100_000
 """Combinations that are gone through one by one to count a space whose fields depend on each other."""
@@ -115,11 +115,14 @@ class Space:
 
     def key(self, configuration: Mapping[str, Value]) -> Key:
         """What tells two configurations apart; hashable."""
-        return _key(configuration, self._names)
+        # 1, 1.0 and True are equal and hash alike, but are not the same setting.
+        values = tuple(map(configuration.__getitem__, self._names))
+        return tuple(zip(map(type, values), values, strict=True))
 
     def service_key(self, configuration: Mapping[str, Value]) -> Key:
         """The part of `key` for which the service must be started anew."""
-        return _key(configuration, self._service_names)
+        values = tuple(map(configuration.__getitem__, self._service_names))
+        return tuple(zip(map(type, values), values, strict=True))
 
     @cached_property
     def _names(self) -> tuple[str, ...]:
@@ -238,8 +241,3 @@ def _paired(pair: DividingPairs, name: str, values: Mapping[str, Value]) -> Iter
     partner, place = (pair.second, 0) if name == pair.first else (pair.first, 1)
     fitting = (p for p in pair.pairs if partner not in values or p[1 - place] == values[partner])
     return iter(dict.fromkeys(p[place] for p in fitting))
-
-
-def _key(configuration: Mapping[str, Value], names: Sequence[str]) -> Key:
-    # 1, 1.0 and True are equal and hash alike, but are not the same setting.
-    return tuple([(type(value := configuration[name]).__name__, value) for name in names])
