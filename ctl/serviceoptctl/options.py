@@ -10,12 +10,13 @@ from click.shell_completion import CompletionItem
 
 from serviceoptctl.documents import LATEST
 
+MOST_DIGITS = 18  # of a run's number
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def run_number(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     """Checks that a value is a run's number, or `latest`."""
-    if value in (None, LATEST) or (value.isascii() and value.isdigit() and int(value) > 0):
+    if value in (None, LATEST) or (value.isascii() and value.isdigit() and 0 < len(value.lstrip("0")) <= MOST_DIGITS):
         return value
     raise click.BadParameter(f"{value!r} is not a run; give its number, or `latest`")
 

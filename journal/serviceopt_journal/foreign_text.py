@@ -2,6 +2,8 @@
 
 A terminal obeys control characters, Unicode's formatting characters turn the direction of reading, end a line or join and
 part words without a trace. Whatever shows a text of others passes it through one of the functions here.
+
+JSON and numbers in it are read here, too, since either can be larger or deeper than Python reads.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import shlex
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from .errors import InvalidConfiguration
 
@@ -20,6 +23,7 @@ _MARKS = (
 )  # fmt: skip
 
 
+LARGEST_NUMBER = 2**63 - 1
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's categories of controls, formatting characters, halves of surrogate pairs, ends of lines and paragraphs."""
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
@@ -91,6 +95,28 @@ def decoded(content: bytes, path: Path) -> str:
     if line:
         raise NotText(path, line, *not_utf_8(content, path))
     return text
+
+
+def json_value(text: str | bytes) -> Any:
+    """What a JSON text says.
+
+    Raises:
+        ValueError: it is not JSON, nested too deeply, or has a number of too many digits.
+    """
+    import json  # the client starts without it
+
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def whole_number(text: str) -> int | None:
+    """The number that these decimal digits write, and nothing beside them; None: something else, or above 2^63 - 1."""
+    if not text.isdecimal() or len(text) > len(str(LARGEST_NUMBER)):
+        return None
+    number = int(text)
+    return number if number <= LARGEST_NUMBER else None
 
 
 def not_utf_8(content: bytes, path: Path) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from typing import Self
 
 from .errors import EnvironmentLacks, JournalLocked
 from .failures import explain, passes
+from .foreign_text import whole_number
 
 FILE_NAME = "journal.lock"
 
@@ -89,7 +90,7 @@ def _holder(descriptor: int) -> str:
     except OSError:
         return "another process"
     # What a killed writer left there must not be taken for the present holder, who may not have signed yet.
-    if pid.isdigit() and _command(int(pid)) == command:
+    if (number := whole_number(pid)) is not None and _command(number) == command:
         return f"process {pid} ({command})"
     return "another process"
 

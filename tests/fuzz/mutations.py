@@ -19,9 +19,9 @@ PIECES = (
     "-0.0", "-1", "0", "1", "2", "1_000", "0x1F", "1e308", "9" * 19, "9" * 400, "9" * 5000, "1" + "0" * 4299,
     str(2**63), str(-(2**63) - 1), str(2**53 + 1), "0." + "0" * 400 + "1", "true", "false", "null", "None",
     "1979-05-27T07:32:00Z", "07:32:00", "token=x", "--api-key x", "password: y", "Bearer z", "https://a:b@c",
-    "x" * 300, "x" * 70_000, "é" * 300, "a.b.c.d", ("a." * 300) + "a", "[" * 300, "{a=" * 300, '{"a":' * 300,
-    "=cmd|'/c calc'!A1", "@SUM(1)", "Traceback (most recent call last):", "CUDA out of memory", "Error: x", "le=",
-    "Inf",
+    "x" * 300, "x" * 70_000, "é" * 300, "a.b.c.d", ("a." * 300) + "a", "[" * 300, "\n" + '{"a":' * 20_000,
+    "{a=" * 300, '{"a":' * 300, "=cmd|'/c calc'!A1", "@SUM(1)", "Traceback (most recent call last):",
+    "CUDA out of memory", "Error: x", "le=", "Inf",
 )  # fmt: skip
 """What parsers, terminals, spreadsheets and shells stumble over."""
 

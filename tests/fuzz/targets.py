@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -12,7 +13,6 @@ from typing import Any, cast
 
 import msgspec
 from hypothesis import strategies as st
-from serviceoptd.toolkit.root_cause import root_cause
 
 from ais_bench_files import a_result, requests_beside, summary, table
 from contract.vllm import REAL, an_order
@@ -55,6 +55,7 @@ from serviceoptd.predicting.section import DataSetOptions
 from serviceoptd.profiling.data.reading import read_profile
 from serviceoptd.submitting.importing.predecessor_table import read as read_table
 from serviceoptd.toolkit.config_file import options_of
+from serviceoptd.toolkit.ended_logs.root_cause import root_cause
 from trained_models import a_trained_model
 
 ROOT = Path(__file__).parent.parent.parent
@@ -310,6 +311,10 @@ speculative-config: {method: eagle, num_speculative_tokens: 3}
 max-model-len: &length 8192
 other: *length
 """
+_BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in itertools.pairwise("abcdefghij")
+)
+_LOOP = "a: &a {b: [*a, 1], c: 2}\nd: *a\n"
 
 _MINDIE = {
     "ServerConfig": {"ipAddress": "127.0.0.1", "port": 1025, "managementPort": 1026},
@@ -434,7 +439,7 @@ TARGETS: Mapping[str, Target] = {
     ),
     "journal": Target(_journals, journal_bytes),
     "record": Target(_records, record),
-    "YAML of options": Target(lambda: texts([_YAML]), yaml_options),
+    "YAML of options": Target(lambda: texts([_YAML, _YAML, _YAML, _BOMB, _LOOP]), yaml_options),
     "MindIE's files": Target(lambda: st.tuples(documents([_MINDIE]), documents([_MODEL])), mindie),
     "Kubernetes": Target(lambda: texts([_DEPLOYMENT, _PODS]), kubernetes),
     "latency model": Target(_latency_models, latency_model),

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field as Bounded
 
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.foreign_text import whole_number
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
 from serviceoptd.domain.settings import Field
@@ -201,7 +202,8 @@ class HttpClient:
             return list(others)
         table = f"[{self.name}.command]"
         values = {key: arguments.value_of(flag, others, self.aliases) or "..." for flag, key in keys.items()}
-        written = [f"`{key} = {value if value.isdecimal() else json.dumps(value)}`" for key, value in values.items()]
+        shown = {key: value if whole_number(value) is not None else json.dumps(value) for key, value in values.items()}
+        written = [f"`{key} = {value}`" for key, value in shown.items()]
         refused = InvalidConfiguration(
             f"{' and '.join(keys)} {'are' if len(keys) > 1 else 'is'} given twice: by {table} and by others",
             hint=f"write {', '.join(written)} in {table}, and leave it out of others",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
+from serviceopt_journal.foreign_text import whole_number
 from serviceoptd.benchmarks.vllm_benchmark.flags import SPELLINGS as OF_THE_CLIENT
 from serviceoptd.engines.sglang_flags import SPELLINGS as OF_SGLANG
 from serviceoptd.engines.vllm_flags import SPELLINGS as OF_VLLM
@@ -84,7 +85,7 @@ def _requests(client: Chosen) -> tuple[dict[str, Any], str]:
 def _no_number(given: Mapping[str, str]) -> str:
     """A flag of a length with a value such as $INPUT_LEN, which differs from one configuration to the next."""
     lengths = ((name, value) for name, value in given.items() if name.endswith("_len"))
-    return next((f"--{n.replace('_', '-')} {v}" for n, v in lengths if not v.removeprefix("-").isdecimal()), "")
+    return next((f"--{n.replace('_', '-')} {v}" for n, v in lengths if whole_number(v.removeprefix("-")) is None), "")
 
 
 def _of_vllm(command: Mapping[str, Any], given: Mapping[str, str]) -> tuple[dict[str, Any], str]:
@@ -119,7 +120,7 @@ def _file(kind: str, path: str, command: Mapping[str, Any], given: Mapping[str, 
     if tokenizer := given.get("tokenizer") or command.get("model"):
         found["tokenizer"] = tokenizer
     output = given.get("output_len") or given.get(f"{kind}_output_len")
-    tokens = OUTPUT_OF_FILES[kind] if output is None else int(output) if output.isdecimal() else None
+    tokens = OUTPUT_OF_FILES[kind] if output is None else whole_number(output)
     if tokens and kind != "burstgpt":  # its rows win over the flag
         found["output_tokens"] = tokens
     if given.get("disable_shuffle") == "true" and kind != "burstgpt":
@@ -130,8 +131,8 @@ def _file(kind: str, path: str, command: Mapping[str, Any], given: Mapping[str, 
 def _arrivals(given: Mapping[str, str]) -> dict[str, Any]:
     """The load that `others` fixes; a target field of the load wins over it."""
     found: dict[str, Any] = {}
-    if (concurrency := given.get("max_concurrency", "")).isdecimal():
-        found["concurrency"] = int(concurrency)
+    if (concurrency := whole_number(given.get("max_concurrency", ""))) is not None:
+        found["concurrency"] = concurrency
     for flag, key in (("request_rate", "request_rate"), ("burstiness", "burstiness")):
         try:
             value = float(given.get(flag, "nan"))

@@ -283,11 +283,12 @@ def _document(source: Source, top: dict[str, Any], known: Mapping[str, Any]) -> 
         return Document.model_validate(top), []
     except ValidationError as error:
         problems: list[ConfigProblem] = []
+        unreadable: set[object] = set()
         for path, what, allowed in findings(error, Document, top):
+            unreadable |= set(path[:1]) or set(top)
             if what.startswith("unknown key"):
                 what, allowed = no_such_key(path, top, known, what, allowed)  # noqa: PLW2901
             problems.append(source.problem(path, what, allowed))
-        unreadable = {problem.key.partition(".")[0].partition("[")[0] for problem in problems}
         return Document.model_validate({key: top[key] for key in top if key not in unreadable}), problems
 
 

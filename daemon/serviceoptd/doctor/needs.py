@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from serviceopt_journal.foreign_files import MIB, content
+from serviceopt_journal.foreign_text import json_value
 from serviceoptd.domain.settings import RunSettings
 
 WRITTEN = frozenset({"config_path", "kubectl_default_path"})
@@ -86,7 +86,7 @@ def needs(
 
 def _document(content: bytes) -> Any:
     try:
-        return json.loads(content)
+        return json_value(content)
     except ValueError:
         return None
 

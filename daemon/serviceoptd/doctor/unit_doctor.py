@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from serviceopt_journal.errors import EnvironmentLacks
+from serviceopt_journal.foreign_text import json_value
 from serviceoptd.doctor.drop_ins import DROP_IN_DIRECTORY, Settings, as_text, beside, proposals
 from serviceoptd.doctor.finding import Finding, fail, ok, warn
 from serviceoptd.doctor.needs import Needs
@@ -100,7 +101,7 @@ def probe(unit: Unit, needs: Needs, extra: Settings = ()) -> dict[str, Any]:
     """
     output = _run([*transient(unit, extra), str(unit.python), "-m", "serviceoptd.doctor.unit_probe"], asdict(needs))
     try:
-        told: dict[str, Any] = json.loads(output)
+        told: dict[str, Any] = json_value(output)
     except ValueError as error:
         raise EnvironmentLacks(f"the check inside the unit's sandbox gave no result: {output[:200]!r}") from error
     return told

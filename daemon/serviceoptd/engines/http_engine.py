@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration
+from serviceopt_journal.foreign_text import whole_number
 from serviceoptd.domain.settings import LOAD_NAMES, Field, ModelFacts
 from serviceoptd.domain.space.model_options import changes_the_model, quantises
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan, Survey
@@ -189,7 +190,7 @@ class HttpEngine:
         flags = {"--" + name.lower().replace("_", "-"): render(value) for name, value in configuration.items()}
         named = {self.aliases.get(flag, flag): value for flag, value in flags.items()}
         sizes = (named.get(flag, arguments.value_of(flag, words, self.aliases) or "1") for flag in self.parallel(words))
-        return prod(max(1, int(size)) if size.isdecimal() else 1 for size in sizes)
+        return prod(max(1, whole_number(size) or 1) for size in sizes)
 
     def parallel(self, words: Sequence[str]) -> Sequence[str]:
         """The flags that multiply the accelerators, given these arguments."""

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.foreign_text import whole_number
 from serviceopt_journal.metric_table import E2EL, ITL, TTFT, series_of
 from serviceoptd.domain.settings import ModelFacts
 from serviceoptd.engines.http_engine import HttpCommand, HttpEngine, HttpSection
@@ -109,8 +110,8 @@ class SglangEngine(HttpEngine):
         with refusals.collected():
             refuse_pooling(argv, {"--is-embedding": ()}, SPELLINGS)
         sizes = ("--chunked-prefill-size", "--page-size")
-        chunk, page = (arguments.value_of(flag, argv, SPELLINGS) or "" for flag in sizes)
-        if chunk.isdecimal() and page.isdecimal() and int(page) > 0 and int(chunk) % int(page):
+        chunk, page = (whole_number(arguments.value_of(flag, argv, SPELLINGS) or "") for flag in sizes)
+        if chunk is not None and page and chunk % page:
             uneven = f"--chunked-prefill-size {chunk} is not a multiple of --page-size {page}: SGLang refuses that"
             hint = "make CHUNKED_PREFILL_SIZE a `range` whose step and bounds are multiples of the page size"
             refusals.add(InvalidConfiguration(uneven, hint=hint))

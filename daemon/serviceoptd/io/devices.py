@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from serviceopt_journal.foreign_text import whole_number
 from serviceoptd.toolkit.find_program import output_of
 
 MEBIBYTE = 1024 * 1024
@@ -88,8 +89,9 @@ def parse_nvidia(text: str, visible: str | None) -> dict[str, int]:
     devices: list[tuple[str, str, int]] = []
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.split(",")]
-        if len(cells) == 3 and cells[0].isdecimal() and cells[2].isdecimal():
-            devices.append((cells[0], cells[1], int(cells[2]) * MEBIBYTE))
+        numbers = [whole_number(cell) for cell in (cells[0], cells[-1])]
+        if len(cells) == 3 and numbers[0] is not None and numbers[1] is not None:
+            devices.append((cells[0], cells[1], numbers[1] * MEBIBYTE))
     names = _named(visible)
     if names is None or any(name.startswith("MIG-") for name in names):
         return {f"nvidia:{index}": used for index, _, used in devices}

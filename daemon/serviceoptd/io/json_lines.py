@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import IO, Any, cast
 
 from serviceopt_journal.errors import EnvironmentLacks
+from serviceopt_journal.foreign_text import json_value
 
 LAST_WORDS = 2000  # characters of its complaints that an error repeats
 PATIENCE = 5.0  # seconds to end after its input is closed
@@ -51,7 +52,7 @@ class JsonLines:
         """Sends a question and gives its answer.
 
         Raises:
-            EnvironmentLacks: it has ended instead; the message repeats its last words.
+            EnvironmentLacks: it has ended instead, or answers nonsense; the message repeats its last words.
         """
         try:
             self._questions.write(json.dumps(message) + "\n")
@@ -64,7 +65,13 @@ class JsonLines:
                 f"{self._program} ended with status {self._child.wait()} instead of answering",
                 hint=f"its last output: {self._last_words()}",
             )
-        return json.loads(line)
+        try:
+            return json_value(line)
+        except ValueError as error:
+            raise EnvironmentLacks(
+                f"{self._program} answered something else than JSON: {line[:200]!r}",
+                hint=f"its last output: {self._last_words()}",
+            ) from error
 
     def close(self) -> None:
         """End it: by the end of its input, by force where that does not suffice."""

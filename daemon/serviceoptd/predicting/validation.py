@@ -15,6 +15,7 @@ import numpy as np
 from serviceopt_journal.documents.models import ReadingErrors
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration
+from serviceopt_journal.foreign_text import whole_number
 from serviceopt_journal.metric_table import E2EL, GENERATE_SPEED, THROUGHPUT, TPOT, TTFT, LatencyName, reading
 from serviceopt_journal.metrics import Metrics, latency_of
 from serviceoptd.domain.load import load_of
@@ -30,7 +31,6 @@ from serviceoptd.simulation.schedulers.limits import (
     Composer,
     MissingLimits,
     scheduler_of,
-    whole_number,
 )
 from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
 from serviceoptd.simulation.virtual_clock.lengths import RandomLengths
@@ -248,7 +248,7 @@ def told_limits(
         if block_size is not None:
             told[BLOCK_SIZE[options.scheduler]] = block_size
     if options.scheduler == "vllm" and not {"max_model_len"} & {*told, *options.limits}:
-        size = whole_number({**options.limits, **told}.get("block_size")) or VllmLimits.block_size
+        size = whole_number(str({**options.limits, **told}.get("block_size"))) or VllmLimits.block_size
         # told nowhere: whatever the KV cache can hold, since the requests that were served did fit
         blocks = int({**options.limits, **told}.get("kv_blocks", 1))
         told["max_model_len"] = facts.longest or (blocks - 1) * size

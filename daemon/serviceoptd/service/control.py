@@ -8,6 +8,7 @@ from typing import Any
 
 from serviceopt_journal.errors import Conflict, InvalidConfiguration, NotFound
 from serviceopt_journal.events import RunCancelRequested, RunFinished, RunPaused, RunReconfigured, RunResumed
+from serviceopt_journal.foreign_text import whole_number
 from serviceoptd.config.load import load_text
 from serviceoptd.config.reload import changes
 from serviceoptd.domain.policy import held_by
@@ -30,8 +31,8 @@ def find_run(state: State, name: str) -> RunState:
         if state.runs:
             return state.runs[max(state.runs)]
         raise NotFound("there is no run yet", hint="`serviceoptctl run -c FILE` submits one")
-    if name.isdecimal() and len(name) <= MOST_DIGITS and int(name) in state.runs:
-        return state.runs[int(name)]
+    if (number := whole_number(name)) is not None and number in state.runs:
+        return state.runs[number]
     raise NotFound(f"there is no run {name[:MOST_DIGITS]}", hint="`serviceoptctl runs` lists them")
 
 

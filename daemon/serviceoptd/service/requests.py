@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from serviceopt_journal.documents.requests import Reason
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.foreign_text import LARGEST_NUMBER, whole_number
 from serviceopt_journal.upcasting import VERSIONS_BY_TAG
 
 LARGEST_BODY = 8 * 1024 * 1024  # bytes; a configuration of the largest size, with everything escaped
@@ -18,7 +19,6 @@ LARGEST_IMPORT = 40 * 1024 * 1024  # bytes; a result file of the largest size, w
 LONGEST = {"name": 200, "reason": 2000, "level": 20, "engine": 200, "benchmark": 200}  # characters
 LONGEST_OTHER = 4096  # characters of a path
 UNLIMITED = frozenset({"configuration_text", "content"})  # with limits of their own, told with their place
-LARGEST_NUMBER = 2**63 - 1  # of an event, a run or a seed
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
@@ -97,9 +97,10 @@ def number(text: str | None, default: int | None) -> int | None:
     """
     if text is None or text == "":
         return default
-    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= LARGEST_NUMBER):
+    found = whole_number(text) if text.isascii() else None
+    if found is None:
         raise InvalidConfiguration(f"{text[:80]!r} is not a number from 0 to 2^63 - 1")
-    return int(text)
+    return found
 
 
 def seconds(text: str | None) -> float | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.foreign_text import whole_number
 from serviceoptd.benchmarks.interface import Addressing, MeasurementPlan
 from serviceoptd.engines.interface import ServicePlan
 from serviceoptd.submitting.draft import Draft
@@ -45,5 +46,5 @@ def _written(options: Mapping[str, Any]) -> tuple[str, int] | None:
     table = options.get("command") or options.get("service")
     if not isinstance(table, Mapping) or "port" not in table:
         return None
-    port = str(table["port"]).strip()
-    return (str(table.get("host") or "127.0.0.1"), int(port)) if port.isdecimal() else None
+    port = whole_number(str(table["port"]).strip())
+    return None if port is None else (str(table.get("host") or "127.0.0.1"), port)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from serviceopt_journal.foreign_text import whole_number
 from serviceoptd.toolkit.arguments import flag_of, runs_a_shell, value_of
 from serviceoptd.toolkit.endpoint import LOOPBACK_NAME, is_loopback, reachable
 
@@ -58,7 +59,8 @@ def asked_in(
         host, port = value_of("--host", argv, aliases), value_of("--port", argv, aliases)
         # some clients, such as Locust, take a whole address there
         found += [address_in(host, f"--host {host}") or Asked(f"--host {host}", host, None)] if host else []
-        found += [Asked(f"--port {port}", None, int(port))] if port and port.isdecimal() else []
+        number = whole_number(port or "")
+        found += [] if number is None else [Asked(f"--port {port}", None, number)]
         alone = [
             word for before, word in zip(("", *argv), argv, strict=False) if "://" in word and not flag_of(word)
             and not flag_of(before)

@@ -17,6 +17,7 @@ from serviceoptd.toolkit.spellings import Spellings
 CONFIG = "--config"
 ENDINGS = (".yaml", ".yml")
 """How the name of such a file must end (`load_config_file` of vLLM, `ConfigArgumentMerger` of SGLang)."""
+MOST_VALUES = 10_000
 
 
 def options_of(text: str) -> list[str]:
@@ -34,7 +35,22 @@ def options_of(text: str) -> list[str]:
         raise ValueError(f"not YAML{f' (line {where.line + 1})' if where else ''}") from error
     if not isinstance(document, dict):
         raise ValueError("not a table of options")  # noqa: TRY004 - what a file holds is a value
+    _refuse_explosion(document)
     return [word for key, value in document.items() for word in _words(f"--{key}", value)]
+
+
+def _refuse_explosion(document: Any) -> None:
+    """References in YAML make a few lines as large as one likes once they are written out, or without end."""
+    waiting, values = [document], 0
+    while waiting:
+        value = waiting.pop()
+        values += 1
+        if values > MOST_VALUES:
+            raise ValueError(f"more than {MOST_VALUES} values, each reference counted as what it stands for")
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, list | tuple | set):
+            waiting.extend(value)
 
 
 def _words(flag: str, value: Any) -> list[str]:

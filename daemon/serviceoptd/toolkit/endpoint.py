@@ -8,14 +8,14 @@ from typing import Annotated
 from pydantic import AfterValidator, StrictInt
 
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.foreign_text import whole_number
 from serviceoptd.toolkit.interface import Problem
 
 
 def _in_range(port: int | str) -> int | str:
-    if isinstance(port, int) or port.strip().isdecimal():
-        number = int(port)
-        if not 1 <= number <= 65535:
-            raise ValueError(f"{number} is not a port: 1 to 65535")
+    number = port if isinstance(port, int) else whole_number(port.strip())
+    if number is not None and not 1 <= number <= 65535:
+        raise ValueError(f"{number} is not a port: 1 to 65535")
     return port
 
 
@@ -32,8 +32,9 @@ def port_number(port: int | str, key: str) -> int:
     Raises:
         InvalidConfiguration: it is still a placeholder.
     """
-    if isinstance(port, int) or port.strip().isdecimal():
-        return int(port)
+    number = port if isinstance(port, int) else whole_number(port.strip())
+    if number is not None:
+        return number
     raise InvalidConfiguration(f'{key} is "{port}", not a number', hint="give the port, such as 8000")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from serviceopt_journal.foreign_text import json_value
 from serviceopt_journal.metric_table import ALL_LATENCIES, METRICS, PREEMPTIONS, TTFT, Unit
 from serviceoptd.toolkit.interface import UnusableResult
 
@@ -143,13 +143,13 @@ def json_in(text: str) -> Any:
         UnusableResult: none.
     """
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return json_value(text)
+    except ValueError as error:
         for line in reversed(text.splitlines()):
             if line.strip().startswith("{"):
                 try:
-                    return json.loads(line)
-                except (ValueError, RecursionError):
+                    return json_value(line)
+                except ValueError:
                     continue
         raise UnusableResult(f"the result ({len(text)} characters) is not valid JSON: {error}") from error
 

@@ -6,7 +6,6 @@ token, leave weights out or skip some, so nothing is said of them. Formulas and 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from serviceopt_journal.foreign_files import LARGEST_CONFIGURATION, UnfitFile, content
+from serviceopt_journal.foreign_text import json_value
 from serviceoptd.domain.settings import ModelFacts
 
 PLAIN = frozenset(
@@ -157,8 +157,8 @@ def _weights(directory: Path) -> int | None:
 
 def _json(path: Path) -> Mapping[str, Any]:
     try:
-        document = json.loads(content(path, LARGEST_CONFIGURATION, through_links=True))
-    except (OSError, UnfitFile, ValueError, RecursionError):
+        document = json_value(content(path, LARGEST_CONFIGURATION, through_links=True))
+    except (OSError, UnfitFile, ValueError):
         return {}  # a model on a hub, or in a format of its own: nothing is known of it
     return document if isinstance(document, dict) else {}
 

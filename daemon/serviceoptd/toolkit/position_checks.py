@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.foreign_text import whole_number
 from serviceopt_journal.metric_table import METRIC, TPOT, TTFT
 from serviceoptd.domain.settings import Field
 from serviceoptd.domain.space.space import Space
@@ -103,7 +104,7 @@ def refuse_unanswerable(
         flag, _, wanted = told.partition(" ")
         given = [word for word in words if flag_of(word, aliases) == flag and not word.startswith("--no-")]
         value = value_of(flag, words, aliases) or ""
-        counts = not wanted or value == wanted or (wanted == ">0" and value.isdecimal() and int(value) > 0)
+        counts = not wanted or value == wanted or (wanted == ">0" and bool(whole_number(value)))
         if given and counts:
             refused = InvalidConfiguration(
                 f"{given[-1]}{f' {value}' if wanted else ''}: {why}, so GET http://host:port/health is never answered",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from typing import Annotated
 
 from pydantic import AfterValidator
+
+from serviceopt_journal.foreign_text import json_value
 
 REFERENCE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
 """`$NAME` or `${NAME}`."""
@@ -97,7 +98,7 @@ def _json_length(text: str) -> int:
 
 def _is_json(document: str) -> bool:
     try:
-        json.loads(REFERENCE.sub("0", document))
-    except (ValueError, RecursionError):
+        json_value(REFERENCE.sub("0", document))
+    except ValueError:
         return False
     return True

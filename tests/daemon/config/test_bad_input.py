@@ -61,6 +61,13 @@ def test_a_syntax_error_is_one_line_with_its_place(refused: Any, text: str, plac
     assert message.startswith(place)
 
 
+@pytest.mark.parametrize("key", ['""', '"a.b"', '"a[0]"', '"[b]"', "'x\"y'", '"."', '"n_particles "'])
+def test_a_key_of_any_characters_is_told_as_unknown(refused: Any, key: str) -> None:
+    (message,) = refused(f"n_particles = 3\n{key} = 1")
+    assert message.startswith("config.toml:2: ")
+    assert "unknown key" in message
+
+
 def test_every_error_is_told_at_once_in_the_order_of_the_file(refused: Any) -> None:
     text = """n_particles = 0
 servise = "master"

@@ -341,3 +341,8 @@ ValueError: TP rank 1 could finish the model loading, but there are other ranks 
 [2025-03-17 17:15:56 TP0] Scheduler hit an exception: Traceback (most recent call last):
 KeyError: 'model.layers.61.weight_scale'"""
     assert cause_of(log).line == "KeyError: 'model.layers.61.weight_scale'"
+
+
+def test_a_line_that_only_begins_like_json_is_read_as_it_is() -> None:
+    deep = '{"a":' * 50_000
+    assert root_cause([deep, "RuntimeError: CUDA out of memory"]) == root_cause(["RuntimeError: CUDA out of memory"])

@@ -7,7 +7,6 @@ Reads files, imports and starts nothing. The rules are AISBench's own (3.1): a f
 from __future__ import annotations
 
 import ast
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceopt_journal.foreign_files import MIB, UnfitFile, content
+from serviceopt_journal.foreign_text import json_value
 from serviceoptd.toolkit import program
 from serviceoptd.toolkit.find_program import find_program
 from serviceoptd.toolkit.interface import Workplace
@@ -200,7 +200,7 @@ def _editable(packages: Path) -> Iterator[Path]:
     """Source directories that an installation with `pip install -e` refers to."""
     for note in sorted(packages.glob("ais_bench*.dist-info/direct_url.json")):
         try:
-            url = urlsplit(json.loads(content(note, LARGEST, through_links=True))["url"])
+            url = urlsplit(json_value(content(note, LARGEST, through_links=True))["url"])
         except (OSError, UnfitFile, ValueError, KeyError, TypeError):
             continue  # a damaged note only means that nothing is found there
         if url.scheme == "file":

@@ -8,7 +8,6 @@ the seconds of the sending and of each piece of the answer.
 from __future__ import annotations
 
 import io
-import json
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from serviceopt_journal.foreign_files import UnfitFile, lines, opened
+from serviceopt_journal.foreign_text import json_value
 from serviceopt_journal.metric_table import E2EL, TPOT, TTFT
 from serviceoptd.benchmarks.result_checks import LARGEST_RESULT
 
@@ -47,7 +47,7 @@ def _requests(table: Path) -> Iterator[tuple[list[float], int]]:
     stored: dict[str, Mapping[int, list[float]]] = {}
     for details in table.parent.glob("*_details.jsonl"):
         for line in lines(details, LARGEST_RESULT):
-            request: dict[str, Any] = json.loads(line)
+            request: dict[str, Any] = json_value(line)
             if not request["success"]:
                 continue
             name = Path(str(request["db_name"])).name  # a file of that directory, whatever the line says

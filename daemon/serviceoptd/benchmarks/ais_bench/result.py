@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from msgspec.structs import replace
 
 from serviceopt_journal import foreign_files
 from serviceopt_journal.foreign_files import UnfitFile
+from serviceopt_journal.foreign_text import json_value
 from serviceopt_journal.metric_table import (
     ALL_LATENCIES,
     COMPLETED,
@@ -202,7 +202,7 @@ def _conversations(table: Path) -> int:
     for details in table.parent.glob("*_details.jsonl"):
         try:
             for line in foreign_files.lines(details, LARGEST_RESULT):
-                found.add(json.loads(line).get("id"))
+                found.add(json_value(line).get("id"))
         except (ValueError, AttributeError, TypeError, UnfitFile):
             return -1
     return len(found)

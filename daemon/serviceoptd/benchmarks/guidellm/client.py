@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field as Bounded
 from pydantic import field_validator
 
+from serviceopt_journal.foreign_text import json_value
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.guidellm.result import read_result
 from serviceoptd.benchmarks.http_client import RESULT, HttpClient, HttpClientCommand, HttpClientSection
@@ -93,7 +94,7 @@ class GuidellmBenchmark(HttpClient):
         if plan.command is None:
             return []
         argv, environment = plan.command.argv, plan.command.environment
-        target = json.loads(arguments.value_of("--backend", argv) or "{}").get("target", "")
+        target = json_value(arguments.value_of("--backend", argv) or "{}").get("target", "")
         found = address_in(target, f'target "{target}"')
         return [*([found] if found else []), *asked_in(argv, self.aliases, environment)]
 

@@ -14,13 +14,13 @@ A client whose requests all failed exits 0.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from serviceopt_journal.foreign_text import json_value
 from serviceopt_journal.metric_table import ALL_LATENCIES, LatencyName, ResultKeys, keys_in_results
 from serviceopt_journal.metrics import Latency, Metrics, latency_fields
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder
@@ -186,7 +186,7 @@ def _same_measurement(document: Mapping[str, Any], argv: Sequence[str]) -> None:
         return
     for flag, place in FLAGS.items():
         found = said.get(place)
-        for key, wanted in json.loads(value_of(flag, argv) or "{}").items():
+        for key, wanted in json_value(value_of(flag, argv) or "{}").items():
             if isinstance(found, dict) and key in COMPARED and found.get(key, wanted) != wanted:
                 raise UnusableResult(
                     f"the result belongs to another measurement: its {place}.{key} is {found[key]!r}, expected {wanted!r}"

@@ -17,6 +17,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from serviceopt_journal import foreign_files
+from serviceopt_journal.foreign_text import json_value
 from serviceopt_journal.metric_table import (
     ALL_LATENCIES,
     COMPLETED,
@@ -75,8 +76,8 @@ def parsed(content: bytes, name: str) -> Mapping[str, Any]:
         UnusableResult: it is empty, cut off, or not an object.
     """
     try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        document = json_value(content)
+    except ValueError as error:
         raise UnusableResult(f"{name} ({len(content)} bytes) is not valid JSON: {error}") from error
     if not isinstance(document, dict):
         raise UnusableResult(f"{name} is not a JSON object")

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration
+from serviceopt_journal.foreign_text import whole_number
 from serviceoptd.domain.settings import LOAD_NAMES, Field
 from serviceoptd.engines.command.section import CommandSection, CommandService
 from serviceoptd.engines.command.spellings import known_program, refuse_unanswered
@@ -144,7 +145,7 @@ class CommandEngine:
         """The number that `kv_blocks_pattern` finds."""
         pattern = self._service().kv_blocks_pattern
         found = re.search(pattern, report, re.MULTILINE) if pattern else None
-        return int(found[1]) if found and found[1] and found[1].isdecimal() else None
+        return whole_number(found[1] or "") if found else None
 
     def devices(self, configuration: Configuration, fields: Sequence[Field] = ()) -> int:
         """`devices`, with `$NAME` replaced; several numbers are multiplied."""
@@ -152,7 +153,7 @@ class CommandEngine:
         numbers = [
             arguments.replaced(str(item), configuration) for item in (given if isinstance(given, list) else [given])
         ]
-        return prod(max(1, int(number)) if number.isdecimal() else 1 for number in numbers)
+        return prod(max(1, whole_number(number) or 1) for number in numbers)
 
     def _service(self) -> CommandService:
         if self.options.service is None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Value
+from serviceopt_journal.foreign_text import json_value
 from serviceoptd.toolkit.interface import render
 
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -38,8 +39,8 @@ class JsonText:
         """
         try:
             text = content.decode()
-            document = json.loads(text.removeprefix(_MARK))
-        except (UnicodeDecodeError, ValueError, RecursionError) as error:
+            document = json_value(text.removeprefix(_MARK))
+        except ValueError as error:
             raise InvalidConfiguration(f"{source} is not JSON: {error}", hint="correct the file") from error
         if not isinstance(document, dict):
             raise InvalidConfiguration(f"{source} holds no JSON object", hint="correct the file")
@@ -48,7 +49,7 @@ class JsonText:
     @property
     def document(self) -> dict[str, Any]:
         """The configuration as Python values."""
-        document: dict[str, Any] = json.loads(self.text.removeprefix(_MARK))
+        document: dict[str, Any] = json_value(self.text.removeprefix(_MARK))
         return document
 
     def encoded(self) -> bytes:
@@ -62,7 +63,7 @@ class JsonText:
             InvalidConfiguration: there is no such position; names the nearest one that there is.
         """
         start, end = self._span(position)
-        return json.loads(self.text[start:end])
+        return json_value(self.text[start:end])
 
     def get(self, position: str, default: Any = None) -> Any:
         """The value at a position, and `default` where there is no such position."""
@@ -86,7 +87,7 @@ class JsonText:
         changes = sorted((self._span(position), position, value) for position, value in values.items())
         text = self.text
         for (start, end), position, value in reversed(changes):
-            text = text[:start] + _written(value, json.loads(self.text[start:end]), position) + text[end:]
+            text = text[:start] + _written(value, json_value(self.text[start:end]), position) + text[end:]
         return JsonText(text, self.source)
 
     def _span(self, position: str) -> Span:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from serviceopt_journal.foreign_files import LARGEST_CONFIGURATION, UnfitFile, content
+from serviceopt_journal.foreign_text import json_value
 from serviceoptd.engines.mindie.section import MODEL
 from serviceoptd.toolkit import endpoint, provenance
 from serviceoptd.toolkit.interface import HttpProbe
@@ -95,9 +95,9 @@ def weights_path(document: Mapping[str, Any]) -> str:
 def read_model(directory: Path) -> tuple[Mapping[str, Any], int]:
     """The model's own config.json, and the size of its weights in bytes; empty and 0 where they cannot be read."""
     try:
-        model = json.loads(content(directory / "config.json", LARGEST_CONFIGURATION, through_links=True))
+        model = json_value(content(directory / "config.json", LARGEST_CONFIGURATION, through_links=True))
         files = [entry for entry in directory.iterdir() if entry.suffix in provenance.WEIGHTS]
         size = sum(entry.stat().st_size for entry in files if entry.is_file())
-    except (OSError, UnfitFile, ValueError, RecursionError):
+    except (OSError, UnfitFile, ValueError):
         return {}, 0
     return (model if isinstance(model, Mapping) else {}), size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any, ClassVar
 
 from serviceopt_journal.errors import InvalidConfiguration, ServiceoptError
 from serviceopt_journal.events import Configuration, Value
+from serviceopt_journal.foreign_text import json_value
 from serviceoptd.domain.settings import LOAD_NAMES, Field, ModelFacts
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan, Survey
 from serviceoptd.engines.mindie.configuration import JsonText, leaves
@@ -159,8 +159,8 @@ class MindieEngine:
     def kv_blocks(self, report: str) -> int | None:
         """`totalNpuBlockNums` of /v1/status: of all instances of the model together."""
         try:
-            return total_blocks(json.loads(report))
-        except (ValueError, RecursionError):
+            return total_blocks(json_value(report))
+        except ValueError:
             return None
 
     def simulated(self, workplace: Workplace) -> Mapping[str, Any]:

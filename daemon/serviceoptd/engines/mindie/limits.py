@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from serviceopt_journal.events import Configuration
+from serviceopt_journal.foreign_text import whole_number
 from serviceoptd.domain.settings import Field
 from serviceoptd.engines.mindie.section import DEPLOYMENT, MODEL, SCHEDULE
 
@@ -63,8 +64,9 @@ def contradictions(document: Mapping[str, Any]) -> Iterator[str]:
 def _at(document: Mapping[str, Any], position: str) -> Any:
     value: Any = document
     for step in position.split("."):
-        if isinstance(value, list) and step.isdecimal() and int(step) < len(value):
-            value = value[int(step)]
+        number = whole_number(step)
+        if isinstance(value, list) and number is not None and number < len(value):
+            value = value[number]
         elif isinstance(value, dict):
             value = value.get(step)
         else:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from serviceopt_journal.foreign_files import appending
+from serviceopt_journal.foreign_text import json_value
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 """Seconds between two questions; in between, as long as the last answer took: a slow cluster is asked less often."""
@@ -54,7 +54,7 @@ def pods_in(text: str, prefix: str) -> list[Pod]:
     Raises:
         ValueError: it is no list of pods.
     """
-    document = json.loads(text)
+    document = json_value(text)
     items = document.get("items") if isinstance(document, dict) else None
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise ValueError("no list of items")

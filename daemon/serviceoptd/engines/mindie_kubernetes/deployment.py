@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.foreign_text import whole_number
 
 RATES = {"default_p_rate": "MINDIE_MS_P_RATE", "default_d_rate": "MINDIE_MS_D_RATE"}
 """Positions of conf/ms_controller.json, and the variables of the pod that win over them (MindIE's manual of the
@@ -28,11 +29,12 @@ def node_port(text: str, source: str) -> int:
     for line in _lines(text):
         if match := _NODE_PORT.match(line):
             given = match[1].strip("\"'")
-            if not given.isdecimal() or not 1 <= int(given) <= 65535:
+            port = whole_number(given)
+            if port is None or not 1 <= port <= 65535:
                 raise InvalidConfiguration(
                     f"{source}: nodePort is {match[1] or 'empty'}, not a port", hint="correct it, or give node_port"
                 )
-            return int(given)
+            return port
     raise InvalidConfiguration(
         f"{source} has no line `nodePort: NUMBER`, so nobody outside the cluster can reach the service",
         hint="add it to the ports of the service (type: NodePort), or give node_port in [kubectl]",

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from serviceopt_journal.foreign_text import whole_number
 from serviceoptd.engines.mindie_kubernetes.cluster import Failed
 
 STOPPED = b"stopped\n"
@@ -80,7 +81,7 @@ def _taken(descriptor: int) -> bool:
 
 def _pid(descriptor: int) -> int | None:
     text = os.pread(descriptor, 64, 0).decode(errors="replace").strip()
-    return int(text) if text.isdecimal() else None
+    return whole_number(text)
 
 
 def _write(descriptor: int, content: bytes) -> None:

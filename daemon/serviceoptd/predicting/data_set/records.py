@@ -13,6 +13,7 @@ from typing import Any
 from serviceopt_journal import foreign_files
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.foreign_files import UnfitFile
+from serviceopt_journal.foreign_text import json_value
 
 MOST_BYTES = 64 * 2**20
 """So much of a file is read."""
@@ -79,8 +80,8 @@ def json_lines(content: Content) -> Iterator[tuple[int, Any]]:
     """
     for number, line in content.lines():
         try:
-            yield number, json.loads(line)
-        except (ValueError, RecursionError) as error:
+            yield number, json_value(line)
+        except ValueError as error:
             raise NoDataSet(f"{content.path}:{number}: is not JSON: {error}") from error
 
 

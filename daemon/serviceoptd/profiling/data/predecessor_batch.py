@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from serviceopt_journal.foreign_text import json_value
 from serviceoptd.profiling.data.predecessor_tables import Row
 from serviceoptd.simulation.step_times.profile_data import ProfileRejected
 from serviceoptd.simulation.virtual_clock.interface import StepComposition
@@ -55,7 +55,7 @@ def _requests(row: Row) -> list[dict[str, Any]]:
 
 def _as_json(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json_value(text)
     except ValueError:
         return None
 

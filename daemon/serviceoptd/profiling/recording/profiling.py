@@ -9,11 +9,13 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from serviceopt_journal.documents.requests import Submission
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceopt_journal.events import Configuration
 from serviceopt_journal.foreign_files import LARGEST_CONFIGURATION, content
+from serviceopt_journal.foreign_text import json_value
 from serviceoptd.benchmarks.interface import Benchmark, MeasurementOrder
 from serviceoptd.benchmarks.vllm_benchmark.client import VllmBenchmark
 from serviceoptd.config import plugins
@@ -178,7 +180,7 @@ class _Work:
             else:
                 missing.append(number)
         if path.is_file() and len(missing) < loads:
-            there = json.loads(content(path, LARGEST_CONFIGURATION, through_links=True)).get("configuration")
+            there = _configuration_in(path)
             if there != configuration:
                 raise InvalidConfiguration(
                     f"{path} belongs to another configuration: {_text(there or {})}",
@@ -231,6 +233,14 @@ def _empty(directory: Path) -> Path:
 def _load(configuration: Configuration) -> Configuration:
     concurrency, rate = load_of(configuration)
     return {"concurrency": concurrency or "unlimited", "request rate": rate or "unlimited"}
+
+
+def _configuration_in(path: Path) -> Any:
+    try:
+        found = json_value(content(path, LARGEST_CONFIGURATION, through_links=True))
+    except ValueError as error:
+        raise InvalidConfiguration(f"{path} is not JSON: {error}", hint="another -o DIR, or remove this one") from error
+    return found.get("configuration") if isinstance(found, dict) else None
 
 
 def _text(values: Configuration) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from typing import Any
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
 from serviceopt_journal.foreign_files import LARGEST_CONFIGURATION, MIB, content, tail
+from serviceopt_journal.foreign_text import json_value
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.engines.interface import Engine, ServiceOrder, ServicePlan
 from serviceoptd.engines.vllm_flags import SPELLINGS
@@ -90,9 +90,7 @@ async def served(engine: Engine, order: ServiceOrder, settings: RunSettings) -> 
             _refuse_recorder(log)
             raise NotServed(f"the service did not start: {outcome.reason}", hint=f"its log: {log}")
         steps = _recording(place.directory, log)
-        yield RecordedService(
-            plan, child, follower, steps, json.loads(content(Path(f"{steps}.json"), LARGEST_CONFIGURATION))
-        )
+        yield RecordedService(plan, child, follower, steps, _limits(Path(f"{steps}.json")))
     finally:
         await stop(child, grace=settings.limits.stop, stop_command=plan.stop)
         await wait_until_released(memory, place.environment, limit=settings.limits.device_memory)
@@ -116,6 +114,15 @@ def with_recorder(command: Command, steps: Path, python_path: str) -> Command:
         argv=(*command.argv, FLAG, FACTORY),
         measuring_environment={**command.measuring_environment, **added},
     )
+
+
+def _limits(path: Path) -> Any:
+    try:
+        return json_value(content(path, LARGEST_CONFIGURATION))
+    except ValueError as error:
+        raise NotServed(
+            f"{path}, which the recorder wrote, is not JSON: {error}", hint="see what else wrote it"
+        ) from error
 
 
 def complaint(log: Path) -> str:

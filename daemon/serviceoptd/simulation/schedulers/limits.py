@@ -11,6 +11,7 @@ import msgspec
 
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceopt_journal.events import Configuration
+from serviceopt_journal.foreign_text import whole_number
 from serviceoptd.domain.settings import Field
 from serviceoptd.simulation.schedulers.mindie import MindieLimits, MindieScheduler
 from serviceoptd.simulation.schedulers.vllm import VllmScheduler
@@ -79,17 +80,11 @@ def of_configuration(
     usual = getattr(KINDS[scheduler], size)
     current = {target.name: target.value for target in targets if target.value is not None}
     told_of = told if _reference(told.get(size)) is None else {}
-    there = whole_number({size: usual, **_with_parameters(told, current, targets), **told_of}[size])
-    here, number = whole_number(given.get(size, usual)), whole_number(told[blocks])
+    there = whole_number(str({size: usual, **_with_parameters(told, current, targets), **told_of}[size]))
+    here, number = whole_number(str(given.get(size, usual))), whole_number(str(told[blocks]))
     if here and there and number and here != there:
         given[blocks] = number * there // here
     return given
-
-
-def whole_number(value: Any) -> int | None:
-    """The whole number that a limit is, or its text says; None: it is none."""
-    text = str(value)
-    return int(text) if text.isdecimal() else None
 
 
 def _with_parameters(told: Mapping[str, Any], configuration: Configuration, targets: Iterable[Field]) -> dict[str, Any]:

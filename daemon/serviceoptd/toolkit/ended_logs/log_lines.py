@@ -6,9 +6,10 @@ own beginning before it, in any order.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
+
+from serviceopt_journal.foreign_text import json_value
 
 _LEVELS = r"(?:DEBUG|INFO|WARN(?:ING)?|ERROR|ERR|CRITICAL|FATAL)"
 _DATE = r"(?:\d{4}[-/.]\d\d[-/.]\d\d|\d\d[-/]\d\d|[A-Z][a-z]{2} [ \d]\d)"
@@ -65,7 +66,7 @@ def _unwrapped(line: str) -> tuple[str, str]:
     if not line.startswith("{"):
         return line, ""
     try:
-        document = json.loads(line)
+        document = json_value(line)
     except ValueError:
         return line, ""
     if not isinstance(document, dict):
