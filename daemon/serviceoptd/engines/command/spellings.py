@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceopt_journal.foreign_text import whole_number
 from serviceoptd.engines import sglang_flags, vllm_flags
 from serviceoptd.toolkit.arguments import runs_a_shell, value_of
 from serviceoptd.toolkit.interface import HttpProbe, Refusals
@@ -51,8 +52,8 @@ def refuse_unanswered(argv: Sequence[str], port: int | None, ready: HttpProbe) -
         refuse_unanswerable(
             words, never, "command.service", spellings, way_out="or give ready_log instead of ready_url"
         )
-    listens = value_of("--port", words, spellings)
-    if listens is not None and listens.isdecimal() and int(listens) != port:
+    listens = whole_number(value_of("--port", words, spellings) or "")
+    if listens is not None and listens != port:
         refusals.add(
             InvalidConfiguration(
                 f"--port {listens} in [command.service] argv is not its port {port}, so {ready.path} is never answered",
