@@ -17,7 +17,7 @@ from serviceoptd.domain.stopping.early_stopping import Stakes, Verdict, verdict
 from serviceoptd.domain.stopping.service_counters import Counters, observed
 from serviceoptd.engines.interface import ServicePlan
 from serviceoptd.io.log_follower import LogFollower
-from serviceoptd.io.metrics_scrape import UnusableMetrics, scrape
+from serviceoptd.io.metrics_scrape import NothingCounted, UnusableMetrics, scrape
 from serviceoptd.toolkit.interface import HttpProbe, MetricsPage
 
 EAGER = 0.2  # seconds between two looks for the first request, and for the last one of a client that was ended
@@ -53,6 +53,7 @@ class Observer:
         self.remark = ""  # why nothing could be seen
         self._page, self._interval, self._http_limit = page, settings.early_stopping.interval, settings.limits.http
         self._log, self._main_run, self._warm_up = LogFollower(output), main_run, warm_up
+        self._asked = False
 
     async def verdict(self, stakes: Stakes | None) -> Verdict:
         """Looks until the measurement may be ended; does not return before. Without stakes it only looks."""
@@ -74,6 +75,8 @@ class Observer:
         try:
             if self.looks and not self.remark:
                 await self._look()
+            elif not self.remark and self._asked:
+                await self._scrape()  # what is still not there then has another name
         except UnusableMetrics as unusable:
             self._give_up(unusable)
 
@@ -109,18 +112,26 @@ class Observer:
 
     async def _begin(self) -> None:
         """The first look is one at which a measured request runs or has been answered."""
-        await self._scrape()  # while the client starts: the service is at rest
+        await self._counted()  # while the client starts: the service is at rest
         while self._main_run and not any(self._main_run in line for line in self._log.lines()):
             await asyncio.sleep(min(EAGER, self._interval))
-        before = await self._scrape()
+        before = await self._counted()
         warm_up = 0 if self._main_run else self._warm_up
         while True:
-            found = await self._scrape()
-            added = found.since(before)
-            if added.finished >= warm_up and (found.in_flight or added.finished > warm_up):
-                self.looks.append(found)
-                return
+            if (found := await self._counted()) is not None:
+                added = found if before is None else found.since(before)
+                if added.finished >= warm_up and (found.in_flight or added.finished > warm_up):
+                    self.looks.append(found)
+                    return
             await asyncio.sleep(min(EAGER, self._interval))
+
+    async def _counted(self) -> Counters | None:
+        """None: its counters are not there yet, as of a service that has never had a request."""
+        self._asked = True
+        try:
+            return await self._scrape()
+        except NothingCounted:
+            return None
 
     async def _scrape(self) -> Counters:
         found = await scrape(self._page.endpoint, self._page.series, self._http_limit)
@@ -140,7 +151,8 @@ class ServedRequests:
     @classmethod
     async def counted(cls, page: MetricsPage | None, limit: float) -> ServedRequests | None:
         """None: the service does not count them, or tells nobody."""
-        found = await _finished(page, limit) if page is not None else None
+        # counters that appear with the first request begin at 0
+        found = await _finished(page, limit, absent_is_zero=True) if page is not None else None
         return cls(page, found, limit) if page is not None and found is not None else None
 
     async def contradict(self, metrics: Metrics) -> str:
@@ -160,8 +172,8 @@ class ServedRequests:
         )
 
 
-async def _finished(page: MetricsPage, limit: float) -> float | None:
+async def _finished(page: MetricsPage, limit: float, *, absent_is_zero: bool = False) -> float | None:
     try:
-        return (await scrape(page.endpoint, page.series, limit)).finished
+        return (await scrape(page.endpoint, page.series, limit, absent_is_zero=absent_is_zero)).finished
     except UnusableMetrics:
         return None

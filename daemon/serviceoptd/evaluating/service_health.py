@@ -78,7 +78,7 @@ async def watch_progress(page: MetricsPage, live: LiveService, settings: RunSett
     spent: float | None = None  # seconds of processor time when it was first missed
     while True:
         try:
-            found = await scrape(page.endpoint, page.series, limits.http)
+            found = await scrape(page.endpoint, page.series, limits.http, absent_is_zero=True)
         except UnusableMetrics as unusable:
             if latest is None:  # it tells nothing of the kind
                 await asyncio.Event().wait()

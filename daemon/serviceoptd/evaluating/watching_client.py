@@ -119,7 +119,7 @@ async def _believed(
 async def _blamed(run: RunState, live: LiveService, page: MetricsPage | None) -> Failure:
     """Returns only when the service fails or hangs."""
     watching = [asyncio.ensure_future(watch_service(run, live))]
-    if page is not None and live.child is not None:
+    if page is not None:
         watching.append(asyncio.ensure_future(watch_progress(page, live, run.settings)))
     try:
         done, _ = await asyncio.wait(watching, return_when=asyncio.FIRST_COMPLETED)

@@ -30,6 +30,10 @@ class UnusableMetrics(ServiceoptError):
     """The service's metrics do not tell how a measurement goes."""
 
 
+class NothingCounted(UnusableMetrics):
+    """The page answers and lacks a series: it has another name, or appears with the first request, as SGLang's do."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """One line: a series' name, its labels as they are written, its value."""
@@ -39,11 +43,14 @@ class Sample:
     value: float
 
 
-async def scrape(endpoint: HttpProbe, series: Mapping[str, Sequence[str]], limit: float) -> Counters:
+async def scrape(
+    endpoint: HttpProbe, series: Mapping[str, Sequence[str]], limit: float, *, absent_is_zero: bool = False
+) -> Counters:
     """What the service counts now, asked within `limit` seconds.
 
     Raises:
-        UnusableMetrics: no such page, or no series of these names on it.
+        UnusableMetrics: no such page.
+        NothingCounted: no series of these names on it, unless `absent_is_zero`.
     """
     answer = await probe(endpoint, limit)
     now = time.monotonic()
@@ -51,9 +58,9 @@ async def scrape(endpoint: HttpProbe, series: Mapping[str, Sequence[str]], limit
     if answer.status != endpoint.status:
         raise UnusableMetrics(f"GET {where}: {answer.error or f'status {answer.status}'}")
     try:
-        return await asyncio.to_thread(lambda: counters(samples(answer.body), series, now))
+        return await asyncio.to_thread(lambda: counters(samples(answer.body), series, now, absent_is_zero))
     except UnusableMetrics as unusable:
-        raise UnusableMetrics(f"GET {where}: {unusable.message}", hint=unusable.hint) from unusable
+        raise type(unusable)(f"GET {where}: {unusable.message}", hint=unusable.hint) from unusable
 
 
 def samples(text: str) -> list[Sample]:
@@ -72,13 +79,15 @@ def samples(text: str) -> list[Sample]:
     return found
 
 
-def counters(found: Sequence[Sample], series: Mapping[str, Sequence[str]], now: float) -> Counters:
+def counters(
+    found: Sequence[Sample], series: Mapping[str, Sequence[str]], now: float, absent_is_zero: bool = False
+) -> Counters:
     """The service's counters, read from these samples.
 
     `series`: what is looked for -> its names, of which the first that is there counts.
 
     Raises:
-        UnusableMetrics: a number that early stopping cannot do without is not there.
+        NothingCounted: a number that early stopping cannot do without is not there, unless `absent_is_zero`.
     """
     by_name: dict[str, list[Sample]] = {}
     for sample in found:
@@ -87,9 +96,9 @@ def counters(found: Sequence[Sample], series: Mapping[str, Sequence[str]], now: 
     def chosen(key: str, suffix: str = "") -> list[Sample]:
         return next((by_name[name + suffix] for name in series.get(key, ()) if name + suffix in by_name), [])
 
-    if missing := [key for key in NEEDED if not chosen(key)]:
+    if not absent_is_zero and (missing := [key for key in NEEDED if not chosen(key)]):
         names = ", ".join("/".join(series.get(key, ())) or key for key in missing)
-        raise UnusableMetrics(f"{names} not found", hint="name the service's series in [early_stopping.series]")
+        raise NothingCounted(f"{names} not found", hint="name the service's series in [early_stopping.series]")
 
     def distribution(key: str) -> Distribution:
         return Distribution(_sum(chosen(key, "_count")), _sum(chosen(key, "_sum")), _buckets(chosen(key, "_bucket")))

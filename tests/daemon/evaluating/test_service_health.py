@@ -25,7 +25,7 @@ from serviceoptd.engines.vllm import VllmEngine
 from serviceoptd.evaluating import observing, service_health
 from serviceoptd.evaluating.live_service import LiveService
 from serviceoptd.evaluating.measurement import Failure
-from serviceoptd.evaluating.observing import ServedRequests
+from serviceoptd.evaluating.observing import Observer, ServedRequests
 from serviceoptd.evaluating.service_health import LONGER, forget_cached_prefixes, not_ready_any_more, watch_progress
 from serviceoptd.io.log_follower import LogFollower
 from serviceoptd.toolkit.interface import HttpProbe, MetricsPage
@@ -42,7 +42,7 @@ class Service:
         self.status = {"/health": 200, "/reset": 200, "/metrics": 200}
         self.running, self.tokens, self.finished, self.moves = 0, 0, 0, False
         self.waiting, self.more = 0, ""  # further lines of the page: {looks} is the number of looks so far
-        self.looks = 0
+        self.looks, self.counts = 0, True  # False: the counters are not there before the first request, as SGLang's
         service = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -64,9 +64,12 @@ class Service:
     def page(self) -> str:
         self.tokens += self.moves
         self.looks += 1
-        return self.more.format(looks=self.looks) + (
-            f"vllm:num_requests_running {self.running}\nvllm:num_requests_waiting {self.waiting}\n"
-            f"vllm:generation_tokens_total {self.tokens}\nvllm:request_success_total {self.finished}\n"
+        gauges = f"vllm:num_requests_running {self.running}\nvllm:num_requests_waiting {self.waiting}\n"
+        return (
+            self.more.format(looks=self.looks)
+            + gauges * bool(self.counts or self.running)
+            + self.counts
+            * (f"vllm:generation_tokens_total {self.tokens}\nvllm:request_success_total {self.finished}\n")
         )
 
     def at(self, path: str, method: str = "GET") -> HttpProbe:
@@ -213,6 +216,72 @@ def test_a_client_is_believed_only_about_requests_that_the_service_finished(
     told = asyncio.run(story())
     assert (told == "") is believed
     assert believed or f"the service itself finished {finished}" in told
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_an_engine_that_hangs_before_its_counters_are_there_hangs_too(
+    service: Service, tmp_path: Path, *, counts: bool
+) -> None:
+    service.counts = False
+
+    async def story() -> Failure:
+        watching = asyncio.ensure_future(watch_progress(service.metrics, service.live(tmp_path), SETTINGS))
+        await asyncio.sleep(0.3)
+        assert not watching.done()
+        service.running, service.counts = 2, counts
+        return await asyncio.wait_for(watching, 20.0)
+
+    assert "2 requests are in flight" in asyncio.run(story()).reason
+
+
+@pytest.mark.parametrize(("finished", "believed"), [(100, True), (0, False)])
+def test_counters_that_appear_with_the_first_request_began_at_0(
+    finished: int, believed: bool, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observing, "BETWEEN_COUNTS", 0.01)
+    service.counts = False
+
+    async def story() -> str:
+        counted = await ServedRequests.counted(service.metrics, 1.0)
+        assert counted is not None
+        service.counts, service.finished = True, finished
+        return await counted.contradict(some_metrics())  # 100 requests
+
+    assert (asyncio.run(story()) == "") is believed
+
+
+def an_observer(service: Service, directory: Path) -> Observer:
+    return Observer(service.metrics, SETTINGS, "", 0, directory / "client.log")
+
+
+def test_what_a_service_counts_is_looked_at_from_its_first_request_on(service: Service, tmp_path: Path) -> None:
+    service.counts = False
+
+    async def story() -> Observer:
+        observer = an_observer(service, tmp_path)
+        looking = asyncio.ensure_future(observer.verdict(None))
+        await asyncio.sleep(0.3)
+        service.running, service.counts, service.moves = 2, True, True
+        while len(observer.looks) < 3:
+            await asyncio.sleep(0.05)
+        looking.cancel()
+        return observer
+
+    assert asyncio.run(asyncio.wait_for(story(), 20.0)).remark == ""
+
+
+def test_counters_that_are_never_there_are_told_when_the_client_has_ended(service: Service, tmp_path: Path) -> None:
+    service.counts = False
+
+    async def story() -> Observer:
+        observer = an_observer(service, tmp_path)
+        looking = asyncio.ensure_future(observer.verdict(None))
+        await asyncio.sleep(0.3)
+        looking.cancel()
+        await observer.last_look()
+        return observer
+
+    assert "vllm:generation_tokens_total" in asyncio.run(story()).remark
 
 
 def test_a_service_that_does_not_count_contradicts_nobody(service: Service) -> None:
