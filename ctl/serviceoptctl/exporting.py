@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -38,6 +39,19 @@ def opened(path: str | None) -> Iterator[TextIO]:
             yield stream
     except OSError as error:
         raise EnvironmentLacks(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from error
+
+
+def finished(path: Path, content: str) -> None:
+    """Writes a file of an engine, in which nobody but its owner and its group may read: MindIE refuses any other.
+
+    One that is there already keeps its mode.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
+        stream.write(content)
 
 
 def together(tables: Sequence[Table]) -> Table:

@@ -108,7 +108,7 @@ class FromJournal:
         from serviceoptd.domain.documents import recommendation
 
         found = self.find(run)
-        document = recommendation(found)
+        document = recommendation(found, self.state.runs)
         if document is None:
             raise NotFound(f"nothing has been measured in run {found.number}")
         return told(document)
@@ -118,7 +118,7 @@ class FromJournal:
         from serviceopt_journal.finished_files import finished_files
         from serviceoptd.domain.deployment import edited_files
 
-        return told(finished_files(edited_files(self.find(run)), ArtefactStore(self._directory)))
+        return told(finished_files(edited_files(self.find(run), self.state.runs), ArtefactStore(self._directory)))
 
     def table(self, run: str) -> Answer[Table]:
         from serviceoptd.domain.table import table

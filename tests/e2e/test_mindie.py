@@ -210,6 +210,7 @@ def test_the_answer_is_the_finished_file_and_each_position_with_its_value(tmp_pa
     written = client("best", "--format", "config", "-o", str(finished), environment=site.environment)
 
     assert written.returncode == 0, written.stderr
+    assert stat.S_IMODE(finished.stat().st_mode) & 0o137 == 0  # MindIE refuses what others may read
     assert [finished.read_text()] == [each["config"] for each in site.given][particle - 1 : particle]
     assert client("best", "--format", "config", environment=site.environment).stdout == finished.read_text()
     shown = client("best", environment=site.environment).stdout
@@ -218,6 +219,18 @@ def test_the_answer_is_the_finished_file_and_each_position_with_its_value(tmp_pa
     assert "ASCEND_RT_VISIBLE_DEVICES=0,1" in variables
     names = {line.partition("=")[0] for line in variables}
     assert names.isdisjoint(configuration)  # neither the load nor what belongs into the file
+
+
+def test_the_answer_of_a_run_that_measured_nothing_anew_is_the_earlier_runs_file(tmp_path: Path) -> None:
+    site = Site(tmp_path, n_particles=2)
+    assert site.tuned().returncode == 0
+    first = client("best", "1", "--format", "config", environment=site.environment).stdout
+    assert site.tuned().returncode == 0
+    told = json.loads(client("best", "2", "--json", environment=site.environment).stdout)
+
+    assert told["run"] == 2
+    assert told["deploy"]["files"]
+    assert client("best", "2", "--format", "config", environment=site.environment).stdout == first
 
 
 def test_the_present_file_is_the_answer_where_the_current_setting_is_the_best(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def _config(found: FinishedFiles, output: str | None) -> None:
         path = target / names[file.path] if into else target
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(file.content, encoding="utf-8", newline="")
+            exporting.finished(path, file.content)
         except OSError as error:
             raise EnvironmentLacks(
                 f"{path}: cannot be written: {(error.strerror or str(error)).lower()}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from serviceopt_journal.documents.particles import Deploy
 from serviceopt_journal.errors import NotFound
@@ -30,6 +31,20 @@ def deployment(run: RunState, service: Evaluation) -> Deploy:
     )
 
 
+def measured_on(chosen: Particle, run: RunState, runs: Mapping[int, RunState]) -> Evaluation | None:
+    """The launch on which a particle was measured, also where it took another one's result; None: it is not known.
+
+    `runs`: where those of other runs are looked up.
+    """
+    while chosen.evaluation is None and chosen.matched is not None:
+        number, particle = chosen.matched
+        found = run if number == run.number else runs.get(number)
+        if found is None or particle not in found.particles:
+            return None
+        run, chosen = found, found.particles[particle]
+    return run.evaluations.get(chosen.evaluation) if chosen.evaluation is not None else None
+
+
 def positions(run: RunState, chosen: Particle) -> dict[str, str]:
     """The parameters that lie in the engine's configuration file, each with its dotted place there."""
     return {
@@ -42,8 +57,8 @@ def positions(run: RunState, chosen: Particle) -> dict[str, str]:
     }
 
 
-def edited_files(run: RunState) -> tuple[EditedFile, ...]:
-    """The files that were edited while the recommended setting was measured.
+def edited_files(run: RunState, runs: Mapping[int, RunState]) -> tuple[EditedFile, ...]:
+    """The files that were edited while the recommended setting was measured, be it in another one of `runs`.
 
     Raises:
         NotFound: nothing has been measured, or no file was edited.
@@ -51,7 +66,7 @@ def edited_files(run: RunState) -> tuple[EditedFile, ...]:
     chosen = run.best()
     if chosen is None:
         raise NotFound(f"nothing has been measured in run {run.number}")
-    service = run.evaluations.get(chosen.evaluation) if chosen.evaluation is not None else None
+    service = measured_on(chosen, run, runs)
     if service is None or not service.edited_files:
         raise NotFound(
             f"no file was edited for particle {chosen.number} of run {run.number}",

@@ -6,6 +6,7 @@ daemon is down.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from statistics import fmean
 
 import msgspec
@@ -25,7 +26,7 @@ from serviceopt_journal.documents.runs import (
 from serviceopt_journal.metric_table import GENERATE_SPEED, METRIC, SUCCESS_RATE
 from serviceopt_journal.proof import Proof
 from serviceoptd.domain.creation import waited
-from serviceoptd.domain.deployment import beyond_its_training, deployment, positions
+from serviceoptd.domain.deployment import beyond_its_training, deployment, measured_on, positions
 from serviceoptd.domain.particles.rejections import rejection_record
 from serviceoptd.domain.settings import Objective
 from serviceoptd.domain.state import BEYOND_THE_SEARCH, Evaluation, Moment, Particle, RunState, State
@@ -150,17 +151,18 @@ def particle_document(run: RunState, particle: Particle) -> Shown:
     )
 
 
-def recommendation(run: RunState) -> Recommendation | None:
+def recommendation(run: RunState, runs: Mapping[int, RunState] | None = None) -> Recommendation | None:
     """The particle to deploy, why, and how; None when nothing has been measured.
 
-    `deploy` holds what was really run: the service's arguments and what we set in its environment.
+    `deploy` holds what was really run: the service's arguments and what we set in its environment; of a result that was
+    taken from another run, as it was run there, if that is among `runs`.
     """
     chosen = run.best()
     if chosen is None:
         return None
     baseline = next((p for p in run.particles.values() if p.origin == "current-setting"), None)
     proof = run.proof if chosen.number == run.recommended and not beyond_its_training(chosen) else None
-    service = run.evaluations.get(chosen.evaluation) if chosen.evaluation is not None else None
+    service = measured_on(chosen, run, runs or {})
     return Recommendation(
         **msgspec.structs.asdict(particle_document(run, chosen)),
         run=run.number,

@@ -112,13 +112,13 @@ class Api:
 
     async def best(self, request: Request) -> Response:
         run = self._run(request)
-        found = documents.recommendation(run)
+        found = documents.recommendation(run, self._state.runs)
         if found is None:
             raise NotFound(f"run {run.number} has measured nothing yet", hint="`serviceoptctl watch` shows progress")
         return _json(found)
 
     async def finished_files(self, request: Request) -> Response:
-        return _json(finished_files(edited_files(self._run(request)), self._daemon.context.artefacts))
+        return _json(finished_files(edited_files(self._run(request), self._state.runs), self._daemon.context.artefacts))
 
     async def rows(self, request: Request) -> Response:
         """Answers with the rows of the results."""
