@@ -20,6 +20,8 @@ from serviceoptd.io.http_probe import probe
 from serviceoptd.toolkit.interface import HttpProbe
 
 NEEDED = ("tokens", "finished", "running")
+SCHEDULING = (("running", ""), ("steps", "_count"), ("prompt_tokens", ""), ("kv_usage", ""))
+"""What changes as an engine schedules, with the end of the series' name."""
 FAILED = re.compile(r'\bfinished_reason="(?:abort|error)"')
 
 _SAMPLE = re.compile(r"([A-Za-z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)(?:\s+-?\d+)?")
@@ -126,10 +128,7 @@ def counters(
         preemptions=_sum(chosen(PREEMPTIONS)) if chosen(PREEMPTIONS) else None,
         running=_sum(chosen("running")),
         engine=engine,
-        scheduler=tuple(
-            _sum(chosen(key, suffix))
-            for key, suffix in (("running", ""), ("steps", "_count"), ("prompt_tokens", ""), ("kv_usage", ""))
-        ),
+        scheduler=tuple(_sum(chosen(key, suffix)) for key, suffix in SCHEDULING),
     )
 
 
