@@ -134,9 +134,24 @@ def with_twin(source: RunState, run: RunState, event: e.ParticleMatched) -> RunS
 
 
 def waited(evaluation: Evaluation, now: Moment) -> float:
-    """Seconds since the launch was announced; 0 where the machine was started anew since, and nobody knows."""
+    """Seconds since the launch was announced, but for what passed between two boots of the machine, which nobody knows."""
     (boot, begun), (present, moment) = evaluation.launching_clock, now
     return max(0.0, moment - begun) if boot == present else 0.0
+
+
+def in_this_boot(state: State, recorded: Recorded) -> State:
+    """The state whose open launches go by the clock of this record's boot: as if they had waited as long under it."""
+    before, last = state.moment
+    if recorded.boot_id == before:
+        return state
+    runs = state.runs
+    for run in state.queue():
+        launch = run.evaluation
+        if launch is not None and launch.launching_clock[0] == before:
+            begun = (recorded.boot_id, recorded.monotonic - waited(launch, (before, last)))
+            moved = run.evaluations.with_entry(launch.number, replace(launch, launching_clock=begun))
+            runs = runs.with_entry(run.number, replace(run, evaluations=moved))
+    return replace(state, runs=runs)
 
 
 def worked(state: State, run: RunState, recorded: Recorded) -> float:

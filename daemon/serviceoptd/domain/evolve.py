@@ -24,7 +24,7 @@ from serviceoptd.domain.stopping.censoring import censored
 
 def fold(state: State, recorded: Recorded) -> State:
     """The state after one more record."""
-    event = recorded.event
+    state, event = creation.in_this_boot(state, recorded), recorded.event
     run_number: int | None = getattr(event, "run", None)
     runs = state.runs
     if run_number is not None:

@@ -17,6 +17,7 @@ from memory_journal import MemoryJournal
 from serviceopt_journal import events as e
 from serviceopt_journal.clock import SystemClock
 from serviceopt_journal.codec import Recorded
+from serviceoptd.domain.creation import waited
 from serviceoptd.domain.documents import particle_document, run_document, run_summary
 from serviceoptd.domain.evolve import fold
 from serviceoptd.domain.state import RunState, State
@@ -94,6 +95,20 @@ def test_what_passed_between_two_boots_counts_nothing_and_the_rest_is_added(rebo
     assert rebooted.active_seconds == steady.active_seconds - 10.0 * unknown
     for before, after in zip(steady.particles.values(), rebooted.particles.values(), strict=True):
         assert 0.0 <= after.seconds <= before.seconds
+
+
+@settings(max_examples=60, deadline=None)
+@given(length=st.integers(5, 40), reboots=st.sets(st.integers(2, 42)))
+def test_of_a_launch_that_lives_through_boots_each_part_that_is_known_counts(length: int, reboots: set[int]) -> None:
+    """As it is written to `evaluation_finished`: only between two boots nobody knows how long it took."""
+    events = list(a_finished_story())[:length]
+    rebooted = told(events, reboots=reboots)
+    for number, launch in told(events).runs[1].evaluations.items():
+        unknown = sum(launch.launching_seq < seq <= length + 1 for seq in reboots)
+        if launch.phase == "finished":  # nothing more is told of it
+            continue
+        steady = 10.0 * (length + 1 - launch.launching_seq)
+        assert waited(rebooted.runs[1].evaluations[number], rebooted.moment) == steady - 10.0 * unknown
 
 
 @pytest.mark.parametrize("by", [HOUR, -HOUR, YEAR, -YEAR])
