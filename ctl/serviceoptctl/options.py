@@ -65,7 +65,7 @@ current_run_argument = click.argument("run", callback=run_number, required=False
 
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show a line for every event of the run.")
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/api.md).")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON (`serviceoptctl docs api`).")
 
 
 def config_option(*, required: bool = False) -> Callable[[Command], Command]:

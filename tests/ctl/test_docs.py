@@ -13,6 +13,7 @@ from click.testing import Result
 
 import messages
 from serviceoptctl import pages
+from serviceoptctl.program import COMMANDS
 
 Invoke = Callable[..., Result]
 NAMED = re.compile(r"`serviceoptctl docs ([\w/#-]+)`")
@@ -59,6 +60,14 @@ def test_messages_name_pages_as_an_installed_user_has_them_and_each_is_there() -
     named = {topic for line in texts for topic in NAMED.findall(line)}
     assert len(named) > 5
     for topic in named:
+        assert pages.page(topic)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_help_of_a_command_names_pages_as_an_installed_user_has_them(invoke: Invoke, name: str) -> None:
+    told = " ".join(invoke(name, "--help").stdout.split())
+    assert not re.search(r"\bdocs/[\w-]+\.md\b", told)
+    for topic in NAMED.findall(told):
         assert pages.page(topic)
 
 

@@ -28,7 +28,7 @@ def export(run: str | None, output: str | None, every: bool, events: bool, until
     """Write results as CSV or JSON.
 
     One row per parameter set and load, rejected and failed ones included. Without RUN the latest run. Seconds,
-    tokens/s and requests/s throughout; the columns are described in docs/api.md.
+    tokens/s and requests/s throughout; `serviceoptctl docs api` describes the columns.
     """
     if every and run is not None:
         raise click.UsageError("--all means every run: leave out RUN, or --all")
