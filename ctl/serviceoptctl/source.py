@@ -80,6 +80,8 @@ def journal_directory() -> Path:
     for place in candidates():
         try:
             (place.state / JOURNAL).open("rb").close()
+            if (place.state / ANCHOR).exists():
+                (place.state / ANCHOR).open("rb").close()
         except PermissionError as error:
             raise EnvironmentLacks(
                 f"no permission to read the journal in {place.state}",

@@ -16,6 +16,10 @@ DAMAGE_HINT = (
     "nothing was changed"
 )
 FAILING_HINT = "check for a full disk or memory, and the kernel's log for disk errors; nothing was changed"
+READ_ONLY_HINT = (
+    "what is there can be looked at; to tune, make it writable (`mount -o remount,rw ...`; the kernel's log says why it is "
+    "not), or name another place in SERVICEOPT_STATE_DIR"
+)
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Error numbers of a disk, or of a quota, that is full."""
 LACKS = NO_ROOM | {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
@@ -62,12 +66,22 @@ def is_a_lack(error: BaseException) -> bool:
 
 def _of_the_system(error: OSError) -> ServiceoptError:
     if error.errno in NO_ROOM:
-        return JournalFull(f"there is no room on the disk for the journal: {error}", hint="make room")
+        return JournalFull(f"there is no room on the disk for the journal: {_told(error)}", hint="make room")
+    if error.errno == errno.EROFS:
+        return JournalUnreadable(f"the journal is on a read-only file system: {_told(error)}", hint=READ_ONLY_HINT)
     if error.errno in _PASSING:
-        return JournalUnreadable(f"the journal's files cannot be read or written now: {error}", hint=FAILING_HINT)
+        return JournalUnreadable(
+            f"the journal's files cannot be read or written now: {_told(error)}", hint=FAILING_HINT
+        )
     return EnvironmentLacks(
-        f"the journal's files cannot be read or written: {error}", hint="check the permissions, and the disk"
+        f"the journal's files cannot be read or written: {_told(error)}", hint="check the permissions, and the disk"
     )
+
+
+def _told(error: OSError) -> str:
+    """What the system says, with the file, and without the number that only programmers know."""
+    what = (error.strerror or str(error)).lower()
+    return f"{error.filename}: {what}" if error.filename else what
 
 
 @contextlib.contextmanager

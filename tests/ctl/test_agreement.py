@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -206,3 +209,22 @@ def test_a_connection_to_a_living_daemon_is_used(invoke: Invoke, daemon: Callabl
     daemon(an_unfinished_story())
     result = invoke("status")
     assert "stopped" not in result.output
+
+
+@pytest.mark.parametrize("file", ["journal.db", "journal.anchor"])
+@pytest.mark.parametrize("command", ["status", "export"])
+def test_a_journal_that_may_not_be_read_is_told_alike_whichever_of_its_files_it_is(
+    invoke: Invoke, state: Path, monkeypatch: pytest.MonkeyPatch, file: str, command: str
+) -> None:
+    usual = Path.open
+
+    def refused(path: Path, *arguments: Any, **more: Any) -> Any:
+        if path.name == file:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return usual(path, *arguments, **more)
+
+    a_journal(state)
+    monkeypatch.setattr(Path, "open", refused)
+    result = invoke(command)
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert result.stderr.startswith(f"error: no permission to read the journal in {state}\nhint: ask to be added")
