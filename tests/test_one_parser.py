@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from serviceopt_journal import foreign_text
 from serviceopt_journal.foreign_text import LARGEST_NUMBER, json_value, whole_number
 
 ROOT = Path(__file__).parent.parent
@@ -68,6 +75,61 @@ def test_what_is_not_json_is_a_value_error_however_deep_or_long(text: str | byte
 def test_json_is_what_python_reads(value: object) -> None:
     assert json_value(json.dumps(value)) == value
     assert json_value(json.dumps(value).encode()) == value
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from([10**400, "\ud800", "\0", 2**64]),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=9), inner, max_size=5),
+    max_leaves=40,
+)
+
+
+@given(JSON, st.sampled_from([1, 16, 1024]), st.booleans(), st.sampled_from([None, 2]))
+def test_in_whatever_pieces_it_is_read_it_says_the_same(
+    value: object, piece: int, ascii_only: bool, indent: int | None
+) -> None:
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
+    with patch.object(foreign_text, "PIECE", piece):
+        assert repr(json_value(text)) == repr(json.loads(text))
+        if ascii_only:
+            assert repr(json_value(text.encode())) == repr(json.loads(text))
+
+
+@given(JSON, st.sampled_from([1, 16]), st.data())
+def test_what_is_cut_off_is_told_as_python_tells_it(value: object, piece: int, data: st.DataObject) -> None:
+    text = json.dumps(value)
+    cut = text[: data.draw(st.integers(0, max(0, len(text) - 1)))]
+    with patch.object(foreign_text, "PIECE", piece):
+        try:
+            told = repr(json.loads(cut))
+        except ValueError as error:
+            with pytest.raises(ValueError, match=re.escape(str(error))):
+                json_value(cut)
+        else:
+            assert repr(json_value(cut)) == told
+
+
+def test_of_a_large_result_no_call_makes_more_than_a_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter's lock is held as long as a call lasts: of 40 MiB a second and more, and the loop stands still."""
+    made: list[int] = []
+    decode = msgspec.json.decode
+
+    def noted(raw: Any, **how: Any) -> Any:
+        if not how:
+            made.append(len(memoryview(raw)))
+        return decode(raw, **how)
+
+    gaps = [[0.01 + n / 1e7 for n in range(1000)] for _ in range(300)]
+    text = json.dumps({"itls": gaps, "errors": [""] * 300}).encode()
+    assert len(text) > 3 * foreign_text.PIECE
+    monkeypatch.setattr(msgspec.json, "decode", noted)
+    assert json_value(text)["itls"] == gaps
+    assert max(made) <= foreign_text.PIECE
 
 
 @pytest.mark.parametrize(
