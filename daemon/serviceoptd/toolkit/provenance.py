@@ -20,6 +20,7 @@ OF_EVERY_PROGRAM = (
     "VLLM_*", "SGLANG_*", "LLAMA_*", "CUDA_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES",
     "ROCR_VISIBLE_DEVICES", "ZE_VISIBLE_DEVICES", "ZE_AFFINITY_MASK", "*_NUM_THREADS", "NCCL_*", "HCCL_*",
     "PYTORCH_*ALLOC_CONF", "LD_PRELOAD", "OMP_*", "KMP_*", "GOMP_*", "MKL_*", "MALLOC_*",
+    "PYTHONPATH", "LD_LIBRARY_PATH",  # another build of the engine, or of what it rests on
 )  # fmt: skip
 """Variables of the submitter's environment that can change what is measured, whatever program runs."""
 
@@ -28,6 +29,7 @@ CUDA = (
     "TORCHDYNAMO_*", "PYTORCH_*", "TRITON_*", "FLASHINFER_*", "FLASH_ATTENTION_*", "HIP_*", "HSA_*", "ROCM_*",
     "AITER_*", "GLOO_*", "UCX_*", "NIXL_*", "LMCACHE_*", "MOONCAKE_*", "RAY_*", "SAFETENSORS_*",
     "SYCL_*", "ONEAPI_*", "CCL_*", "HABANA_*", "HPU_*", "PT_HPU_*", "TPU_*", "XLA_*", "PJRT_*", "NEURON_*", "MUSA_*",
+    "NVSHMEM_*", "NVTE_*", "DG_*", "DEEP_GEMM_*", "DEEP_EP_*", "DEEPEP_*", "CUTE_*", "CUTLASS_*", "TVM_*", "TILELANG_*",
     "!CUDA_VERSION", "!*_PATH", "!*_HOME", "!*_DIR", "!*_ROOT",
 )  # fmt: skip
 """Besides, of engines on PyTorch: devices, compilers, communication between devices. Where something is installed, which

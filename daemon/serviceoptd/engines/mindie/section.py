@@ -13,8 +13,13 @@ SCHEDULE = "BackendConfig.ScheduleConfig"
 DEPLOYMENT = "BackendConfig.ModelDeployConfig"
 MODEL = f"{DEPLOYMENT}.ModelConfig.0"
 
-VARIABLES = ("MINDIE_*", "MIES_*", "ASDOPS_*", *ASCEND)
-"""Environment variables on which MindIE's results depend."""
+VARIABLES = (
+    "MINDIE_*", "MIES_*", "ASDOPS_*", *ASCEND,
+    "BIND_CPU", "CPU_BINDING_NUM", "RESERVED_MEMORY_GB", "DP_*_ENABLE", "DYNAMIC_*", "PREFILL_*", "LONG_*", "DEEPSEEK_*",
+    "LM_HEAD_*", "POST_PROCESSING_*", "PERFORMANCE_*", "IS_ALIBI_*", "INF_NAN_*", "TOKENIZER_*", "TOKENIZERS_*",
+    "REMOVE_GENERATION_CONFIG_DICT", "LAYERWISE_*", "WORLD_SIZE",
+)  # fmt: skip
+"""Environment variables on which MindIE's results depend: those that the sources of MindIE-LLM read, by their beginnings."""
 
 Tokens = Annotated[int, Field(ge=1, le=4_194_304)]
 
