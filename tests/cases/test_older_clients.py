@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from ais_bench_files import a_config_directory
 from contract.vllm import MEASURED, REAL, a_client, an_order, read
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceoptd.benchmarks.ais_bench.client import AisBench
+from serviceoptd.benchmarks.guidellm.client import GuidellmBenchmark
 from serviceoptd.benchmarks.interface import UnusableResult
 from serviceoptd.benchmarks.vllm_benchmark.client import VllmBenchmark
 from serviceoptd.benchmarks.vllm_benchmark.versions import release, release_in
-from serviceoptd.contract.orders import a_program, a_workplace, an_outcome
+from serviceoptd.contract.orders import a_measurement_order, a_program, a_workplace, an_outcome
 from serviceoptd.domain.settings import Objective, Slo
 
 P99 = Objective(slos=(Slo(metric="ttft", statistic="p99", limit=1.0),))
@@ -26,12 +29,12 @@ def argv(tmp_path: Path, client: VllmBenchmark | None = None) -> tuple[str, ...]
     return command.argv
 
 
-def installed(tmp_path: Path, *packages: str) -> None:
-    """A `vllm` on the PATH whose interpreter has these packages."""
-    for name in packages:
-        (tmp_path / "venv" / "lib/python3.11/site-packages" / f"{name}.dist-info").mkdir(parents=True)
+def installed(tmp_path: Path, *packages: str, name: str = "vllm") -> None:
+    """A program on the PATH whose interpreter has these packages."""
+    for package in packages:
+        (tmp_path / "venv" / "lib/python3.11/site-packages" / f"{package}.dist-info").mkdir(parents=True)
     (tmp_path / "venv" / "bin").mkdir(parents=True)
-    a_program(tmp_path, "vllm", f"#!{tmp_path}/venv/bin/python3\nimport sys\n")
+    a_program(tmp_path, name, f"#!{tmp_path}/venv/bin/python3\nimport sys\n")
 
 
 def with_version(version: str, **command: Any) -> VllmBenchmark:
@@ -202,3 +205,29 @@ def test_embeddings_and_the_like_are_refused_with_a_sentence(tmp_path: Path, oth
 @pytest.mark.parametrize("others", ["--backend openai-chat --endpoint /v1/chat/completions", "--backend vllm"])
 def test_back_ends_that_generate_are_measured(tmp_path: Path, others: str) -> None:
     assert a_client(others).plan(an_order(tmp_path)).command is not None
+
+
+@pytest.mark.parametrize(("version", "old"), [("0.5.4", True), ("0.6.1", True), ("0.7.0", False), ("0.8.1", False)])
+def test_a_guidellm_without_its_command_run_is_a_problem(tmp_path: Path, version: str, *, old: bool) -> None:
+    installed(tmp_path, f"guidellm-{version}", name="guidellm")
+    client = GuidellmBenchmark({"command": {"port": 8000, "model": "org/model", "served_model_name": "m"}})
+    found = [problem.message for problem in client.problems(a_workplace(tmp_path)) if problem.key == "guidellm.program"]
+    assert any("came with GuideLLM 0.7.0" in message for message in found) is old
+
+
+def test_a_guidellm_that_is_too_old_says_so_where_its_version_is_not_seen(tmp_path: Path) -> None:
+    client = GuidellmBenchmark({"command": {"port": 8000, "model": "org/model", "served_model_name": "m"}})
+    said = "Usage: guidellm [OPTIONS] COMMAND\nError: No such command 'run'.\n"
+    order = a_measurement_order(a_workplace(tmp_path), {"CONCURRENCY": 16})
+    with pytest.raises(UnusableResult, match=r"came with GuideLLM 0\.7\.0"):
+        client.read(an_outcome(client, order, exit_status=2, output=said))
+
+
+def test_an_aisbench_that_does_not_know_warm_ups_is_told_with_the_way_out(tmp_path: Path) -> None:
+    place = a_workplace(tmp_path)
+    a_config_directory(place.working_directory / "configs")
+    client = AisBench({"command": {"models": "chat", "datasets": "synthetic", "num_prompts": 50}})
+    order = a_measurement_order(place, {"CONCURRENCY": 16}, warm_up_requests=8)
+    said = "usage: ais_bench\nais_bench: error: unrecognized arguments: --num-warmups 8\n"
+    with pytest.raises(UnusableResult, match="warm_up_requests = 1 leaves it out"):
+        client.read(an_outcome(client, order, exit_status=2, output=said))

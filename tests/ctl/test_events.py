@@ -200,3 +200,18 @@ def test_an_infeasible_end_is_told_in_the_events_too() -> None:
     record = Record.of({"seq": 3, "time": BEGIN, "event": msgspec.to_builtins(finished)})
     assert short_line(record).endswith("particle 2 comes closest to the SLOs")
     assert some_metrics().success_rate == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (e.RunResumed(run=1, measured_again=(1, 2, 4)), "resumed; particles 1, 2, 4 will be measured again"),
+        (
+            e.RunResumed(run=1, measured_again=(3,), reason="mended"),
+            "resumed: mended; particle 3 will be measured again",
+        ),
+        (e.RunResumed(run=1), "resumed"),
+    ],
+)
+def test_a_resumed_run_tells_what_will_be_measured_again(event: e.RunResumed, told: str) -> None:
+    assert phrase(event) == told

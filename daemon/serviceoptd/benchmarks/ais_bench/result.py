@@ -35,6 +35,7 @@ from serviceopt_journal.metric_table import (
     keys_in_results,
 )
 from serviceopt_journal.metrics import Latency, Metrics, latency_fields
+from serviceoptd.benchmarks.ais_bench import flags
 from serviceoptd.benchmarks.ais_bench.requests import latencies_in
 from serviceoptd.benchmarks.interface import ClientOutcome
 from serviceoptd.benchmarks.result_checks import LARGEST_RESULT, believe, ended_well, result_in, telling_line
@@ -77,7 +78,9 @@ def read_result(outcome: ClientOutcome, work_directory: Path, concurrency: int) 
         return replace(metrics, tails=tails(latencies_in(table, metrics.completed), outcome.order.objective.slos))
     except UnusableResult as error:
         raise UnusableResult(
-            _without_colours(error.message) + _task_log(work_directory), hint=error.hint, metrics=error.metrics
+            _without_colours(error.message) + flags.way_out(error.message) + _task_log(work_directory),
+            hint=error.hint,
+            metrics=error.metrics,
         ) from error
 
 

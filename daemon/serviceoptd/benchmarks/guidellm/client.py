@@ -6,6 +6,7 @@ Its options are JSON documents, one for each flag (`guidellm run --help`, versio
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -20,7 +21,7 @@ from serviceoptd.benchmarks.http_client import RESULT, HttpClient, HttpClientCom
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
 from serviceoptd.toolkit import arguments, program
 from serviceoptd.toolkit.asked_address import Asked, address_in, asked_in
-from serviceoptd.toolkit.interface import Options, Workplace
+from serviceoptd.toolkit.interface import Options, Problem, UnusableResult, Workplace
 from serviceoptd.toolkit.secrets import mask
 
 FIXED = (
@@ -28,6 +29,10 @@ FIXED = (
     "--output", "--metrics", "--override",
 )  # fmt: skip
 """Flags that the table and the load decide."""
+
+OLDEST = (0, 7)
+TOO_OLD = "`guidellm run`, whose options are JSON documents, came with GuideLLM 0.7.0"
+_VERSION = re.compile(r"\bguidellm (\d+)\.(\d+)")
 
 OF_THE_TABLE = ("kind", "target", "model", "request_format")
 """Keys of GuideLLM's backend that other keys of ours decide."""
@@ -87,7 +92,20 @@ class GuidellmBenchmark(HttpClient):
         Raises:
             UnusableResult: there are none, or they cannot be believed.
         """
-        return read_result(outcome, outcome.order.workplace.directory / RESULT)
+        try:
+            return read_result(outcome, outcome.order.workplace.directory / RESULT)
+        except UnusableResult as error:
+            way_out = f"; {TOO_OLD}" if "No such command" in error.message else ""
+            raise UnusableResult(error.message + way_out, hint=error.hint, metrics=error.metrics) from error
+
+    def problems(self, workplace: Workplace) -> list[Problem]:
+        """What a measurement lacks, also a GuideLLM that is new enough."""
+        found, told = super().problems(workplace), self.identity(workplace)["version"]
+        if (match := _VERSION.search(told)) and (int(match[1]), int(match[2])) < OLDEST:
+            found.append(
+                Problem(f"{self.name}.program", f"it is GuideLLM {match[1]}.{match[2]}: {TOO_OLD}", "update it")
+            )
+        return found
 
     def asks(self, plan: MeasurementPlan) -> list[Asked]:
         """The target of its backend, and every address that further flags or variables name beside it."""
