@@ -54,6 +54,19 @@ def test_of_profiles_to_be_trained_on(invoke: Invoke, tmp_path: Path, encoding: 
     assert_told(invoke("train", "-i", str(tmp_path / "data"), "-o", "out"), path, seems)
 
 
+@pytest.mark.parametrize(
+    ("encoding", "seems"),
+    [("utf-16", "UTF-16"), ("utf-16-le", "UTF-16LE"), ("utf-16-be", "UTF-16BE"), ("utf-32", "UTF-32")],
+)
+def test_of_a_recording_of_steps_that_is_beside_good_ones(
+    invoke: Invoke, tmp_path: Path, encoding: str, seems: str
+) -> None:
+    for place in ("good", "bad"):
+        path = write_recording(tmp_path / "data" / place / "steps.csv", synthetic_run((16, 512), 100, seed=1))
+    path = written(path, path.read_text(), encoding)
+    assert_told(invoke("train", "-i", str(tmp_path / "data"), "-o", "out"), path, seems)
+
+
 def test_a_mark_before_utf_8_is_read_over(invoke: Invoke, tmp_path: Path) -> None:
     for most in (16, 32):
         path = tmp_path / "data" / f"seqs{most}" / "steps.csv"

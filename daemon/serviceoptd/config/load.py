@@ -49,6 +49,7 @@ class Loaded:
     assumed: str = ""
     sections: tuple[str, ...] = field(default=())  # tables of engines and clients that the file holds
     in_place_of: simulation_mode.Pair | None = None  # of simulation mode: who is simulated
+    advised: simulation_mode.Pair | None = None  # with `[search] simulation`: who is measured and simulated
 
 
 def discover(environment: Mapping[str, str], cwd: Path) -> Path | None:
@@ -160,6 +161,7 @@ def load_text(
         assumed=read.assumed,
         sections=tuple(name for name in source.document if name in known),
         in_place_of=real if in_simulation else None,
+        advised=real if settings.search.simulation else None,
     )
 
 

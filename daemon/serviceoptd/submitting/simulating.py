@@ -15,21 +15,26 @@ from serviceoptd.toolkit.interface import Simulable, Workplace
 
 
 def with_files_of_the_real_pair(loaded: Loaded, installed: Installed, workplace: Workplace) -> Loaded:
-    """The configuration with what stands in these files; keys of `[simulated]` win. Unchanged outside of simulation mode.
+    """The configuration with what stands in these files; keys of `[simulated]` win. Unchanged where nothing is simulated.
 
     Raises:
         BrokenPlugin: the engine or the client fails.
     """
-    if (pair := loaded.in_place_of) is None:
+    if (pair := loaded.in_place_of or loaded.advised) is None:
         return loaded
     told: dict[str, Any] = {}
-    with blaming("engine", pair.engine.name):
-        told |= _told(installed.engine_class(pair.engine.name)(pair.engine.options), workplace)
+    if loaded.in_place_of:  # of an engine that is measured, the limits are known otherwise
+        with blaming("engine", pair.engine.name):
+            told |= _told(installed.engine_class(pair.engine.name)(pair.engine.options), workplace)
     with blaming("benchmark", pair.client.name):
         told |= _told(installed.benchmark_class(pair.client.name)(pair.client.options), workplace)
     settings = loaded.settings
-    options = with_told(settings.engine_options, told, pair.given)
-    settings = structs.replace(settings, engine_options=options, benchmark_options=options)
+    if loaded.in_place_of:
+        options = with_told(settings.engine_options, told, pair.given)
+        settings = structs.replace(settings, engine_options=options, benchmark_options=options)
+    else:
+        options = with_told(settings.search.simulation, told, pair.given)
+        settings = structs.replace(settings, search=structs.replace(settings.search, simulation=options))
     # what is told by a file is no longer asked for
     answered = {"simulated.input_tokens"} if {"data_set", "input_tokens"} & told.keys() else set()
     warnings = tuple(warning for warning in loaded.warnings if warning.key not in answered)

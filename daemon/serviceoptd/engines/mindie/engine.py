@@ -18,10 +18,10 @@ from serviceoptd.engines.mindie.deployment import Address, accelerators, weights
 from serviceoptd.engines.mindie.installation import Installation
 from serviceoptd.engines.mindie.limits import contradictions, repaired
 from serviceoptd.engines.mindie.section import DEFAULT_SPACE, MODEL, VARIABLES, MindieSection
-from serviceoptd.engines.mindie.simulated_limits import limits_in, total_blocks
+from serviceoptd.engines.mindie.simulated_limits import facts_of, limits_in, total_blocks
 from serviceoptd.engines.mindie.survey import current_values, narrowed, without_swapping
 from serviceoptd.toolkit import arguments, program, provenance
-from serviceoptd.toolkit.interface import LogProbe, Options, Problem, Refusals, Workplace, render
+from serviceoptd.toolkit.interface import LogProbe, Options, Problem, Refusals, Workplace
 from serviceoptd.toolkit.position_checks import refuse_searched_service
 
 READY = "Daemon start success!"
@@ -172,8 +172,7 @@ class MindieEngine:
 
     def model_facts(self, workplace: Workplace) -> ModelFacts:
         """The fixed limits of the scheduler alone: of the model nothing is said."""
-        limits = self.simulated(workplace).get("limits", {})
-        return ModelFacts(arguments={name: render(value) for name, value in limits.items()})
+        return facts_of(self.simulated(workplace).get("limits", {}))
 
     def devices(self, configuration: Configuration, fields: Sequence[Field] = ()) -> int:
         """A searched worldSize; else 1, and the plan tells it from config.json."""

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from serviceoptd.domain.settings import ModelFacts
 from serviceoptd.engines.mindie.bounds import GIBIBYTE, USUAL_BLOCK, cache_of
 from serviceoptd.engines.mindie.configuration import JsonText
 from serviceoptd.engines.mindie.deployment import read_model, tensor_parallel, weights_path
 from serviceoptd.engines.mindie.limits import BATCH, PREFILL_BATCH
 from serviceoptd.engines.mindie.section import DEPLOYMENT, MODEL, SCHEDULE
-from serviceoptd.toolkit.interface import Workplace
+from serviceoptd.toolkit.interface import Workplace, render
 from serviceoptd.toolkit.program import located
 
 WHOLE: Mapping[str, str] = {
@@ -43,6 +44,11 @@ def limits_in(text: JsonText, workplace: Workplace) -> dict[str, int | bool]:
     if isinstance(selects := text.get(SELECT), bool):
         found["support_select_batch"] = selects
     return found | _blocks(text, int(found.get("cache_block_size") or USUAL_BLOCK), workplace)
+
+
+def facts_of(limits: Mapping[str, int | bool]) -> ModelFacts:
+    """What the rules and the advisor may know of these limits; of the model nothing is said."""
+    return ModelFacts(arguments={name: render(value) for name, value in limits.items()})
 
 
 def total_blocks(status: Any) -> int | None:

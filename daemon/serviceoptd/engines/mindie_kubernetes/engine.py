@@ -15,11 +15,12 @@ from msgspec.structs import replace
 
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration, ServiceoptError
 from serviceopt_journal.events import Configuration
-from serviceoptd.domain.settings import LOAD_NAMES, Field
+from serviceoptd.domain.settings import LOAD_NAMES, Field, ModelFacts
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan, Survey
 from serviceoptd.engines.mindie.configuration import JsonText, leaves
 from serviceoptd.engines.mindie.limits import repaired
 from serviceoptd.engines.mindie.section import VARIABLES
+from serviceoptd.engines.mindie.simulated_limits import facts_of, limits_in
 from serviceoptd.engines.mindie.survey import current_values
 from serviceoptd.engines.mindie_kubernetes.deployment import accelerators, node_port, winning_variable
 from serviceoptd.engines.mindie_kubernetes.files import (
@@ -167,6 +168,17 @@ class MindieKubernetesEngine:
     def kv_blocks(self, report: str) -> int | None:
         """MindIE reports no number of blocks that a program could read."""
         return None
+
+    def simulated(self, workplace: Workplace) -> Mapping[str, Any]:
+        """The limits of an instance's scheduler, as conf/config.json has them."""
+        try:
+            return {"limits": limits_in(text_of(self._directory(workplace) / CONFIGURATION, workplace), workplace)}
+        except ServiceoptError:  # told by `problems`, where it is to be started
+            return {}
+
+    def model_facts(self, workplace: Workplace) -> ModelFacts:
+        """The fixed limits of the scheduler alone: the model lies in the pods."""
+        return facts_of(self.simulated(workplace).get("limits", {}))
 
     def devices(self, configuration: Configuration, fields: Sequence[Field] = ()) -> int:
         """The plan tells it, from the deployment file: the ratio divides a fixed number of accelerators."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from serviceopt_journal.foreign_files import lines, opened
-from serviceoptd.profiling.data.recorded_steps import LARGEST_RECORDING, not_csv
+from serviceoptd.profiling.data.recorded_steps import LARGEST_RECORDING, not_csv, texts
 from serviceoptd.simulation.step_times.profile_data import ProfileRejected, finite
 
 FILES = {"batch": "batch.csv", "request": "request.csv"}
@@ -122,7 +122,7 @@ def _from_database(path: Path) -> dict[str, Table]:
 
 
 def _from_csv(path: Path) -> Table:
-    text = (line.decode("utf-8-sig") for line in lines(path, LARGEST_RECORDING, through_links=True))
+    text = texts(lines(path, LARGEST_RECORDING, through_links=True))
     reader = csv.reader(text)
     try:
         first = next(text, "")

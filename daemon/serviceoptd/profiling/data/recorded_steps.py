@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,11 @@ MARK = "attn_prefill"  # a CSV file without this column is something else
 
 
 def is_recording(path: Path) -> bool:
-    """Whether a CSV file is one of ours, by its first line."""
+    """Whether a CSV file is one of ours, by its first line; also in UTF-16, which `read_recording` refuses by name."""
     first_line = piece(path, 0, 65_536, through_links=True).partition(b"\n")[0]
-    return MARK in first_line.decode(errors="replace").rstrip("\r").split(",")
+    # without the zero bytes, ASCII in UTF-16 or UTF-32 is ASCII again but for its mark
+    names = first_line.replace(b"\0", b"").decode(errors="replace").lstrip("\ufeff\ufffd").rstrip("\r").split(",")
+    return MARK in names
 
 
 def read_recording(path: Path, *, name: str, configuration: str) -> Run:
@@ -38,7 +40,7 @@ def read_recording(path: Path, *, name: str, configuration: str) -> Run:
     """
     composition: list[tuple[float, ...]] = []
     seconds: list[float] = []
-    reader = csv.reader(line.decode("utf-8-sig") for line in lines(path, LARGEST_RECORDING, through_links=True))
+    reader = csv.reader(texts(lines(path, LARGEST_RECORDING, through_links=True)))
     try:
         header = next(reader, [])
         if missing := [column for column in COLUMNS if column not in header]:
@@ -53,6 +55,18 @@ def read_recording(path: Path, *, name: str, configuration: str) -> Run:
     if not seconds:
         raise ProfileRejected(path, "has no steps")
     return Run(name, configuration, "vllm", np.array(composition, dtype=float), np.array(seconds, dtype=float))
+
+
+def texts(lines: Iterable[bytes]) -> Iterator[str]:
+    """The text of each line of a CSV file.
+
+    Raises:
+        UnicodeDecodeError: it is not UTF-8. With zero bytes in its header, UTF-16 without a mark would pass for it.
+    """
+    for number, line in enumerate(lines):
+        if number == 0 and b"\0" in line:
+            raise UnicodeDecodeError("utf-8", line, line.index(b"\0"), line.index(b"\0") + 1, "a zero byte")
+        yield line.decode("utf-8-sig")
 
 
 def not_csv(path: Path, line: int, error: csv.Error | UnicodeDecodeError) -> ProfileRejected:
