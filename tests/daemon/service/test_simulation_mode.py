@@ -19,8 +19,10 @@ from serviceoptd.domain.documents import particle_document, recommendation
 from serviceoptd.domain.state import RunState
 from serviceoptd.domain.table import rows
 from serviceoptd.predicting.validation import errors, points, predictor_for
+from serviceoptd.submitting.checking import check
 from serviceoptd.submitting.draft import Prepared
 from serviceoptd.submitting.preparing import prepare
+from stubs.kubernetes_scenario import StubCluster
 from stubs.mindie_home import a_mindie
 from tokenizer_files import a_word_tokenizer, words
 from trained_models import a_model_file, simulated_toml
@@ -135,6 +137,53 @@ def test_the_requests_of_ais_bench_are_simulated_as_its_configurations_say(tmp_p
         options = run.settings.engine_options
         assert (options["input_tokens"], options["output_tokens"]) == expected
         assert not any("lengths of requests are not known" in warning for warning in run.warnings)
+
+
+ADVISED = """
+[vllm.command]
+others = "--max-model-len 4096"
+[[vllm.target_field]]
+name = "MAX_NUM_SEQS"
+config_position = "env"
+min = 8
+max = 64
+dtype = "int"
+[ais_bench.command]
+models = "chat"
+datasets = "synthetic"
+[search]
+simulation = true
+[simulated]
+model = "latency_model.json"
+"""
+
+
+def test_a_search_that_is_advised_simulates_the_requests_of_ais_bench_too(tmp_path: Path) -> None:
+    a_config_directory(tmp_path / "configs")
+    (tmp_path / "config.toml").write_text(TOP + ADVISED)
+    draft = check(
+        tmp_path / "config.toml", engine="vllm", benchmark="ais_bench", environment={}, working_directory=tmp_path
+    )
+    simulated = draft.settings.search.simulation
+    assert (simulated["input_tokens"], simulated["output_tokens"]) == (64, 512)
+    assert not any("lengths of requests" in str(warning) for warning in draft.loaded.warnings)
+
+
+def test_the_limits_of_mindie_on_kubernetes_are_simulated_too(tmp_path: Path) -> None:
+    a_model_file(tmp_path)
+    cluster = StubCluster.below(tmp_path)
+    text = TOP + MINDIE + LENGTHS + f'[simulated.limits]\nnpu_blocks = 900\n[kubectl]\nkubectl_default_path = "{cluster.scripts}"\n'
+    run = prepare(
+        Submission(
+            configuration_text=text, engine="mindie", pd="disaggregation", benchmark="vllm_benchmark",
+            working_directory=str(tmp_path), environment=dict(BOTH),
+        ),
+        plugins,
+        tool_prefix=None,
+    )  # fmt: skip
+    limits = run.settings.engine_options["limits"]
+    assert (limits["max_seq_len"], limits["max_prefill_batch_size"], limits["cache_block_size"]) == (2560, 8, 128)
+    assert limits["npu_blocks"] == 900
 
 
 def test_blocks_that_only_a_running_mindie_knows_are_asked_for(tmp_path: Path) -> None:
