@@ -48,8 +48,7 @@ class Loaded:
     placeholders: tuple[ConfigProblem, ...] = ()
     assumed: str = ""
     sections: tuple[str, ...] = field(default=())  # tables of engines and clients that the file holds
-    in_place_of: simulation_mode.Pair | None = None  # of simulation mode: who is simulated
-    advised: simulation_mode.Pair | None = None  # with `[search] simulation`: who is measured and simulated
+    simulated: simulation_mode.Pair | None = None  # in simulation mode, or where a simulator advises
 
 
 def discover(environment: Mapping[str, str], cwd: Path) -> Path | None:
@@ -160,8 +159,7 @@ def load_text(
         placeholders=to_replace,
         assumed=read.assumed,
         sections=tuple(name for name in source.document if name in known),
-        in_place_of=real if in_simulation else None,
-        advised=real if settings.search.simulation else None,
+        simulated=real if in_simulation or settings.search.simulation else None,
     )
 
 

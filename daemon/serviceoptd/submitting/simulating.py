@@ -20,21 +20,21 @@ def with_files_of_the_real_pair(loaded: Loaded, installed: Installed, workplace:
     Raises:
         BrokenPlugin: the engine or the client fails.
     """
-    if (pair := loaded.in_place_of or loaded.advised) is None:
+    if (pair := loaded.simulated) is None:
         return loaded
     told: dict[str, Any] = {}
-    if loaded.in_place_of:  # of an engine that is measured, the limits are known otherwise
+    measured = bool(loaded.settings.search.simulation)
+    if not measured:  # of an engine that is measured, the limits are known otherwise
         with blaming("engine", pair.engine.name):
             told |= _told(installed.engine_class(pair.engine.name)(pair.engine.options), workplace)
     with blaming("benchmark", pair.client.name):
         told |= _told(installed.benchmark_class(pair.client.name)(pair.client.options), workplace)
     settings = loaded.settings
-    if loaded.in_place_of:
-        options = with_told(settings.engine_options, told, pair.given)
-        settings = structs.replace(settings, engine_options=options, benchmark_options=options)
-    else:
-        options = with_told(settings.search.simulation, told, pair.given)
+    options = with_told(settings.search.simulation if measured else settings.engine_options, told, pair.given)
+    if measured:
         settings = structs.replace(settings, search=structs.replace(settings.search, simulation=options))
+    else:
+        settings = structs.replace(settings, engine_options=options, benchmark_options=options)
     # what is told by a file is no longer asked for
     answered = {"simulated.input_tokens"} if {"data_set", "input_tokens"} & told.keys() else set()
     warnings = tuple(warning for warning in loaded.warnings if warning.key not in answered)
