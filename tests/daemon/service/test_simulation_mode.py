@@ -172,7 +172,8 @@ def test_a_search_that_is_advised_simulates_the_requests_of_ais_bench_too(tmp_pa
 def test_the_limits_of_mindie_on_kubernetes_are_simulated_too(tmp_path: Path) -> None:
     a_model_file(tmp_path)
     cluster = StubCluster.below(tmp_path)
-    text = TOP + MINDIE + LENGTHS + f'[simulated.limits]\nnpu_blocks = 900\n[kubectl]\nkubectl_default_path = "{cluster.scripts}"\n'
+    scripts = f'[kubectl]\nkubectl_default_path = "{cluster.scripts}"\n'
+    text = TOP + MINDIE + LENGTHS + "[simulated.limits]\nnpu_blocks = 900\n" + scripts
     run = prepare(
         Submission(
             configuration_text=text, engine="mindie", pd="disaggregation", benchmark="vllm_benchmark",
