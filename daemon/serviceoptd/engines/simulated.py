@@ -15,7 +15,13 @@ from serviceoptd.domain.load import load_of
 from serviceoptd.domain.settings import Field
 from serviceoptd.domain.space.space import Space
 from serviceoptd.engines.interface import ServiceOrder, ServicePlan, Survey
-from serviceoptd.predicting.section import CAME_LATER, SimulatedSection, setting_of
+from serviceoptd.predicting.section import (
+    CAME_LATER,
+    OF_DATA_SETS_CAME_LATER,
+    SimulatedSection,
+    setting_of,
+    usual_of,
+)
 from serviceoptd.simulation.demonstration.engine import kv_blocks, refused_launch
 from serviceoptd.simulation.schedulers.limits import KV_BLOCKS, MissingLimits
 from serviceoptd.simulation.virtual_clock.timeline import Stuck
@@ -122,11 +128,13 @@ class SimulatedEngine:
             return {"version": MODEL_VERSION, "numbers": str(numbers)}
         from serviceoptd.predicting.prediction import fingerprint
 
-        unused = {key for key, usual in CAME_LATER.items() if getattr(self.options, key) == usual}
+        unused = usual_of(self.options, CAME_LATER)
         # of files the content counts, and not where they are
-        places = {"data_set": {"path", "tokenizer"}} if self.options.data_set else {}
+        data = self.options.data_set
+        places = {"data_set": {"path", "tokenizer", *usual_of(data, OF_DATA_SETS_CAME_LATER)}} if data else {}
         numbers = self.options.model_dump(
-            mode="json", exclude={**dict.fromkeys(pace | unused | {"machine", "model", "lengths"}, True), **places}
+            mode="json",
+            exclude={**dict.fromkeys(pace | unused | {"machine", "model", "lengths", "chat_template"}, True), **places},
         )
         files = fingerprint(self.options, workplace.working_directory)
         return {"version": TIMELINE_VERSION, "numbers": str(numbers), **files}

@@ -92,6 +92,7 @@ class Predictor:
             concurrency=concurrency if concurrency is not None else self.options.concurrency,
             request_rate=request_rate if request_rate is not None else self.options.request_rate,
             burstiness=self.options.burstiness,
+            ramp_up=self.options.ramp_up.ramp_up() if self.options.ramp_up and request_rate is None else None,
         )
         recorder = Recorder(self.trained.model)
         own = self.options.overheads
@@ -121,12 +122,18 @@ def _lengths(
         return lengths_in(content_of(directory / options.lengths), options.lengths)
     if options.data_set:
         with suppress(NoDataSet):  # told before the start
-            return SampledLengths(of_files.data_set(options.data_set, directory).pairs, options.data_set.shuffled)
+            found = of_files.data_set(options.data_set, directory)
+            return SampledLengths(found.pairs, options.data_set.shuffled, found.turns, found.times)
     return RandomLengths(
         input_tokens=options.input_tokens,
         output_tokens=options.output_tokens,
         range_ratio=options.range_ratio,
         prefix_tokens=options.prefix_tokens,
+        prefixes=options.prefixes,
+        inputs=options.input_distribution.distribution() if options.input_distribution else None,
+        outputs=options.output_distribution.distribution() if options.output_distribution else None,
+        added_tokens=of_files.added_tokens(options.chat_template, directory) if options.chat_template else 0,
+        turns=options.turns,
     )
 
 
@@ -167,6 +174,8 @@ def fingerprint(options: SimulatedSection, directory: Path) -> dict[str, str]:
     found = {key: hashlib.sha256(content_of(directory / name)).hexdigest() for key, name in named.items() if name}
     if options.data_set and not options.lengths:
         found |= of_files.fingerprint(options.data_set, directory)
+    elif options.chat_template and not options.lengths:
+        found["chat_template"] = str(of_files.added_tokens(options.chat_template, directory))
     return found
 
 

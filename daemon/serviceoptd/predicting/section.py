@@ -13,6 +13,8 @@ from serviceopt_journal.events import Configuration, Value
 from serviceoptd.predicting.data_set.kinds import Kind
 from serviceoptd.simulation.demonstration.engine import Machine, Setting, Workload
 from serviceoptd.simulation.schedulers.limits import KINDS, names_of
+from serviceoptd.simulation.virtual_clock import distributions as spreads
+from serviceoptd.simulation.virtual_clock.arrivals import RampUp
 from serviceoptd.simulation.virtual_clock.overheads import Overheads
 from serviceoptd.toolkit.interface import Options
 
@@ -25,8 +27,21 @@ _USUAL = Machine()
 _REQUESTS = Workload()
 
 
-CAME_LATER: Mapping[str, Any] = {"prefix_tokens": 0, "concurrency": None, "request_rate": None, "data_set": None}
+CAME_LATER: Mapping[str, Any] = {
+    "prefix_tokens": 0, "concurrency": None, "request_rate": None, "data_set": None, "prefixes": 1, "turns": 1,
+    "input_distribution": None, "output_distribution": None, "ramp_up": None, "chat_template": None,
+}  # fmt: skip
 """Keys that identities have only where they differ from these: runs of before keep theirs."""
+OF_DATA_SETS_CAME_LATER: Mapping[str, Any] = {
+    "messages": (), "own_output": True, "turns": "every", "category": "", "labels": (), "hashed": 16, "second": None,
+    "columns": {}, "chat": False, "client_template": False,
+}  # fmt: skip
+"""The same, of `data_set`."""
+
+
+def usual_of(options: Options, usual: Mapping[str, Any]) -> set[str]:
+    """The keys that have these values."""
+    return {key for key, value in usual.items() if getattr(options, key) == value}
 
 
 class MachineOptions(Options):
@@ -62,6 +77,13 @@ class OverheadOptions(Options):
         return Overheads(**self.model_dump())
 
 
+class MessageOptions(Options):
+    """One of `[[simulated.data_set.messages]]`: a message of each prompt."""
+
+    role: str  # HUMAN, BOT or SYSTEM, as AISBench names them
+    prompt: str  # with the columns of a record in braces
+
+
 class DataSetOptions(Options):
     """`[simulated.data_set]`: the file of the client's data set, and how the client reads it."""
 
@@ -71,6 +93,56 @@ class DataSetOptions(Options):
     output_tokens: Count | None = None  # of every answer; None: the record's own
     shuffled: bool = True  # false: sent in the order of the file
     template: str = "{question}"  # of `ais_bench`: how a record becomes a prompt
+    messages: tuple[MessageOptions, ...] = ()  # of `ais_bench`: the messages of a chat, in the template's place
+    own_output: bool = True  # of `ais_bench`: a record's own limit of its answer wins over `output_tokens`
+    turns: Literal["every", "every_with_gt", "last"] = "every"  # of conversations: those that are asked
+    category: str = ""  # of `spec_bench` and `speed_bench`: only this one
+    labels: tuple[str, ...] = ()  # of `timed_trace`: time stamp, input, output, hashes
+    hashed: Count = 16  # of `timed_trace`: tokens that a hash stands for
+    second: Positive | None = None  # of `timed_trace`: factor of time stamps, which then tell when to send
+    columns: Mapping[str, str] = {}  # of `guidellm`: the column of each of its own
+    chat: bool = False  # the service is asked for a chat, so it puts the chat template around the messages
+    client_template: bool = False  # the client puts the chat template around each prompt
+
+    @field_validator("labels")
+    @classmethod
+    def _all(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        if labels and len(labels) != 4:
+            raise ValueError("needs all four: those of time stamp, input length, output length and hashes")
+        return labels
+
+
+class DistributionOptions(Options):
+    """`[simulated.input_distribution]` or `[simulated.output_distribution]`: how these lengths are spread."""
+
+    kind: spreads.Kind
+    min: Count
+    max: Count
+    mean: float = 0.0
+    deviation: NotNegative = 0.0
+    exponent: Annotated[float, Bounded(gt=1, le=10)] = 2.0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> DistributionOptions:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+    def distribution(self) -> spreads.Distribution:
+        """The distribution in the types of the simulator."""
+        return spreads.Distribution(**self.model_dump())
+
+
+class RampUpOptions(Options):
+    """`[simulated.ramp_up]`: a rate that grows, in requests/s."""
+
+    strategy: Literal["linear", "exponential"]
+    start: Positive
+    end: Positive
+
+    def ramp_up(self) -> RampUp:
+        """Gives it in the types of the simulator."""
+        return RampUp(**self.model_dump())
 
 
 class SimulatedSection(Options):
@@ -97,6 +169,12 @@ class SimulatedSection(Options):
     concurrency: Count | None = None  # requests in flight, and
     request_rate: Positive | None = None  # requests/s, where no target field tells them
     data_set: DataSetOptions | None = None  # whose lengths are simulated, in place of those above
+    prefixes: Count = 1  # different prefixes of `prefix_tokens`, each of equally many requests
+    turns: Count = 1  # requests of a conversation, each with all that was said before it
+    input_distribution: DistributionOptions | None = None  # in place of `input_tokens` and `range_ratio`
+    output_distribution: DistributionOptions | None = None
+    ramp_up: RampUpOptions | None = None  # in place of `request_rate`, where no target field tells it
+    chat_template: str | None = None  # directory of the model whose template is put around each prompt
 
     @field_validator("limits")
     @classmethod

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.settings import Slo
 from serviceoptd.simulation.schedulers.limits import Composer, Limits, scheduler_of
-from serviceoptd.simulation.virtual_clock.arrivals import arrivals
+from serviceoptd.simulation.virtual_clock.arrivals import RampUp, arrivals
 from serviceoptd.simulation.virtual_clock.client_metrics import client_metrics
 from serviceoptd.simulation.virtual_clock.interface import Composed, StepComposition, StepTimes, composition_of
 from serviceoptd.simulation.virtual_clock.lengths import (
@@ -31,6 +31,7 @@ class Traffic:
     concurrency: int | None  # None: not limited
     request_rate: float | None  # requests/s; None: all at the start
     burstiness: float = 1.0
+    ramp_up: RampUp | None = None  # in place of the rate
 
 
 @dataclass
@@ -62,7 +63,13 @@ def run_benchmark(
 
     `seed` draws arrivals and lengths; equal arguments give equal results.
     """
-    times = arrivals(traffic.num_prompts, request_rate=traffic.request_rate, burstiness=traffic.burstiness, seed=seed)
+    times = arrivals(
+        traffic.num_prompts,
+        request_rate=traffic.request_rate,
+        burstiness=traffic.burstiness,
+        seed=seed,
+        ramp_up=traffic.ramp_up,
+    )
     if isinstance(traffic.lengths, RandomLengths):
         requests = random_requests(times, traffic.lengths, seed)
     elif isinstance(traffic.lengths, SampledLengths):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Iterator
+from itertools import count
 
 _PER_DIGEST = 8
 """Numbers in one digest of 64 bytes."""
@@ -23,6 +25,12 @@ def uniforms(seed: int, purpose: str, particle: int, count: int) -> list[float]:
     """The first `count` numbers: `uniform` of index 0, 1, ..."""
     blocks = range(-(-count // _PER_DIGEST))
     return [value for block in blocks for value in _block(seed, purpose, particle, block)][:count]
+
+
+def endless(seed: int, purpose: str, particle: int) -> Iterator[float]:
+    """Numbers for what takes as many as it happens to need."""
+    for block in count():
+        yield from uniforms(seed, f"{purpose} {block}" if block else purpose, particle, _PER_DIGEST)
 
 
 def permutation(seed: int, purpose: str, particle: int, size: int) -> list[int]:

@@ -9,11 +9,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from serviceoptd.predicting.data_set.kinds import COUNTED, PAIRS, Kind, Taking
+from serviceoptd.predicting.data_set import chat_template
+from serviceoptd.predicting.data_set.kinds import COUNTED, TALKS, Kind
 from serviceoptd.predicting.data_set.records import MOST_BYTES, MOST_RECORDS, Content, NoDataSet
-from serviceoptd.predicting.data_set.tokens import FILE, Counter, counter
+from serviceoptd.predicting.data_set.taking import Taking
+from serviceoptd.predicting.data_set.texts import Texts, texts
+from serviceoptd.predicting.data_set.tokens import FILE, Counter
 from serviceoptd.predicting.section import DataSetOptions
 from serviceoptd.toolkit.provenance import ABSENT, file_digest
+
+FILES = (FILE, chat_template.FILE, chat_template.CONFIGURATION)
+"""Of a tokenizer's directory, on which the counts depend."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,8 @@ class DataSet:
 
     name: str
     pairs: tuple[tuple[int, int], ...]
+    turns: tuple[int, ...]  # pairs of each conversation, in the order of the file; (): each is one
+    times: tuple[float, ...]  # seconds from the start when each conversation begins; (): the file does not tell
     whole: bool  # no record was left out
     how: str  # the tokens were found, for people
     estimated: bool
@@ -30,8 +38,9 @@ class DataSet:
         """How many there are, how long, and by what that is known."""
         prompts, answers = zip(*self.pairs, strict=True)
         part = "" if self.whole else f" (its first {MOST_RECORDS:,} records, or {MOST_BYTES >> 20} MiB, were read)"
+        talks = f" in {len(self.turns):,} conversations" if self.turns else ""
         return (
-            f"{len(self.pairs):,} requests of {self.name}{part} are simulated: prompts of {_spread(prompts)} tokens, "
+            f"{len(self.pairs):,} requests{talks} of {self.name}{part} are simulated: prompts of {_spread(prompts)} tokens, "
             f"answers of {_spread(answers)}; {self.how}"
         )
 
@@ -43,11 +52,30 @@ def data_set(options: DataSetOptions, directory: Path) -> DataSet:
         NoDataSet: there are no lengths to be had, and why.
     """
     path, tokenizer = _located(options.path, directory), _tokenizer(options, directory)
-    taking = Taking(options.output_tokens, options.template)
-    found = _read(path, options.kind, tokenizer, taking, _state(path), _state(tokenizer and tokenizer / FILE))
+    around = (options.client_template, options.chat)
+    states = tuple(_state(tokenizer / file) for file in FILES) if tokenizer else ()
+    found = _read(path, options.kind, tokenizer, around, _taking(options), (_state(path), *states))
     if isinstance(found, str):
         raise NoDataSet(found)
     return found
+
+
+def added_tokens(model: str, directory: Path) -> int:
+    """Tokens that the chat template of a model adds to a prompt; 0 where it or the tokenizer cannot be used.
+
+    Special tokens of the tokenizer are taken off: the client made its prompt shorter by them.
+    """
+    place = _located(model, directory)
+    return _added(place, tuple(_state(place / file) for file in FILES))
+
+
+@lru_cache(maxsize=8)
+def _added(model: Path, states: object) -> int:
+    counting = texts(model, by_service=True)
+    if counting.template is None or counting.counter.estimated:
+        return 0
+    special = counting.plain("text") - counting.counter.bare("text")
+    return max(0, counting.sent("text") - counting.counter.bare("text") - special)
 
 
 def fingerprint(options: DataSetOptions, directory: Path) -> dict[str, str]:
@@ -55,30 +83,56 @@ def fingerprint(options: DataSetOptions, directory: Path) -> dict[str, str]:
     path = _located(options.path, directory)
     found = {"data_set": file_digest(path) if _state(path) else ABSENT}
     if options.kind in COUNTED:
-        found["tokenizer"] = _counter(options.kind, _tokenizer(options, directory)).identity
+        around = (options.client_template, options.chat)
+        found["tokenizer"] = _texts(options.kind, _tokenizer(options, directory), around).identity
     return found
 
 
 # what cannot be read is kept as well: it would be tried again before each measurement
 @lru_cache(maxsize=8)
 def _read(
-    path: Path, kind: Kind, tokenizer: Path | None, taking: Taking, state: object, of_tokenizer: object
+    path: Path, kind: Kind, tokenizer: Path | None, around: tuple[bool, bool], taking: Taking, states: object
 ) -> DataSet | str:
     try:
         content = Content(path)
-        counting = _counter(kind, tokenizer)
-        pairs = tuple(PAIRS[kind](content, counting.count, taking))
+        counting = _texts(kind, tokenizer, around)
+        talks = tuple(TALKS[kind](content, counting, taking))
     except NoDataSet as error:
         return error.message
-    if not pairs:
+    if not talks:
         return f"{path}: the client would send none of its requests"
-    return DataSet(path.name, pairs, content.whole, counting.how, counting.estimated)
+    turns = tuple(len(talk.pairs) for talk in talks)
+    return DataSet(
+        name=path.name,
+        pairs=tuple(pair for talk in talks for pair in talk.pairs),
+        turns=turns if max(turns) > 1 else (),
+        times=tuple(talk.time for talk in talks if talk.time is not None),
+        whole=content.whole,
+        how=counting.how,
+        estimated=counting.counter.estimated,
+    )
 
 
-def _counter(kind: Kind, tokenizer: Path | None) -> Counter:
-    if kind in COUNTED:
-        return counter(tokenizer)
-    return Counter(len, "as the file itself tells", estimated=False, identity="")
+def _taking(options: DataSetOptions) -> Taking:
+    return Taking(
+        output=options.output_tokens,
+        template=options.template,
+        messages=tuple((each.role, each.prompt) for each in options.messages),
+        own_output=options.own_output,
+        turns=options.turns,
+        category=options.category,
+        labels=tuple(options.labels),
+        hashed=options.hashed,
+        second=options.second,
+        columns=tuple(sorted(options.columns.items())),
+    )
+
+
+def _texts(kind: Kind, tokenizer: Path | None, around: tuple[bool, bool]) -> Texts:
+    if kind not in COUNTED:
+        return Texts(Counter(len, len, "as the file itself tells", estimated=False, identity=""))
+    by_client, by_service = around
+    return texts(tokenizer, by_client=by_client, by_service=by_service)
 
 
 def _tokenizer(options: DataSetOptions, directory: Path) -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from serviceoptd.predicting.data_set.records import MOST_BYTES, Content, NoDataSet
@@ -20,6 +21,7 @@ class Counter:
     """What counts the tokens of a text. `how`: by what, for people, and where it is `estimated`, why."""
 
     count: Callable[[str], int]
+    bare: Callable[[str], int]  # without the special tokens that the tokenizer puts around a text
     how: str
     estimated: bool
     identity: str  # what the counts depend on
@@ -47,18 +49,28 @@ def counter(directory: Path | None) -> Counter:
         tokenizer.encode("a text")
     except Exception as error:  # noqa: BLE001 - its library raises nothing more special
         return _estimate(f"{path}: is not a tokenizer: {error}")
-    return Counter(
+
+    def count(text: str, *, special: bool = True) -> int:
         # half of a surrogate pair, which JSON can hold and UTF-8 cannot
-        count=lambda text: len(tokenizer.encode(text.encode(errors="replace").decode()).ids),
-        how=f"counted with {path}, without a chat template",
+        whole = text.encode(errors="replace").decode()
+        return len(tokenizer.encode(whole, add_special_tokens=special).ids)
+
+    return Counter(
+        count=count,
+        bare=partial(count, special=False),
+        how=f"counted with {path}",
         estimated=False,
         identity=f"sha256:{hashlib.sha256(content.bytes).hexdigest()}",
     )
 
 
 def _estimate(why: str) -> Counter:
+    def estimated(text: str) -> int:
+        return -(-len(text.encode(errors="replace")) // BYTES_PER_TOKEN)
+
     return Counter(
-        count=lambda text: -(-len(text.encode(errors="replace")) // BYTES_PER_TOKEN),
+        count=estimated,
+        bare=estimated,
         how=f"ESTIMATED at {BYTES_PER_TOKEN} bytes per token, because {why}",
         estimated=True,
         identity=f"estimated at {BYTES_PER_TOKEN} bytes per token",

@@ -9,22 +9,53 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import accumulate, count
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Literal
 
-from serviceoptd.domain.statistics.draws import uniforms
+from serviceoptd.domain.statistics.draws import endless
 
 PURPOSE = "simulated arrivals"
-AT_ONCE = 8  # numbers drawn together
 
 
-def arrivals(number: int, *, request_rate: float | None, burstiness: float = 1.0, seed: int = 0) -> list[float]:
-    """Seconds from the start, ascending; `request_rate` in requests/s, None: all at the start. `burstiness` above 0."""
-    if request_rate is None or math.isinf(request_rate) or not number:
+@dataclass(frozen=True)
+class RampUp:
+    """A rate that grows from the first request to the last, in requests/s, both above 0."""
+
+    strategy: Literal["linear", "exponential"]
+    start: float
+    end: float
+
+    def rate(self, request: int, number: int) -> float:
+        """That of one of so many requests."""
+        progress = request / max(number - 1, 1)
+        if self.strategy == "linear":
+            return self.start + (self.end - self.start) * progress
+        return self.start * math.pow(self.end / self.start, progress)
+
+
+def arrivals(
+    number: int,
+    *,
+    request_rate: float | None,
+    burstiness: float = 1.0,
+    seed: int = 0,
+    ramp_up: RampUp | None = None,
+) -> list[float]:
+    """Seconds from the start, ascending; `request_rate` in requests/s, None: all at the start. `burstiness` above 0.
+
+    `ramp_up` wins over the rate; then nothing is stretched, as the client does not either.
+    """
+    if not number or (ramp_up is None and (request_rate is None or math.isinf(request_rate))):
         return [0.0] * number
     if math.isinf(burstiness):
         gaps = [1.0] * number
     else:
         gaps = [gamma(burstiness, drawn(seed, request)) for request in range(number)]
+    if ramp_up is not None:
+        shape = 1.0 if math.isinf(burstiness) else burstiness
+        return list(accumulate(gap / shape / ramp_up.rate(request, number) for request, gap in enumerate(gaps)))
+    assert request_rate is not None  # noqa: S101 - of the first lines
     times = list(accumulate(gaps))
     stretch = number / request_rate / times[-1] if times[-1] > 0 else 0.0
     return [time * stretch for time in times]
@@ -48,5 +79,4 @@ def gamma(shape: float, numbers: Iterator[float]) -> float:
 
 def drawn(seed: int, request: int) -> Iterator[float]:
     """Numbers for one request, without end."""
-    for block in count():
-        yield from uniforms(seed, f"{PURPOSE} {block}" if block else PURPOSE, request, AT_ONCE)
+    return endless(seed, PURPOSE, request)

@@ -72,6 +72,7 @@ class Request:
     prefix_tokens: int = 0  # so many of them; 0: none
     priority: int = 0  # smaller is served first, where the scheduler looks at it
     arrival: float = 0.0  # seconds from the start until the client wants to send it
+    after: int | None = None  # a later turn of a conversation: sent in the place of that request, once it is answered
 
 
 @dataclass(slots=True)

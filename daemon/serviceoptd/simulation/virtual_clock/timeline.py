@@ -48,7 +48,8 @@ def simulate(
 ) -> Timeline:
     """Runs the benchmark on the virtual clock.
 
-    `requests` are in the order of their arrival; `concurrency` None: as many at once as arrive.
+    `requests` are in the order of their arrival; `concurrency` None: as many at once as arrive. A conversation holds one
+    place from its first turn to its last.
 
     Raises:
         Stuck: the scheduler composes nothing though requests wait.
@@ -67,9 +68,11 @@ class _Run:
     ) -> None:
         self.requests, self.scheduler, self.step_times = requests, scheduler, step_times
         self.front_end = FrontEnd(overheads)
-        self.next_request = 0
         count = len(requests)
-        self.places = [0.0] * min(count, concurrency or count)  # when each place of the client becomes free
+        self.waiting = deque(number for number, request in enumerate(requests) if request.after is None)
+        self.following = {request.after: number for number, request in enumerate(requests) if request.after is not None}
+        # when each place of the client becomes free
+        self.places = [0.0] * min(len(self.waiting), concurrency or count)
         self.coming: list[tuple[float, int]] = []  # when which request reaches the engine
         self.sent, self.first, self.last = [NEVER] * count, [NEVER] * count, [NEVER] * count
         self.token_times: list[float] = []  # of each batch, at the client
@@ -126,16 +129,18 @@ class _Run:
 
     def send(self) -> None:
         """Requests for which the client has a place, in the order of their arrival; the longest free place first."""
-        while self.next_request < len(self.requests) and self.places:
-            number = self.next_request
-            request = self.requests[number]
-            self.next_request += 1
-            sent = self.sent[number] = max(request.arrival, heappop(self.places))
-            if not self.scheduler.accepts(number):
-                heappush(self.places, sent)
-                continue
-            self.open += 1
-            heappush(self.coming, (self.front_end.reaches_engine(sent, request.prompt_tokens), number))
+        while self.waiting and self.places:
+            number = self.waiting.popleft()
+            self.send_at(number, max(self.requests[number].arrival, heappop(self.places)))
+
+    def send_at(self, number: int, sent: float) -> None:
+        """Sends this request; refused, it takes the turns that would follow with it."""
+        self.sent[number] = sent
+        if not self.scheduler.accepts(number):
+            heappush(self.places, sent)
+            return
+        self.open += 1
+        heappush(self.coming, (self.front_end.reaches_engine(sent, self.requests[number].prompt_tokens), number))
 
     def deliver(self, ended: float, batch: Batch) -> None:
         """What the client sees of a batch."""
@@ -150,7 +155,10 @@ class _Run:
             self.first[request] = seen
         for request in batch.finished:
             self.last[request] = seen
-            heappush(self.places, seen)
+            if self.following and request in self.following:
+                self.send_at(self.following[request], seen)
+            else:
+                heappush(self.places, seen)
         if batch.finished:
             self.open -= len(batch.finished)
             self.send()
