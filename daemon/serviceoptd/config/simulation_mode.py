@@ -22,7 +22,12 @@ from .source import ENVIRONMENT, Source
 
 FLAGS = ("MODEL_EVAL_STATE_ALL", "MODEL_EVAL_STATE_IS_SLEEP_FLAG")
 SIMULATED = "simulated"
-LENGTHS = ("input_tokens", "output_tokens", "range_ratio", "prefix_tokens")
+LENGTHS = (
+    "input_tokens", "output_tokens", "range_ratio", "prefix_tokens", "prefixes", "turns", "input_distribution",
+    "output_distribution", "chat_template",
+)  # fmt: skip
+REPLACED = {"input_tokens": "input_distribution", "output_tokens": "output_distribution"}
+"""Keys that no other key of the real pair may win over once they are given."""
 OTHER_LENGTHS = {*LENGTHS, "lengths", "data_set"}
 """Keys that decide the lengths of requests: where one is given, the client's own data set is not read."""
 
@@ -119,6 +124,8 @@ def with_told(options: Mapping[str, Any], told: Mapping[str, Any], given: Mappin
 
     kept = {"limits", *given, *(LENGTHS if {"lengths", "data_set"} & given.keys() else ())}
     kept |= {"data_set"} if OTHER_LENGTHS & given.keys() else set()
+    kept |= {told for key, told in REPLACED.items() if {key, "range_ratio"} & given.keys()}
+    kept |= {"ramp_up"} if "request_rate" in given else set()
     options = {**options, **{key: value for key, value in told.items() if key not in kept}}
     if limits := {**told.get("limits", {}), **options.get("limits", {})}:
         options["limits"] = limits
@@ -136,6 +143,9 @@ def assumed(real: Pair) -> list[ConfigProblem]:
         message = f"the options in {told.unread} are not simulated"
         allowed = "give those that limit the scheduler in [simulated] limits, such as max_model_len and block_size"
         found.append(ConfigProblem(SIMULATED, 0, "simulated.limits", message, allowed))
+    if told.differs:
+        message = f"not simulated: {'; '.join(told.differs)}"
+        found.append(ConfigProblem(SIMULATED, 0, SIMULATED, message, "read the results with that in mind"))
     unknown = told.unknown
     if "data_set" in told.options and OTHER_LENGTHS & given.keys():
         unknown = f"{', '.join(sorted(OTHER_LENGTHS & given.keys()))} alone"

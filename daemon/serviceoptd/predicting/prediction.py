@@ -132,7 +132,7 @@ def _lengths(
         prefixes=options.prefixes,
         inputs=options.input_distribution.distribution() if options.input_distribution else None,
         outputs=options.output_distribution.distribution() if options.output_distribution else None,
-        added_tokens=of_files.added_tokens(options.chat_template, directory) if options.chat_template else 0,
+        added_tokens=of_files.added_tokens(options.chat_template, directory)[0] if options.chat_template else 0,
         turns=options.turns,
     )
 
@@ -175,7 +175,7 @@ def fingerprint(options: SimulatedSection, directory: Path) -> dict[str, str]:
     if options.data_set and not options.lengths:
         found |= of_files.fingerprint(options.data_set, directory)
     elif options.chat_template and not options.lengths:
-        found["chat_template"] = str(of_files.added_tokens(options.chat_template, directory))
+        found["chat_template"] = str(of_files.added_tokens(options.chat_template, directory)[0])
     return found
 
 

@@ -13,7 +13,7 @@ from serviceoptd.submitting.draft import Draft
 from serviceoptd.toolkit.interface import Problem, Remarking
 
 SIMULATED = "simulated"
-DATA_SET = "simulated.data_set"
+DATA_SET, CHAT_TEMPLATE = "simulated.data_set", "simulated.chat_template"
 
 
 def surveyed(draft: Draft) -> Draft:
@@ -36,18 +36,23 @@ def surveyed(draft: Draft) -> Draft:
 
 
 def _lengths(draft: Draft) -> tuple[Problem, ...]:
-    """What is simulated of the client's data set, or why its lengths are not."""
+    """What is simulated of the client's data set or chats, or why it is not."""
     settings = draft.settings
     options = settings.engine_options if settings.engine == SIMULATED else settings.search.simulation
-    if not options.get("data_set") or not options.get("model") or options.get("lengths"):
+    from_files = {"data_set", "chat_template"} & {key for key, value in options.items() if value}
+    if not from_files or not options.get("model") or options.get("lengths"):
         return ()
-    from serviceoptd.predicting.data_set.lengths import data_set
+    from serviceoptd.predicting.data_set.lengths import added_tokens, data_set
     from serviceoptd.predicting.section import SimulatedSection
 
-    section = SimulatedSection.model_validate(options)
-    assert section.data_set is not None  # noqa: S101 - it is in the options
+    section, directory = SimulatedSection.model_validate(options), draft.workplace.working_directory
+    if section.data_set is None:
+        assert section.chat_template is not None  # noqa: S101 - one of the two is there
+        added, why = added_tokens(section.chat_template, directory)
+        said = f"the chat template's tokens are not simulated: {why}" if why else f"adds {added} tokens to each prompt"
+        return (Problem(CHAT_TEMPLATE, said),)
     try:
-        found = data_set(section.data_set, draft.workplace.working_directory)
+        found = data_set(section.data_set, directory)
     except NoDataSet as error:
         instead = f"{section.input_tokens} and {section.output_tokens} tokens a request are simulated in its place"
         return (Problem(DATA_SET, f"{error.message}: {instead}", error.hint),)

@@ -147,7 +147,8 @@ def a_real_pair(dataset: str, client: str, service: str, table: str = "") -> str
         ("random", "--input-len 300 --output-len 30 --random-input-len 9", (300, 30, 0.0)),
         ("random", "--random-input 512 --random-out 64 --random-range 0.25", (512, 64, 0.25)),
         ("sonnet", "--sonnet-input-len 600 --sonnet-prefix-len 100", (500, 150, 0.0)),
-        ("prefix_repetition", "--prefix-repetition-suffix-len 44", (300, 128, 0.0)),
+        ("prefix_repetition", "--prefix-repetition-suffix-len 44", (44, 128, 0.0)),
+        ("prefix_repetition", "--prefix-repetition-output-len 7 --output-len 9", (256, 9, 0.0)),
     ],
 )
 def test_the_requests_of_the_configured_client_are_simulated(
@@ -214,11 +215,16 @@ def in_a_file(kind: str, client: str = "", table: str = "", model: str = "models
 @pytest.mark.parametrize(
     ("kind", "client", "expected"),
     [
-        ("custom", "", {"output_tokens": 256}),
-        ("custom", "--custom-output-len 9", {"output_tokens": 9}),
-        ("custom", "--custom-output-len -1 --disable-shuffle", {"shuffled": False}),
-        ("custom", "--output-len 8 --tokenizer ./t", {"output_tokens": 8, "tokenizer": "./t"}),
+        ("custom", "--skip-chat-template", {"output_tokens": 256}),
+        ("custom", "--custom-output-len 9", {"output_tokens": 9, "client_template": True}),
+        ("custom", "--custom-output-len -1 --disable-shuffle --skip-chat", {"shuffled": False}),
+        ("custom", "--output-len 8 --tokenizer ./t --custom-skip", {"output_tokens": 8, "tokenizer": "./t"}),
+        ("custom", "--backend openai-chat", {"output_tokens": 256, "client_template": True, "chat": True}),
         ("sharegpt", "", {}),
+        ("sharegpt", "--backend openai-chat", {"chat": True}),
+        ("spec_bench", "--spec-bench-category qa", {"output_tokens": 256, "category": "qa", "client_template": True}),
+        ("timed_trace", "", {"shuffled": False, "second": 1.0}),
+        ("timed_trace", "--no-self-timed --timed-trace-chunk 512", {"shuffled": False, "hashed": 512}),
         ("sharegpt", "--sharegpt-output-len=5", {"output_tokens": 5}),
         ("burstgpt", "--output-len 8 --disable-shuffle", {}),
     ],

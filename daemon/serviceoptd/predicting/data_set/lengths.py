@@ -60,8 +60,8 @@ def data_set(options: DataSetOptions, directory: Path) -> DataSet:
     return found
 
 
-def added_tokens(model: str, directory: Path) -> int:
-    """Tokens that the chat template of a model adds to a prompt; 0 where it or the tokenizer cannot be used.
+def added_tokens(model: str, directory: Path) -> tuple[int, str]:
+    """Tokens that the chat template of a model adds to a prompt, and by what that is known, or why it is not.
 
     Special tokens of the tokenizer are taken off: the client made its prompt shorter by them.
     """
@@ -70,12 +70,12 @@ def added_tokens(model: str, directory: Path) -> int:
 
 
 @lru_cache(maxsize=8)
-def _added(model: Path, states: object) -> int:
+def _added(model: Path, states: object) -> tuple[int, str]:
     counting = texts(model, by_service=True)
     if counting.template is None or counting.counter.estimated:
-        return 0
+        return 0, counting.missing or counting.counter.how
     special = counting.plain("text") - counting.counter.bare("text")
-    return max(0, counting.sent("text") - counting.counter.bare("text") - special)
+    return max(0, counting.sent("text") - counting.counter.bare("text") - special), ""
 
 
 def fingerprint(options: DataSetOptions, directory: Path) -> dict[str, str]:

@@ -13,7 +13,7 @@ Pair = tuple[int, int]
 
 
 class Talk(NamedTuple):
-    """(input, output) tokens of each turn of one conversation, one after the other; most have one."""
+    """Pairs of (input, output) tokens of each turn of one conversation, one after the other; most have one."""
 
     pairs: tuple[Pair, ...]
     time: float | None = None  # seconds from the start of the benchmark, where the file tells it
@@ -95,7 +95,7 @@ def whole(value: Any, what: str) -> int:
 
 
 def number(value: Any, what: str) -> int:
-    """A whole number.
+    """Reads a whole number.
 
     Raises:
         NoDataSet: it is none.
