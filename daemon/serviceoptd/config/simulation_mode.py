@@ -22,6 +22,7 @@ from .source import ENVIRONMENT, Source
 
 FLAGS = ("MODEL_EVAL_STATE_ALL", "MODEL_EVAL_STATE_IS_SLEEP_FLAG")
 SIMULATED = "simulated"
+LENGTHS_KEY = "simulated.input_tokens"
 LENGTHS = (
     "input_tokens", "output_tokens", "range_ratio", "prefix_tokens", "prefixes", "turns", "input_distribution",
     "output_distribution", "chat_template",
@@ -151,8 +152,13 @@ def assumed(real: Pair) -> list[ConfigProblem]:
         unknown = f"{', '.join(sorted(OTHER_LENGTHS & given.keys()))} alone"
     known = {"lengths", "data_set"} & given.keys() or {"input_tokens", "output_tokens"} <= given.keys()
     if unknown and not known:
-        message = (
-            f"the lengths of requests are not known from {unknown}; those of [simulated] or its defaults are simulated"
-        )
-        found.append(ConfigProblem(SIMULATED, 0, "simulated.input_tokens", message, ASKED))
+        found.append(not_known_from(unknown))
     return found
+
+
+def not_known_from(unknown: str) -> ConfigProblem:
+    """The question for the lengths of requests."""
+    message = (
+        f"the lengths of requests are not known from {unknown}; those of [simulated] or its defaults are simulated"
+    )
+    return ConfigProblem(SIMULATED, 0, LENGTHS_KEY, message, ASKED)

@@ -7,9 +7,11 @@ from typing import Any
 
 from msgspec import structs
 
+from serviceopt_journal.errors import InvalidConfiguration
 from serviceoptd.config.load import Loaded
 from serviceoptd.config.plugins import blaming
-from serviceoptd.config.simulation_mode import with_told
+from serviceoptd.config.simulation_mode import LENGTHS_KEY as LENGTHS
+from serviceoptd.config.simulation_mode import not_known_from, with_told
 from serviceoptd.submitting.draft import Installed
 from serviceoptd.toolkit.interface import Simulable, Workplace
 
@@ -27,8 +29,13 @@ def with_files_of_the_real_pair(loaded: Loaded, installed: Installed, workplace:
     if not measured:  # of an engine that is measured, the limits are known otherwise
         with blaming("engine", pair.engine.name):
             told |= _told(installed.engine_class(pair.engine.name)(pair.engine.options), workplace)
+    unknown = ""
     with blaming("benchmark", pair.client.name):
-        told |= _told(installed.benchmark_class(pair.client.name)(pair.client.options), workplace)
+        client = installed.benchmark_class(pair.client.name)(pair.client.options)
+        try:
+            told |= _told(client, workplace)
+        except InvalidConfiguration as error:
+            unknown = error.message
     settings = loaded.settings
     options = with_told(settings.search.simulation if measured else settings.engine_options, told, pair.given)
     if measured:
@@ -36,9 +43,11 @@ def with_files_of_the_real_pair(loaded: Loaded, installed: Installed, workplace:
     else:
         settings = structs.replace(settings, engine_options=options, benchmark_options=options)
     # what is told by a file is no longer asked for
-    answered = {"simulated.input_tokens"} if {"data_set", "input_tokens"} & told.keys() else set()
-    warnings = tuple(warning for warning in loaded.warnings if warning.key not in answered)
-    return replace(loaded, settings=settings, warnings=warnings)
+    answered = {LENGTHS} if {"data_set", "input_tokens"} & told.keys() else set()
+    warnings = [warning for warning in loaded.warnings if warning.key not in answered]
+    if unknown:
+        warnings = [not_known_from(unknown) if warning.key == LENGTHS else warning for warning in warnings]
+    return replace(loaded, settings=settings, warnings=tuple(warnings))
 
 
 def _told(plugin: object, workplace: Workplace) -> dict[str, Any]:

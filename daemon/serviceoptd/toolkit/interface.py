@@ -126,7 +126,11 @@ class Simulable(Protocol):
     """An engine or a client whose own files tell what is simulated in its place. Optional."""
 
     def simulated(self, workplace: Workplace) -> Mapping[str, Any]:
-        """Keys of `[simulated]`, `limits` among them, as far as its files tell them. Reads, never writes."""
+        """Keys of `[simulated]`, `limits` among them, as far as its files tell them. Reads, never writes.
+
+        Raises:
+            InvalidConfiguration: of a client: the lengths of its requests cannot be known; the message says from what.
+        """
 
 
 class Refusals:

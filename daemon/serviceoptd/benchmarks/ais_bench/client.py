@@ -9,17 +9,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from serviceopt_journal.errors import InvalidConfiguration, ServiceoptError
-from serviceopt_journal.metric_table import TPOT, TTFT
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.benchmarks.ais_bench import files, flags
+from serviceoptd.benchmarks.ais_bench.load import refuse_unsuitable
 from serviceoptd.benchmarks.ais_bench.model import ModelFile, Value
 from serviceoptd.benchmarks.ais_bench.result import STATISTICS, SUMMARY, TABLE, read_result
 from serviceoptd.benchmarks.ais_bench.section import AisBenchSection
 from serviceoptd.benchmarks.ais_bench.simulated_requests import requests_of
+from serviceoptd.benchmarks.ais_bench.stated import stated_in
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
+from serviceoptd.benchmarks.untellable import Untellable
 from serviceoptd.toolkit import arguments, endpoint, program, provenance
 from serviceoptd.toolkit.asked_address import Asked, address_in, same_server
 from serviceoptd.toolkit.interface import Options, Problem, Refusals, Workplace
@@ -27,6 +30,7 @@ from serviceoptd.toolkit.position_checks import refuse_dotted_positions
 from serviceoptd.toolkit.secrets import mask_argv
 
 PACKAGES = ("ais_bench_benchmark",)
+SUFFIX = "_datasets"  # ends the name of the list of data sets, unless `datasets` has another one behind a slash
 WORK, CONFIGS = "ais_bench", "configs"
 """Directories of a measurement: what AISBench writes, and the copies of its configuration files."""
 
@@ -34,7 +38,6 @@ PRIVATE = "serviceopt_"
 """Begins the copy's name: AISBench can never mistake the installed file for it."""
 
 MOST_AT_A_TIME = 100_000  # AISBench's own limit of batch_size
-LEAST_RATE = 0.001  # requests/s; AISBench takes less for no limit
 UNLOADED: Mapping[str, Value] = {"batch_size": 1, "request_rate": 0}
 NOWHERE: Mapping[str, Value] = {"host_ip": "", "host_port": 0}
 
@@ -131,15 +134,23 @@ class AisBench:
         return problems + (still or _caught(f"{prefix}.datasets", lambda: self._dataset_problems(workplace)))
 
     def simulated(self, workplace: Workplace) -> dict[str, Any]:
-        """The lengths of its requests, where its two configurations tell them."""
+        """The requests that its two configurations tell.
+
+        Raises:
+            Untellable: they do not, or cannot be read.
+        """
         try:
             dataset, model = self._dataset(workplace), self._read(self._model(workplace))
             path = model.stated("path")
             tokenizer = self._service(model, workplace).get("path") or (path if isinstance(path, str) else None)
-            paths = files.data_paths(dataset, self._program, workplace)
-            return requests_of(dataset, model, paths, str(tokenizer) if tokenizer else None)
-        except ServiceoptError:  # told by problems(), where it is to be started
-            return {}
+            stated = stated_in(dataset, files.packages(self._program, workplace))
+            suffix = self.options.command.datasets.partition("/")[2] or SUFFIX
+            located = partial(files.located_data, client=self._program, workplace=workplace)
+            return requests_of(stated, suffix, model, str(tokenizer) if tokenizer else None, located)
+        except Untellable:
+            raise
+        except ServiceoptError as error:  # told by problems(), where it is to be started
+            raise Untellable(f"AISBench's configuration: {error.message}") from error
 
     def identity(self, workplace: Workplace) -> dict[str, str]:
         """Version, the model's configuration without load and address, the data set's and its data, number of prompts."""
@@ -151,7 +162,8 @@ class AisBench:
             nowhere = {key: value for key, value in NOWHERE.items() if model.has(key)}
             described = model.rewritten({**self._service(model, workplace), **nowhere, **UNLOADED})
             configuration = _digests([described, *(file.content() for file in config.companions())])
-            data = _digests([file.content() for file in (dataset, *dataset.companions())])
+            built_on = files.installed_bases(dataset, self._program, workplace)
+            data = _digests([file.content() for file in (dataset, *dataset.companions(), *built_on)])
             paths = files.data_paths(dataset, self._program, workplace)
             content = " ".join(provenance.data_digest(path) for path in paths)
         except ServiceoptError:  # told by problems()
@@ -199,7 +211,7 @@ class AisBench:
     def _loaded(self, config: files.ConfigFile, order: MeasurementOrder) -> bytes:
         """The model's configuration with this measurement's load."""
         model = self._read(config)
-        _suits(model, order)
+        refuse_unsuitable(model, order)
         load: dict[str, Value] = {"batch_size": self._at_a_time(order), "request_rate": order.request_rate or 0}
         salted = self.options.command.cache_salt and model.can_be_salted()
         return model.rewritten({**self._service(model, order.workplace), **load}, salt=_salt(order) if salted else None)
@@ -251,25 +263,6 @@ class AisBench:
 def _agree(asked: Asked, ours: Asked) -> bool:
     host, port = asked.host if ours.host is None else ours.host, asked.port if ours.port is None else ours.port
     return host is not None and port is not None and same_server(asked, host, port)
-
-
-def _suits(model: ModelFile, order: MeasurementOrder) -> None:
-    """Raises InvalidConfiguration where this file cannot give what is asked for."""
-    limited = {slo.metric for slo in order.objective.slos} & {TTFT, TPOT}
-    if limited and model.stated("stream") is False:
-        raise InvalidConfiguration(
-            f"{model.name} has stream=False: without streaming there is no {' and no '.join(sorted(limited))}",
-            hint="take a model configuration that streams, such as vllm_api_stream_chat",
-        )
-    if order.request_rate is not None and model.stated("use_timestamp"):
-        raise InvalidConfiguration(
-            f"{model.name} has use_timestamp=True, so the request rate would be ignored",
-            hint="set it to False, or do not search REQUESTRATE",
-        )
-    if order.request_rate is not None and order.request_rate < LEAST_RATE:
-        raise InvalidConfiguration(
-            f"AISBench takes a request rate of {order.request_rate:g}/s as unlimited", hint=f"at least {LEAST_RATE:g}/s"
-        )
 
 
 def _tokenizer(model: ModelFile, workplace: Workplace) -> str | None:

@@ -124,17 +124,40 @@ def installed_directory(client: str, workplace: Workplace) -> Path | None:
     return None
 
 
-def data_paths(dataset: ConfigFile, client: str, workplace: Workplace) -> list[Path]:
-    """The data files that a data set's configuration names by `path=`, as far as they are there.
-
-    A relative one is looked for where AISBench does: below its cache, or below its own installation.
-    """
+def packages(client: str, workplace: Workplace) -> Path | None:
+    """The directory that AISBench is installed in; None: it is not."""
     installed = installed_directory(client, workplace)
+    return installed.parents[len(_INSIDE.parts) - 1] if installed else None
+
+
+def data_paths(dataset: ConfigFile, client: str, workplace: Workplace) -> list[Path]:
+    """The data files that a data set's configuration names by `path=`, as far as they are there."""
+    named = [text for text in literals(dataset, "path") if isinstance(text, str) and text]
+    return list(dict.fromkeys(path for text in named if (path := located_data(text, client, workplace))))
+
+
+def located_data(text: str, client: str, workplace: Workplace) -> Path | None:
+    """Where a path of a data set is: a relative one below AISBench's cache or, without one, its own installation."""
     cache = workplace.environment.get(CACHE)
-    base = Path(cache) if cache else installed.parents[len(_INSIDE.parts) - 1] if installed else None
-    named = [Path(text) for text in literals(dataset, "path") if isinstance(text, str) and text]
-    placed = [base / path if base else path for path in named if base or path.is_absolute()]
-    return [path for path in dict.fromkeys(placed) if path.exists()]
+    base = Path(cache) if cache else packages(client, workplace)
+    path = base / text if base else Path(text)
+    return path if path.is_absolute() and path.exists() else None
+
+
+def installed_bases(dataset: ConfigFile, client: str, workplace: Workplace) -> list[ConfigFile]:
+    """The files that it builds on by their whole name, such as `ais_bench.datasets.synthetic.synthetic_config`."""
+    root = packages(client, workplace)
+    if root is None:
+        return []
+    imports = (
+        statement
+        for block in ast.walk(parsed(dataset))
+        if isinstance(block, ast.With) and any(is_read_base(item.context_expr) for item in block.items)
+        for statement in block.body
+        if isinstance(statement, ast.ImportFrom) and not statement.level
+    )
+    paths = (path for statement in imports for path in base_files(statement, dataset, root))
+    return [ConfigFile(path, root) for path in paths if path.is_file()]
 
 
 def request_count(dataset: ConfigFile) -> int | None:
@@ -163,14 +186,11 @@ def parsed(file: ConfigFile) -> ast.Module:
 
 def _bases(file: ConfigFile) -> Iterator[ConfigFile]:
     for block in ast.walk(parsed(file)):
-        if not isinstance(block, ast.With) or not any(_is_read_base(item.context_expr) for item in block.items):
+        if not isinstance(block, ast.With) or not any(is_read_base(item.context_expr) for item in block.items):
             continue
         for statement in block.body:
             if isinstance(statement, ast.ImportFrom) and statement.level:
-                directory = file.path.parents[statement.level - 1]
-                modules = [statement.module] if statement.module else [alias.name for alias in statement.names]
-                for module in modules:
-                    path = directory.joinpath(*module.split(".")).with_suffix(".py")
+                for path in base_files(statement, file, None):
                     if not path.is_relative_to(file.root):
                         raise InvalidConfiguration(
                             f"{file.path} builds on {path}, which is outside {file.root}",
@@ -179,7 +199,17 @@ def _bases(file: ConfigFile) -> Iterator[ConfigFile]:
                     yield ConfigFile(path, file.root)
 
 
-def _is_read_base(expression: ast.expr) -> bool:
+def base_files(statement: ast.ImportFrom, file: ConfigFile, packages: Path | None) -> Iterator[Path]:
+    """The files that an import of `read_base` names; those of a whole name are below `packages`, if that is known."""
+    directory = file.path.parents[statement.level - 1] if statement.level else packages
+    if directory is None:
+        return
+    modules = [statement.module] if statement.module else [alias.name for alias in statement.names]
+    yield from (directory.joinpath(*module.split(".")).with_suffix(".py") for module in modules)
+
+
+def is_read_base(expression: ast.expr) -> bool:
+    """Whether a `with` of this is how AISBench's files build on others."""
     return isinstance(expression, ast.Call) and ast.unparse(expression.func).rpartition(".")[2] == "read_base"
 
 

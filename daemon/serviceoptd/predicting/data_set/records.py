@@ -6,7 +6,6 @@ import codecs
 import csv
 import json
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +53,8 @@ class Content:
             raise NoDataSet(f"{path}: cannot be read: {str(error).lower()}") from error
         self.path, self.bytes, self.whole = path, found[:MOST_BYTES], len(found) <= MOST_BYTES
 
-    def lines(self) -> Iterator[tuple[int, str]]:
-        """Number and text of each whole line that is not blank.
+    def lines(self, *, blank: bool = False) -> Iterator[tuple[int, str]]:
+        """Number and text of each whole line, of `blank` ones too where they mean something.
 
         Raises:
             NoDataSet: one is too long, or not UTF-8.
@@ -68,7 +67,7 @@ class Content:
                 text = line.decode()
             except UnicodeDecodeError as error:
                 raise NoDataSet(f"{self.path}:{number}: is not UTF-8") from error
-            if text.strip():
+            if blank or text.strip():
                 yield number, text
 
 
@@ -125,11 +124,11 @@ def csv_rows(content: Content) -> Iterator[tuple[int, list[str]]]:
     Raises:
         NoDataSet: it cannot be read as CSV.
     """
-    lines = content.lines()
-    reader = csv.reader(chain(line + "\n" for _, line in lines))
+    reader = csv.reader(line + "\n" for _, line in content.lines(blank=True))  # a cell may hold blank lines
     try:
         for row in reader:
-            yield reader.line_num, row
+            if row:
+                yield reader.line_num, row
     except csv.Error as error:
         raise NoDataSet(f"{content.path}:{reader.line_num}: {error}") from error
 

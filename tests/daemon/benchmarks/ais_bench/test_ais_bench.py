@@ -13,6 +13,7 @@ from serviceopt_journal.events import Configuration
 from serviceoptd.benchmarks.ais_bench.client import WORK, AisBench
 from serviceoptd.benchmarks.ais_bench.model import ModelFile
 from serviceoptd.benchmarks.interface import ClientOutcome, MeasurementOrder, MeasurementPlan
+from serviceoptd.benchmarks.untellable import Untellable
 from serviceoptd.contract.benchmark import ProcessBenchmarkContract
 from serviceoptd.contract.orders import VLLM_FIELDS, a_field, a_measurement_order, a_program, a_workplace
 from serviceoptd.domain.settings import Objective, Slo
@@ -83,7 +84,13 @@ def simulated_of(tmp_path: Path, dataset: str, model: str = MODEL, **command: An
 
 
 def test_synthetic_requests_are_as_long_as_both_configurations_say(tmp_path: Path) -> None:
-    assert simulated_of(tmp_path, DATASET) == {"input_tokens": 64, "output_tokens": 512}
+    told = {"input_tokens": 64, "output_tokens": 512}
+    assert simulated_of(tmp_path, DATASET) == {**told, "chat_template": "/srv/models/m"}
+    other = MODEL.replace("VLLMCustomAPIChat", "VLLMCustomAPI")
+    assert simulated_of(tmp_path, DATASET, other) == told
+    prefixed = DATASET.replace('"RequestSize": 64', '"RequestSize": 64, "PrefixLen": 24')
+    told = {"input_tokens": 40, "prefix_tokens": 24, "output_tokens": 512}
+    assert simulated_of(tmp_path, prefixed, other) == told
 
 
 def test_a_data_set_of_lines_is_simulated_with_its_template_and_the_models_tokenizer(tmp_path: Path) -> None:
@@ -91,40 +98,59 @@ def test_a_data_set_of_lines_is_simulated_with_its_template_and_the_models_token
     dataset = OF_A_FILE.replace("PATH", str(tmp_path / "gsm8k"))
     expected = {
         "path": str(tmp_path / "gsm8k" / "test.jsonl"), "kind": "ais_bench", "template": "Question: {question} Answer: ",
-        "tokenizer": "/srv/models/m", "output_tokens": 512, "shuffled": False,
+        "tokenizer": "/srv/models/m", "output_tokens": 512, "shuffled": False, "chat": True, "own_output": False,
     }  # fmt: skip
     assert simulated_of(tmp_path, dataset) == {"data_set": expected}
     (tmp_path / "q.jsonl").write_text("")
     custom = OF_A_FILE.replace("PATH", str(tmp_path / "q.jsonl")).replace("GSM8KDataset", "CustomDataset")
     found = simulated_of(tmp_path, custom)["data_set"]
     assert found["path"] == str(tmp_path / "q.jsonl")
+    limited = custom.replace('["question"]', '["question", "max_out_len"]')
+    assert "own_output" not in simulated_of(tmp_path, limited)["data_set"]
     (tmp_path / "q.jsonl.meta.json").write_text("{}")
-    assert simulated_of(tmp_path, custom) == {}
+    with pytest.raises(Untellable, match=r"meta\.json may choose other records"):
+        simulated_of(tmp_path, custom)
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("before", "after", "why"),
     [
-        ("ZeroRetriever", "FixKRetriever"),
-        ('template="Question: {question} Answer: {answer}"', "template=dict(round=[])"),
-        ("reader_cfg=gsm8k_reader_cfg", 'reader_cfg=dict(test_range="[0:8]")'),
-        ("GSM8KDataset", "ShareGPTDataset"),
-        ('path="PATH"', 'path="/nowhere"'),
-        ("gsm8k_datasets = [", "gsm8k_datasets = [["),
+        ("ZeroRetriever", "FixKRetriever", "FixKRetriever does not choose"),
+        ("ZeroRetriever", "RandomRetriever", "FixKRetriever does not choose"),
+        ('template="Question: {question} Answer: {answer}"', "template=dict(round=[])", "has no message"),
+        (
+            "reader_cfg=gsm8k_reader_cfg",
+            'reader_cfg=dict(test_range="[0:8]")',
+            "`test_range`, which wins over num_prompts",
+        ),
+        ("GSM8KDataset", "ShareGPTDataset", "their template or inferencer is not AISBench's own"),
+        ("GSM8KDataset", "CEvalDataset", "the data set class CEvalDataset"),
+        ('path="PATH"', 'path="/nowhere"', "which are not here: path = '/nowhere'"),
+        ("gsm8k_datasets = [", "gsm8k_datasets = [[", "not Python|is not a Python file"),
+        ("gsm8k_datasets = [", "gsm8k_datasets = [] + [], [", "data sets in one configuration"),
+        ("gsm8k_datasets = [", "for one in range(5): gsm8k_datasets = [", "only running it would tell"),
+        ('abbr="g"', 'abbr="g", n=4', "each record is sent several times"),
     ],
 )
-def test_requests_that_cannot_be_known_without_running_it_are_not_simulated(
-    tmp_path: Path, before: str, after: str
+def test_requests_that_cannot_be_known_without_running_it_are_asked_for_with_the_reason(
+    tmp_path: Path, before: str, after: str, why: str
 ) -> None:
     assert before in OF_A_FILE
-    assert simulated_of(tmp_path, OF_A_FILE.replace(before, after).replace("PATH", str(tmp_path))) == {}
+    with pytest.raises(Untellable, match=why):
+        simulated_of(tmp_path, OF_A_FILE.replace(before, after).replace("PATH", str(tmp_path)))
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [("ignore_eos=True", "ignore_eos=False"), ("max_out_len=512", "max_out_len=LONGEST")]
+    ("before", "after", "why"),
+    [
+        ("ignore_eos=True", "ignore_eos=False", "answers may end before `max_out_len` tokens"),
+        ("max_out_len=512", "max_out_len=LONGEST", "`max_out_len` of .*, which is not a number"),
+        ("use_timestamp=False", "use_timestamp=True", "time stamps tell when to send"),
+    ],
 )
-def test_answers_of_an_unknown_length_are_not_simulated(tmp_path: Path, before: str, after: str) -> None:
-    assert simulated_of(tmp_path, DATASET, MODEL.replace(before, after)) == {}
+def test_answers_of_an_unknown_length_are_asked_for(tmp_path: Path, before: str, after: str, why: str) -> None:
+    with pytest.raises(Untellable, match=why):
+        simulated_of(tmp_path, DATASET, MODEL.replace(before, after))
 
 
 def test_the_command_line_is_the_manuals_with_private_directories(tmp_path: Path) -> None:
