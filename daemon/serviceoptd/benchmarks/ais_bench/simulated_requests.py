@@ -45,7 +45,7 @@ def requests_of(
     tokenizer: str | None,
     located: Callable[[str], Path | None],
 ) -> dict[str, Any]:
-    """Keys of `[simulated]`.
+    """Tells the keys of `[simulated]`.
 
     Args:
         stated: what the data set's configuration states.
