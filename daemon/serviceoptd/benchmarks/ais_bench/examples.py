@@ -82,6 +82,12 @@ def messages_of(template: Items, answer: str) -> list[tuple[str, str]]:
     return found
 
 
+def text_of(template: Items, answer: str) -> str:
+    """The one text that a service which is not asked for a chat has of a dialogue."""
+    spoken = (item if isinstance(item, str) else str(item.get("prompt", "")) for item in template)
+    return "\n".join(text for each in spoken if (text := each.replace(f"{{{answer}}}", "") if answer else each))
+
+
 def _items(template: Any) -> Template:
     """A text, or the items of begin, rounds and end."""
     if isinstance(template, str):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serviceoptd.benchmarks.ais_bench.examples import is_a, messages_of, with_examples
+from serviceoptd.benchmarks.ais_bench.examples import is_a, messages_of, text_of, with_examples
 from serviceoptd.benchmarks.ais_bench.model import ModelFile
 from serviceoptd.benchmarks.ais_bench.stated import UNKNOWN, name_of, value_of
 from serviceoptd.benchmarks.untellable import Untellable
@@ -109,10 +109,10 @@ def _lines(kind: str, place: Path, data: Mapping[str, Any], told: Told, reader: 
         found["own_output"] = False
     if isinstance(template, str):
         return {**found, "template": template.replace(f"{{{column}}}", "") if column else template}
+    if not told.chat:
+        return {**found, "template": text_of(template, column)}
     messages = messages_of(template, column)
-    if told.chat:
-        return {**found, "messages": [{"role": role, "prompt": text} for role, text in messages]}
-    return {**found, "template": "\n".join(text for _, text in messages if text)}
+    return {**found, "messages": [{"role": role, "prompt": text} for role, text in messages]}
 
 
 def _turns(data: Mapping[str, Any]) -> dict[str, str]:

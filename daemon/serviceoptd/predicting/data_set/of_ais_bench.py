@@ -75,7 +75,10 @@ def _talk(asked: list[str], answers: list[str], texts: Texts, taking: Taking) ->
     for turn, (question, answer) in enumerate(zip(asked, answers, strict=True)):
         before.append({"role": "user", "content": question})
         generated = output * turn if taking.turns == "every" else 0
-        pairs.append((max(1, texts.sent(before) + generated), output))
+        # what is no chat is joined by line breaks, around what the model has said too
+        joined = (each["content"] for each in before if each["content"] or generated)
+        prompt = before if texts.by_service else "\n".join(joined)
+        pairs.append((max(1, texts.sent(prompt) + generated), output))
         before.append({"role": "assistant", "content": answer if taking.turns != "every" else ""})
     return Talk(tuple(pairs[-1:] if taking.turns == "last" else pairs))
 
