@@ -16,7 +16,7 @@ from serviceoptd.predicting.data_set.lengths import DataSet, data_set, fingerpri
 from serviceoptd.predicting.data_set.records import NoDataSet
 from serviceoptd.predicting.prediction import Predictor
 from serviceoptd.predicting.section import DataSetOptions, SimulatedSection
-from tokenizer_files import a_word_tokenizer, words
+from tokenizer_files import TEMPLATE, a_word_tokenizer, words
 from trained_models import a_model_file
 
 
@@ -151,6 +151,180 @@ def test_a_template_of_ais_bench_makes_prompts_of_the_columns_and_a_record_may_l
     found = read(tmp_path, "q.jsonl", "ais_bench", output_tokens=64, template="Question : {question} {option} Answer :")
     assert found.pairs == ((12, 9), (8, 4), (7, 64))
     assert "`max_tokens` is not a number" in refused(tmp_path, "q.jsonl", "ais_bench")
+
+
+def test_a_records_own_limit_counts_only_where_the_reader_asks_for_it(tmp_path: Path) -> None:
+    jsonl(tmp_path / "q.jsonl", {"question": words(7), "max_tokens": 9})
+    assert read(tmp_path, "q.jsonl", "ais_bench", output_tokens=64).pairs == ((7, 9),)
+    assert read(tmp_path, "q.jsonl", "ais_bench", output_tokens=64, own_output=False).pairs == ((7, 64),)
+
+
+def test_ais_bench_takes_a_table_too_whose_cells_may_hold_blank_lines(tmp_path: Path) -> None:
+    (tmp_path / "q.csv").write_text('question,answer\n"word\n\n word",x\nword,y\n')
+    assert read(tmp_path, "q.csv", "ais_bench", output_tokens=5).pairs == ((2, 5), (1, 5))
+
+
+def test_spec_bench_sends_the_first_turn_of_one_category(tmp_path: Path) -> None:
+    jsonl(tmp_path / "s.jsonl", *({"category": one, "turns": [words(n), words(99)]} for n, one in enumerate("abab", 5)))
+    assert read(tmp_path, "s.jsonl", "spec_bench", output_tokens=256).pairs == tuple((n, 256) for n in (5, 6, 7, 8))
+    assert read(tmp_path, "s.jsonl", "spec_bench", output_tokens=9, category="b").pairs == ((6, 9), (8, 9))
+    assert "would send none" in refused(tmp_path, "s.jsonl", "spec_bench", output_tokens=9, category="c")
+    jsonl(tmp_path / "bad.jsonl", {"turns": []})
+    assert "bad.jsonl:1: `turns` does not begin with a text" in refused(
+        tmp_path, "bad.jsonl", "spec_bench", output_tokens=9
+    )
+
+
+def test_speed_bench_sends_the_first_message(tmp_path: Path) -> None:
+    jsonl(
+        tmp_path / "s.jsonl", {"category": "a", "messages": [{"role": "user", "content": words(5)}, {"content": "x"}]}
+    )
+    assert read(tmp_path, "s.jsonl", "speed_bench", output_tokens=4096).pairs == ((5, 4096),)
+    jsonl(tmp_path / "s.jsonl", {"messages": ["x"]})
+    assert "does not begin with a text" in refused(tmp_path, "s.jsonl", "speed_bench", output_tokens=4096)
+
+
+def a_trace(**more: Any) -> dict[str, Any]:
+    return {"timestamp": 500, "input_length": 40, "output_length": 3, "hash_ids": [1, 2, 3]} | more
+
+
+def test_a_timed_trace_tells_lengths_and_times_of_its_own(tmp_path: Path) -> None:
+    second = a_trace(timestamp=250, input_length=99, output_length=4)
+    jsonl(tmp_path / "t.jsonl", a_trace(), second, a_trace(timestamp=2000))
+    found = read(tmp_path, "t.jsonl", "timed_trace", second=0.001)
+    assert found.pairs == ((40, 3), (48, 4), (40, 3))  # three hashes of 16 tokens each
+    assert found.times == (0.5, 0.5, 2.0)  # sent one after the other
+    found = read(tmp_path, "t.jsonl", "timed_trace", hashed=512)
+    assert (found.pairs[1], found.times, found.estimated) == ((99, 4), (), False)
+    other = {"at": 1, "in": 5, "out": 6, "ids": [1]}
+    jsonl(tmp_path / "o.jsonl", other)
+    assert read(tmp_path, "o.jsonl", "timed_trace", labels=["at", "in", "out", "ids"]).pairs == ((5, 6),)
+    assert "o.jsonl:1: has no `timestamp`" in refused(tmp_path, "o.jsonl", "timed_trace")
+    jsonl(tmp_path / "o.jsonl", a_trace(hash_ids=[]))
+    assert "has no `hash_ids`" in refused(tmp_path, "o.jsonl", "timed_trace")
+    jsonl(tmp_path / "o.jsonl", a_trace(timestamp="nan"))
+    assert "is not a number of seconds" in refused(tmp_path, "o.jsonl", "timed_trace", second=1.0)
+
+
+def a_talk(*turns: int, begins: str = "human") -> dict[str, Any]:
+    said = [begins, "gpt" if begins == "human" else "human"]
+    return {"conversations": [{"from": said[n % 2], "value": words(turn)} for n, turn in enumerate(turns)]}
+
+
+def test_every_turn_of_ais_benchs_sharegpt_is_a_request_with_all_that_was_said(tmp_path: Path) -> None:
+    talks = [a_talk(5, 7, 9, 11), a_talk(3, 4), a_talk(5, 7, 9), a_talk(5, 7, begins="gpt"), {"conversations": []}]
+    (tmp_path / "s.json").write_text(json.dumps(talks))
+    found = read(tmp_path, "s.json", "ais_bench_sharegpt", output_tokens=100)
+    assert found.pairs == ((5, 100), (5 + 100 + 9, 100), (3, 100))  # the model's own answers have 100 tokens
+    assert found.turns == (2, 1)
+    assert "3 requests in 2 conversations of s.json are simulated" in found.summary()
+    found = read(tmp_path, "s.json", "ais_bench_sharegpt", output_tokens=100, turns="every_with_gt")
+    assert found.pairs == ((5, 100), (5 + 7 + 9, 100), (3, 100))
+    found = read(tmp_path, "s.json", "ais_bench_sharegpt", output_tokens=100, turns="last")
+    assert (found.pairs, found.turns) == (((5 + 7 + 9, 100), (3, 100)), ())
+
+
+def test_ais_benchs_mtbench_asks_its_questions_one_after_the_other(tmp_path: Path) -> None:
+    jsonl(
+        tmp_path / "m.jsonl", {"prompt": [words(5), words(6)], "reference": [words(2), words(3)]}, {"prompt": ["word"]}
+    )
+    found = read(tmp_path, "m.jsonl", "ais_bench_mtbench", output_tokens=8, turns="every_with_gt")
+    assert found.pairs == ((5, 8), (13, 8), (1, 8))
+    jsonl(tmp_path / "m.jsonl", {"prompt": [words(5), words(6)], "reference": ["word"]})
+    assert "has not as many texts" in refused(tmp_path, "m.jsonl", "ais_bench_mtbench", output_tokens=8)
+
+
+def test_guidellm_finds_its_columns_by_their_names_in_any_file(tmp_path: Path) -> None:
+    row = {"ID": 1, "Question": words(5), "system": words(3), "completion_tokens_count": 9}
+    jsonl(tmp_path / "g.jsonl", row, row | {"Question": words(6), "completion_tokens_count": 10})
+    (tmp_path / "g.json").write_text(json.dumps([row]))
+    (tmp_path / "g.csv").write_text("prompts,output_tokens_count\nword word,7\n")
+    assert read(tmp_path, "g.jsonl", "guidellm").pairs == ((8, 9), (9, 10))
+    assert read(tmp_path, "g.json", "guidellm").pairs == ((8, 9),)
+    assert read(tmp_path, "g.csv", "guidellm").pairs == ((2, 7),)
+    chosen = {"text_column": "system", "output_tokens_count_column": "ID"}
+    assert read(tmp_path, "g.json", "guidellm", columns=chosen).pairs == ((3, 1),)
+    jsonl(tmp_path / "t.jsonl", {"prompt_0": words(5), "prompt_1": words(6), "output_tokens_count": 9})
+    assert read(tmp_path, "t.jsonl", "guidellm", output_tokens=2).pairs == ((5, 9), (5 + 6 + 9, 2))
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"prompt": "word"}, "g.jsonl:1: tells no number of output tokens"),
+        ({"prompt": "word", "image": "a.png", "output_tokens_count": 1}, "has the column `image`"),
+        ({"messages": [], "output_tokens_count": 1}, "has the column `messages`"),
+        ({"output_tokens_count": 1}, "has no column of prompts"),
+        ({"prompt": None, "output_tokens_count": 1}, "g.jsonl:1: has no prompt"),
+        ({"prompt": "word", "output_tokens_count": "many"}, "g.jsonl:1: `output_tokens_count` is not a number"),
+    ],
+)
+def test_rows_of_guidellm_that_cannot_be_counted_are_named(tmp_path: Path, row: dict[str, Any], said: str) -> None:
+    jsonl(tmp_path / "g.jsonl", row)
+    assert said in refused(tmp_path, "g.jsonl", "guidellm")
+
+
+CHAT = 4  # tokens that the template adds to one message
+
+
+def test_the_chat_template_is_counted_where_the_client_or_the_service_puts_it(tmp_path: Path) -> None:
+    a_word_tokenizer(tmp_path / "tok", TEMPLATE)
+    jsonl(tmp_path / "d.jsonl", {"prompt": words(7), "output_tokens": 1})
+    for around, tokens in (({}, 7), ({"chat": True}, 11), ({"client_template": True}, 11)):
+        found = read(tmp_path, "d.jsonl", "custom", **around)
+        assert found.pairs == ((tokens, 1),)
+        assert ("with the chat template" in found.summary()) is bool(around)
+    assert read(tmp_path, "d.jsonl", "custom", chat=True, client_template=True).pairs == ((7 + 2 * CHAT, 1),)
+    talks(tmp_path / "s.json", [(1022, 50), (4, 50)])  # what the client leaves out does not depend on it
+    assert read(tmp_path, "s.json", "sharegpt", chat=True).pairs == ((1022 + CHAT, 50), (4 + CHAT, 50))
+    messages = [{"role": "HUMAN", "prompt": "word {question}"}, {"role": "BOT", "prompt": "word"}]
+    jsonl(tmp_path / "q.jsonl", {"question": words(5)})
+    found = read(tmp_path, "q.jsonl", "ais_bench", output_tokens=1, chat=True, messages=messages)
+    assert found.pairs == ((6 + 3 + 1 + 3 + 1, 1),)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "tokens", "said"),
+    [
+        ({}, 7, "without those of the chat template: "),
+        ({"chat_template": TEMPLATE}, 11, "with the chat template"),
+        (
+            {"chat_template": [{"name": "tool", "template": "x"}, {"name": "default", "template": TEMPLATE}]},
+            11,
+            "with the",
+        ),
+        (
+            {"chat_template": "{{ bos_token }} {{ messages[0]['content'] }}", "bos_token": {"content": "s t"}},
+            9,
+            "with the",
+        ),
+        ({"chat_template": "{{ raise_exception('no system role') }}"}, 7, "cannot be used: no system role"),
+        ({"chat_template": "{{ messages.__class__.__mro__ }}"}, 7, "cannot be used: "),
+        ({"chat_template": "{% for"}, 7, "cannot be used: "),
+    ],
+)
+def test_a_chat_template_is_taken_from_the_tokenizers_configuration_or_said_to_be_missing(
+    tmp_path: Path, configuration: dict[str, Any], tokens: int, said: str
+) -> None:
+    a_word_tokenizer(tmp_path / "tok")
+    (tmp_path / "tok" / "tokenizer_config.json").write_text(json.dumps(configuration))
+    jsonl(tmp_path / "d.jsonl", {"prompt": words(7), "output_tokens": 1})
+    found = read(tmp_path, "d.jsonl", "custom", chat=True)
+    assert found.pairs == ((tokens, 1),)
+    assert said in found.summary()
+
+
+def test_another_chat_template_has_another_fingerprint(tmp_path: Path) -> None:
+    options = DataSetOptions(path="d.jsonl", kind="custom", tokenizer="tok", chat=True)
+    jsonl(tmp_path / "d.jsonl", {"prompt": words(3), "output_tokens": 5})
+    prints = []
+    for template in ("", TEMPLATE, TEMPLATE + " x"):
+        a_word_tokenizer(tmp_path / "tok", template)
+        prints.append(
+            (fingerprint(options, tmp_path)["tokenizer"], read(tmp_path, "d.jsonl", "custom", chat=True).pairs)
+        )
+    assert len({print_ for print_, _ in prints}) == 3
+    assert [pairs for _, pairs in prints] == [((3, 5),), ((7, 5),), ((8, 5),)]
 
 
 def test_a_line_that_is_too_long_is_refused(tmp_path: Path) -> None:
