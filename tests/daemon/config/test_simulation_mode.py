@@ -257,3 +257,167 @@ def test_a_data_set_of_the_table_wins_over_the_clients_requests() -> None:
     for text in (in_a_file("sharegpt", "", own), a_real_pair("random", "--random-prefix-len 5", "", own)):
         options = load(text, engine="vllm", environment=BOTH).settings.engine_options
         assert (options["data_set"]["path"], options.get("prefix_tokens", 0)) == ("other.csv", 0)
+
+
+def simulated(text: str, client: str = "vllm_benchmark") -> tuple[dict[str, Any], str]:
+    """Keys of `[simulated]` that are in effect, and everything that is said of them."""
+    loaded = load(text, engine="vllm", benchmark=client, environment=BOTH)
+    return loaded.settings.engine_options, "\n".join(map(str, loaded.warnings))
+
+
+def test_inputs_and_outputs_may_be_spread_apart() -> None:
+    ratio = '\'{\\"input\\": 0.25, \\"output\\": 0.5}\''
+    client = f"--random-input-len 100 --random-output-len 10 --random-range-ratio {ratio}"
+    options, _ = simulated(a_real_pair("random", client, ""))
+    spread = {key: options[f"{key}_distribution"] for key in ("input", "output")}
+    assert [(spread[key]["kind"], spread[key]["min"], spread[key]["max"]) for key in spread] == [
+        ("uniform", 75, 125), ("uniform", 5, 15),
+    ]  # fmt: skip
+    options, _ = simulated(a_real_pair("random", client, "", "input_tokens = 7\n"))
+    assert (options["input_tokens"], options.get("input_distribution")) == (7, None)
+    assert options["output_distribution"]["max"] == 15
+
+
+def test_several_shared_prefixes_are_simulated_with_prefix_caching() -> None:
+    client = "--prefix-repetition-prefix-len 300 --prefix-repetition-num-prefixes 7"
+    options, _ = simulated(a_real_pair("prefix_repetition", client, ""))
+    assert (options["input_tokens"], options["prefix_tokens"], options["prefixes"]) == (256, 300, 7)
+    assert options["limits"] == {"enable_prefix_caching": True}
+
+
+@pytest.mark.parametrize(
+    ("client", "unknown"),
+    [
+        ("--random-range-ratio 1.5", "--random-range-ratio 1.5"),
+        ("--random-range-ratio nan", "--random-range-ratio nan"),
+        ("--random-range-ratio [", "--random-range-ratio ["),
+        ("--random-output-len 0", "--random-output-len 0"),
+        ("--random-input-len=-3", "--random-input-len -3"),
+        ("--random-prefix-len $P", "--random-prefix-len $P"),
+    ],
+)
+def test_flags_that_tell_no_length_are_asked_for(client: str, unknown: str) -> None:
+    _, said = simulated(a_real_pair("random", client, ""))
+    assert f"the lengths of requests are not known from {unknown};" in said
+
+
+@pytest.mark.parametrize(
+    ("dataset", "why"),
+    [("random-mm", "images and sounds have as many tokens"), ("hf", "images and sounds"), ("own", "its texts")],
+)
+def test_data_sets_whose_lengths_the_model_decides_are_asked_for_with_the_reason(dataset: str, why: str) -> None:
+    _, said = simulated(a_real_pair(dataset, "", ""))
+    assert f'not known from the data set "{dataset}"' in said
+    assert why in said
+
+
+def test_a_rate_that_grows_and_gaps_that_are_equal_are_simulated() -> None:
+    client = "--ramp-up-strategy linear --ramp-up-start-rps 1 --ramp-up-end-rps 9 --burstiness inf"
+    options, said = simulated(a_real_pair("random", client, ""))
+    assert {key: options["ramp_up"][key] for key in ("strategy", "start", "end")} == {
+        "strategy": "linear", "start": 1.0, "end": 9.0,
+    }  # fmt: skip
+    assert options["burstiness"] == 1e9
+    assert "not simulated" not in said
+    options, _ = simulated(a_real_pair("random", client, "", "request_rate = 4\n"))
+    assert (options["request_rate"], options.get("ramp_up")) == (4, None)
+
+
+@pytest.mark.parametrize(
+    ("client", "said"),
+    [
+        (
+            "--ramp-up-strategy linear --ramp-up-start-rps $A --ramp-up-end-rps 9",
+            "--ramp-up-strategy linear with its rates",
+        ),
+        ("--burstiness $BURSTS", "--burstiness $BURSTS"),
+        ("--probe-request-rate 2", "probes beside the measured requests (--probe-request-rate)"),
+        ("--lora-modules a b", "LoRA modules (--lora-modules)"),
+        ("--no-oversample", "fewer requests than num_prompts (--no-oversample)"),
+    ],
+)
+def test_what_is_configured_and_not_simulated_is_said(client: str, said: str) -> None:
+    _, told = simulated(a_real_pair("random", client, ""))
+    assert f"not simulated: {said}" in told
+    _, told = simulated(a_real_pair("random", "--request-rate $REQUESTRATE --max-concurrency $CONCURRENCY", ""))
+    assert "not simulated" not in told
+
+
+@pytest.mark.parametrize(
+    ("kind", "client", "says"),
+    [
+        ("sharegpt", "", True), ("sharegpt", "--ignore-eos", False), ("custom", "--ignore", False), ("burstgpt", "", False),
+        ("timed_trace", "", False), ("spec_bench", "", True),
+    ],
+)  # fmt: skip
+def test_answers_that_may_end_sooner_are_said_where_the_client_lets_them(kind: str, client: str, says: bool) -> None:
+    _, said = simulated(in_a_file(kind, client))
+    assert ("an answer's end before its last token" in said) is says
+
+
+def test_a_chat_is_simulated_with_the_template_of_the_clients_model() -> None:
+    text = in_a_file("random", "--backend openai-chat").replace('dataset_path = "data/d.jsonl"\n', "")
+    options, said = simulated(text)
+    assert options["chat_template"] == "models/m"
+    assert "--chat-template" not in said
+    _, said = simulated(text.replace('others = ""', 'others = "--chat-template own.jinja"'))
+    assert "not simulated: the service's --chat-template own.jinja" in said
+
+
+def of_guidellm(data: str, more: str = "") -> str:
+    text = HIS.replace("[vllm_benchmark.command]\nnum_prompts = 700\n", "").replace("vllm_benchmark", "guidellm")
+    return f'{text}\n[guidellm.command]\nmodel = "models/m"\ndata = {data}\n{more}{MODEL}'
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("", {"input_tokens": 90, "output_tokens": 9}),
+        (", prompt_tokens_stdev = 10", {"input_distribution": ("normal", 40, 140, 90.0, 10.0)}),
+        (", output_tokens_min = 2, output_tokens_max = 50", {"output_distribution": ("uniform", 2, 50, 0.0, 0.0)}),
+        (", output_tokens_stdev = 4, output_tokens_max = 12", {"output_distribution": ("normal", 1, 12, 9.0, 4.0)}),
+        (", prefix_tokens = 64, prefix_count = 3", {"prefix_tokens": 64, "prefixes": 3}),
+        (", prefix_buckets = [{ prefix_tokens = 5 }]", {"prefix_tokens": 5}),
+        (", turns = 3", {"turns": 3}),
+    ],
+)
+def test_guidellms_synthetic_texts_are_simulated_as_they_are_spread(data: str, expected: dict[str, Any]) -> None:
+    written = f'{{ kind = "synthetic_text", prompt_tokens = 90, output_tokens = 9{data} }}'
+    options, said = simulated(of_guidellm(written), "guidellm")
+    for key, value in expected.items():
+        found = options[key]
+        if isinstance(value, tuple):
+            found = tuple(found.get(name, 0.0) for name in ("kind", "min", "max", "mean", "deviation"))
+        assert found == value
+    assert options["chat_template"] == "models/m"
+    assert "lengths of requests" not in said
+    plain, _ = simulated(of_guidellm(written, 'request_format = "/v1/completions"\n'), "guidellm")
+    assert plain.get("chat_template") is None
+
+
+@pytest.mark.parametrize(
+    ("data", "unknown"),
+    [
+        ("prompt_tokens = 90", "the data of guidellm without `output_tokens`"),
+        ("prompt_tokens = 9, output_tokens = 9, prompt_tokens_min = 50", "spread from 50 to 9"),
+        ("prompt_tokens = 9, output_tokens = 9, prefix_buckets = [{}, {}]", "several `prefix_buckets`"),
+        ("prompt_tokens = 9, output_tokens = 9, output_tokens_stdev = 0.5", "is not a whole number above 0"),
+    ],
+)
+def test_data_of_guidellm_that_tell_no_length_are_asked_for(data: str, unknown: str) -> None:
+    _, said = simulated(of_guidellm(f'{{ kind = "synthetic_text", {data} }}'), "guidellm")
+    assert "the lengths of requests are not known from" in said
+    assert unknown in said
+
+
+def test_the_rows_of_guidellms_file_are_named_with_its_columns() -> None:
+    data = '{ kind = "json_file", path = "g.jsonl" }'
+    options, _ = simulated(of_guidellm(data), "guidellm")
+    named = {"path": "g.jsonl", "kind": "guidellm", "shuffled": False, "tokenizer": "models/m", "chat": True}
+    assert options["data_set"] == named
+    mapper = """others = '--data-column-mapper {\\"column_mappings\\":{\\"text_column\\":\\"q\\"}}'\n"""
+    options, said = simulated(of_guidellm(data, mapper + "backend = { max_tokens = 50 }\n"), "guidellm")
+    assert options["data_set"] == {**named, "columns": {"text_column": "q"}, "output_tokens": 50}
+    assert "an answer's end before its last token" in said
+    _, said = simulated(of_guidellm('{ kind = "parquet_file", path = "g.parquet" }'), "guidellm")
+    assert "not known from the data of guidellm (parquet_file)" in said

@@ -12,7 +12,12 @@ from serviceoptd.simulation.schedulers.vllm_limits import VllmLimits
 from serviceoptd.simulation.virtual_clock.arrivals import arrivals
 from serviceoptd.simulation.virtual_clock.client_metrics import client_metrics
 from serviceoptd.simulation.virtual_clock.interface import Batch, Request
-from serviceoptd.simulation.virtual_clock.lengths import RandomLengths, random_requests
+from serviceoptd.simulation.virtual_clock.lengths import (
+    RandomLengths,
+    SampledLengths,
+    random_requests,
+    sampled_requests,
+)
 from serviceoptd.simulation.virtual_clock.overheads import Overheads
 from serviceoptd.simulation.virtual_clock.timeline import NEVER, Stuck, Timeline, simulate
 
@@ -69,6 +74,34 @@ def test_who_comes_while_a_batch_runs_is_in_the_next_one_or_with_two_in_flight_i
     assert simulate(requests, VllmScheduler(requests, LIMITS), A_SECOND).first_token == [1.0, 2.0]
     two_in_flight = replace(LIMITS, async_scheduling=True)
     assert simulate(requests, VllmScheduler(requests, two_in_flight), A_SECOND).first_token == [1.0, 3.0]
+
+
+def test_a_later_turn_is_sent_when_the_one_before_it_is_answered_and_keeps_its_place() -> None:
+    requests = [Request(10, 2), Request(12, 2, after=0), Request(10, 2)]
+    timeline = simulate(requests, VllmScheduler(requests, LIMITS), A_SECOND, concurrency=1)
+    assert timeline.sent == [0.0, 2.0, 4.0]
+    timeline = simulate(requests, VllmScheduler(requests, LIMITS), A_SECOND)
+    assert timeline.sent == [0.0, 2.0, 0.0]
+    refused = [Request(600, 2), Request(12, 2, after=0), Request(10, 2)]
+    timeline = simulate(refused, VllmScheduler(refused, LIMITS), A_SECOND, concurrency=1)
+    assert timeline.last_token == [NEVER, NEVER, 2.0]
+
+
+def test_the_turns_of_a_conversation_find_what_was_said_in_the_prefix_cache() -> None:
+    talks = SampledLengths(((64, 2), (128, 2), (64, 2)), shuffled=False, turns=(2, 1))
+    requests = sampled_requests([0.0, 0.0], talks)
+    assert [(each.prefix, each.prefix_tokens, each.after) for each in requests] == [
+        (1, 64, None),
+        (1, 128, 0),
+        (2, 0, None),
+    ]
+    alone = requests[:2]
+    seconds = {}
+    for cached in (False, True):
+        limits = replace(AMPLE, enable_prefix_caching=cached)
+        timeline = simulate(alone, VllmScheduler(alone, limits), DEVICE)
+        seconds[cached] = timeline.first_token[1] - timeline.sent[1]
+    assert seconds[True] < seconds[False]
 
 
 def test_the_client_sends_no_more_at_once_than_it_may() -> None:
