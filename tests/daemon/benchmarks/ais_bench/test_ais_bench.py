@@ -153,6 +153,132 @@ def test_answers_of_an_unknown_length_are_asked_for(tmp_path: Path, before: str,
         simulated_of(tmp_path, DATASET, MODEL.replace(before, after))
 
 
+STRING = """
+synthetic_reader_cfg = dict(input_columns=["question", "max_out_len"], output_column="answer")
+synthetic_config = {"Type": "string", "RequestCount": 20, "StringConfig": {
+    "Input": {"Method": "uniform", "Params": {"MinValue": 5, "MaxValue": 20}},
+    "Output": {"Method": "gaussian", "Params": {"Mean": 100, "Var": 400, "MinValue": 60, "MaxValue": 120}}}}
+synthetic_datasets = [dict(type=SyntheticDataset, config=synthetic_config, reader_cfg=synthetic_reader_cfg)]
+"""
+
+
+def test_lengths_of_synthetic_words_are_spread_as_the_configuration_says(tmp_path: Path) -> None:
+    told = simulated_of(tmp_path, STRING)
+    assert told["input_distribution"] == {"kind": "uniform", "min": 5, "max": 19}
+    assert told["output_distribution"] == {"kind": "normal", "min": 60, "max": 120, "mean": 99.5, "deviation": 20.0}
+    zipf = STRING.replace('"uniform", "Params": {', '"zipf", "Params": {"Alpha": 1.5, ')
+    assert simulated_of(tmp_path, zipf)["input_distribution"] == {"kind": "zipf", "min": 5, "max": 20, "exponent": 1.5}
+    fixed = simulated_of(tmp_path, STRING.replace(', "max_out_len"]', "]"))
+    assert (fixed["output_tokens"], "output_distribution" in fixed) == (512, False)
+    with pytest.raises(Untellable, match="MinValue 50, MaxValue 20"):
+        simulated_of(tmp_path, STRING.replace('"MinValue": 5,', '"MinValue": 50,'))
+
+
+def test_the_configuration_that_comes_with_ais_bench_is_read_where_it_is_installed(tmp_path: Path) -> None:
+    dataset = DATASET.replace('synthetic_config = {"Type": "tokenid"', '_ = {"Type": ""').replace(
+        "synthetic_datasets =",
+        "with read_base():\n    from ais_bench.datasets.synthetic.synthetic_config import synthetic_config\n"
+        "synthetic_datasets =",
+    )
+    an_installation(tmp_path)
+    base = tmp_path / "lib/python3.11/site-packages/ais_bench/datasets/synthetic/synthetic_config.py"
+    base.parent.mkdir(parents=True)
+    identities = []
+    for size in (30, 40):
+        base.write_text(
+            f"size = {size}\nsynthetic_config = dict(Type='tokenid', TokenIdConfig=dict(RequestSize=size))\n"
+        )
+        assert simulated_of(tmp_path, dataset)["input_tokens"] == size
+        identities.append(a_client().identity(a_workplace(tmp_path))["dataset"])
+    assert identities[0] != identities[1]
+
+
+TURNS = """
+sharegpt_infer_cfg = dict(
+    prompt_template=dict(type=MultiTurnPromptTemplate, template=dict(
+        round=[dict(role="HUMAN", prompt="{question}"), dict(role="BOT", prompt="{answer}")])),
+    retriever=dict(type=ZeroRetriever), inferencer=dict(type=MultiTurnGenInferencer, infer_mode="every"))
+sharegpt_datasets = [dict(type=ShareGPTDataset, disable_shuffle=True, path="PATH", reader_cfg=dict(
+    input_columns=["question", "answer"], output_column="answer"), infer_cfg=sharegpt_infer_cfg)]
+"""
+
+
+def test_conversations_are_simulated_turn_by_turn(tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_text("[]")
+    dataset = TURNS.replace("PATH", str(tmp_path / "s.json"))
+    found = simulated_of(tmp_path, dataset)["data_set"]
+    assert (found["kind"], found["output_tokens"], found["chat"], found.get("turns")) == (
+        "ais_bench_sharegpt",
+        512,
+        True,
+        None,
+    )
+    found = simulated_of(tmp_path, dataset.replace('"every"', '"last"').replace("ShareGPT", "MTBench"))["data_set"]
+    assert (found["kind"], found["turns"]) == ("ais_bench_mtbench", "last")
+    with pytest.raises(Untellable, match="infer_mode 'some'"):
+        simulated_of(tmp_path, dataset.replace('"every"', '"some"'))
+    with pytest.raises(Untellable, match="their template or inferencer"):
+        simulated_of(tmp_path, dataset.replace('prompt="{question}"', 'prompt="Q: {question}"'))
+
+
+FEW_SHOTS = """
+reader = dict(input_columns=["question"], output_column="answer")
+infer = dict(
+    ice_template=dict(type=PromptTemplate, template=ONE),
+    prompt_template=dict(type=PromptTemplate, template=ALL, ice_token="</E>"),
+    retriever=dict(type=FixKRetriever, fix_id_list=[2, 0]), inferencer=dict(type=GenInferencer))
+gsm8k_datasets = [dict(abbr="g", type=GSM8KDataset, path="PATH", reader_cfg=reader, infer_cfg=infer)]
+"""
+
+
+def few_shots(directory: Path, one: str, whole: str) -> str:
+    (directory / "gsm8k").mkdir(exist_ok=True)
+    lines = [f'{{"question": "q{n}", "answer": "a{n}"}}\n' for n in range(3)]
+    (directory / "gsm8k" / "train.jsonl").write_text("".join(lines))
+    return FEW_SHOTS.replace("ONE", one).replace("ALL", whole).replace("PATH", str(directory / "gsm8k"))
+
+
+def test_examples_stand_before_each_question(tmp_path: Path) -> None:
+    texts = few_shots(tmp_path, '"Q: {question} A: {answer}"', '"</E>Q: {question} A: {answer}"')
+    found = simulated_of(tmp_path, texts)["data_set"]
+    assert found["template"] == "Q: q2 A: a2\nQ: q0 A: a0\nQ: {question} A: "
+    rounds = 'dict(round=[dict(role="HUMAN", prompt="{question}"), dict(role="BOT", prompt="{answer}")])'
+    dialogue = few_shots(tmp_path, rounds, f'dict(begin="</E>", {rounds[5:]}')
+    found = simulated_of(tmp_path, dialogue)["data_set"]
+    assert [(each["role"], each["prompt"]) for each in found["messages"]] == [
+        ("HUMAN", "q2"), ("BOT", "a2"), ("HUMAN", "q0"), ("BOT", "a0"), ("HUMAN", "{question}"),
+    ]  # fmt: skip
+    plain = simulated_of(tmp_path, dialogue, MODEL.replace("VLLMCustomAPIChat", "VLLMCustomAPI"))["data_set"]
+    assert plain["template"] == "q2\na2\nq0\na0\n{question}"
+    with pytest.raises(Untellable, match="has no record 9"):
+        simulated_of(tmp_path, texts.replace("[2, 0]", "[9]"))
+
+
+def test_a_dialogue_as_a_template_is_sent_as_messages(tmp_path: Path) -> None:
+    asked = (
+        'dict(begin=[dict(role="SYSTEM", prompt="s")], round=[dict(role="HUMAN", prompt="x"), PREFIX + "{question}"])'
+    )
+    rounds = asked.replace('PREFIX + "{question}"', 'dict(role="HUMAN", prompt=PREFIX + "{question}")')
+    dataset = OF_A_FILE.replace('"Question: {question} Answer: {answer}"', rounds).replace("PATH", str(tmp_path))
+    found = simulated_of(tmp_path, 'PREFIX = "Q: "\n' + dataset)["data_set"]
+    assert [(each["role"], each["prompt"]) for each in found["messages"]] == [
+        ("SYSTEM", "s"),
+        ("HUMAN", "x\nQ: {question}"),
+    ]
+
+
+def test_the_traffic_that_the_models_configuration_asks_for_is_simulated(tmp_path: Path) -> None:
+    def of(traffic: str) -> dict[str, Any]:
+        return simulated_of(tmp_path, DATASET, MODEL.replace("retry=2,", f"retry=2, traffic_cfg={traffic},"))
+
+    assert of("dict(burstiness=0.5)")["burstiness"] == 0.5
+    assert of("dict(burstiness=0)")["burstiness"] == 1e9  # equal gaps
+    told = of('dict(ramp_up_strategy="linear", ramp_up_start_rps=1, ramp_up_end_rps=9)')
+    assert told["ramp_up"] == {"strategy": "linear", "start": 1.0, "end": 9.0}
+    with pytest.raises(Untellable, match="traffic_cfg"):
+        of('dict(ramp_up_strategy="linear")')
+
+
 def test_the_command_line_is_the_manuals_with_private_directories(tmp_path: Path) -> None:
     order = an_order(tmp_path, warm_up_requests=8)
     private = order.workplace.directory
