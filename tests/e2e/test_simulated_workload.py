@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from ais_bench_files import MODEL, a_config_directory
 from serviceopt_journal import events as e
 from stubs.mindie_home import a_mindie
 from stubs.scenario import client, of_type, places, records, standalone, stub_run
-from tokenizer_files import a_word_tokenizer, words
+from tokenizer_files import TEMPLATE, a_word_tokenizer, words
 from trained_models import a_model_file, simulated_toml
 
 SIMULATED = {"MODEL_EVAL_STATE_ALL": "True", "MODEL_EVAL_STATE_IS_SLEEP_FLAG": "True"}
@@ -116,6 +117,121 @@ def test_check_asks_for_the_lengths_of_a_data_set_that_it_cannot_read(tmp_path: 
     told = " ".join(checked.stderr.split())
     assert "talks.json" in told
     assert "tokens a request are simulated in its place" in told
+    assert "give `input_tokens` and `output_tokens` in [simulated], or `lengths`" in told
+
+
+def simulated_run(file: Path, benchmark: str, environment: dict[str, str]) -> tuple[str, list[e.MeasurementFinished]]:
+    """What `check` says in one line, and the results of a run in simulation mode."""
+    pair = ("-e", "vllm", "-b", benchmark, "-c", str(file))
+    checked = client("check", *pair, environment=environment, cwd=file.parent)
+    assert checked.returncode == 0, checked.stderr
+    ended = client("optimizer", *pair, "--standalone", environment=environment, cwd=file.parent)
+    assert ended.returncode in (0, 11), ended.stderr
+    measured = of_type(records(file.parent / "state"), e.MeasurementFinished)
+    assert measured
+    return " ".join(checked.stderr.split()), measured
+
+
+def a_pair_of(client_table: str, directory: Path) -> tuple[Path, dict[str, str]]:
+    """vLLM and another client, to be simulated, with a model that has a tokenizer and a chat template."""
+    a_model_file(directory)
+    file = stub_run(directory)
+    a_word_tokenizer(directory / "model", TEMPLATE)
+    text = file.read_text().replace(
+        "[[vllm_benchmark.", "[[" + client_table.split("[")[1].split(".", maxsplit=1)[0] + "."
+    )
+    file.write_text(text + client_table + LIMITS)
+    return file, {**places(directory), **SIMULATED}
+
+
+def test_a_chat_has_the_templates_tokens_in_check_and_in_the_run(tmp_path: Path) -> None:
+    a_model_file(tmp_path)
+    file = stub_run(tmp_path, client="--backend openai-chat --random-input-len 100 --random-output-len 20")
+    a_word_tokenizer(tmp_path / "model", TEMPLATE)
+    file.write_text(file.read_text() + LIMITS)
+    said, measured = simulated_run(file, "vllm_benchmark", {**places(tmp_path), **SIMULATED})
+    assert "simulated.chat_template: adds 4 tokens to each prompt" in said
+    assert {event.metrics.input_tokens for event in measured} == {24 * 104}
+    (tmp_path / "model" / "chat_template.jinja").unlink()
+    pair = ("-e", "vllm", "-b", "vllm_benchmark", "-c", str(file))
+    checked = client("check", *pair, environment={**places(tmp_path), **SIMULATED}, cwd=tmp_path)
+    assert "the chat template's tokens are not simulated" in " ".join(checked.stderr.split())
+
+
+def test_a_trace_is_simulated_at_its_own_times(tmp_path: Path) -> None:
+    a_model_file(tmp_path)
+    file = stub_run(tmp_path)
+    row = '{{"timestamp": {}, "input_length": 64, "output_length": 5, "hash_ids": [1, 2, 3, 4]}}\n'
+    (tmp_path / "trace.jsonl").write_text("".join(row.format(10 * place) for place in range(24)))
+    text = file.read_text().replace('"random"', '"timed_trace"\ndataset_path = "trace.jsonl"')
+    file.write_text(text + LIMITS)
+    said, measured = simulated_run(file, "vllm_benchmark", {**places(tmp_path), **SIMULATED})
+    assert "24 requests of trace.jsonl are simulated: prompts of 64 (P50 64, P99 64) tokens" in said
+    for event in measured:
+        assert event.metrics.duration > 230  # the last one is sent at 230 s, whatever the load
+        assert (event.metrics.input_tokens, event.metrics.output_tokens) == (24 * 64, 24 * 5)
+
+
+def test_the_rows_of_guidellms_file_are_simulated(tmp_path: Path) -> None:
+    table = """
+[guidellm.command]
+model = "model"
+data = { kind = "json_file", path = "g.jsonl" }
+num_prompts = 24
+"""
+    file, environment = a_pair_of(table, tmp_path)
+    row = json.dumps({"prompt": words(100), "system": words(10), "output_tokens_count": 7})
+    (tmp_path / "g.jsonl").write_text(f"{row}\n" * 24)
+    said, measured = simulated_run(file, "guidellm", environment)
+    tokens = 100 + 10 + 3 + 3 + 1  # two messages
+    assert f"24 requests of g.jsonl are simulated: prompts of {tokens}" in said
+    assert "with the chat template" in said
+    assert {(m.metrics.input_tokens, m.metrics.output_tokens) for m in measured} == {(24 * tokens, 24 * 7)}
+
+
+TALKS = """
+from ais_bench.benchmark.datasets import ShareGPTDataset
+infer = dict(
+    prompt_template=dict(type=MultiTurnPromptTemplate, template=dict(
+        round=[dict(role="HUMAN", prompt="{question}"), dict(role="BOT", prompt="{answer}")])),
+    retriever=dict(type=ZeroRetriever), inferencer=dict(type=MultiTurnGenInferencer, infer_mode="every"))
+talk_datasets = [dict(type=ShareGPTDataset, disable_shuffle=True, path="PATH", infer_cfg=infer, reader_cfg=dict(
+    input_columns=["question", "answer"], output_column="answer"))]
+"""
+
+
+def test_each_turn_of_ais_benchs_conversations_is_simulated(tmp_path: Path) -> None:
+    table = '\n[ais_bench.command]\nmodels = "chat"\ndatasets = "talks"\nnum_prompts = 12\nmodel = "model"\n'
+    file, environment = a_pair_of(table, tmp_path)
+    (tmp_path / "talks.json").write_text(
+        json.dumps([{"conversations": [{"from": who, "value": words(50)} for who in ("human", "gpt") * 2]}] * 12)
+    )
+    configured = MODEL.replace("max_out_len=512", "max_out_len=20")
+    a_config_directory(
+        tmp_path / "configs", configured, TALKS.replace("PATH", str(tmp_path / "talks.json")), names=("chat", "talks")
+    )
+    said, measured = simulated_run(file, "ais_bench", environment)
+    assert "24 requests in 12 conversations of talks.json are simulated" in said
+    first, second = 50 + 4, 50 + 3 + 20 + 3 + 50 + 4
+    assert {(m.metrics.input_tokens, m.metrics.output_tokens) for m in measured} == {(12 * (first + second), 24 * 20)}
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (MODEL.replace("ignore_eos=True", "ignore_eos=False"), "answers may end before `max_out_len` tokens"),
+        ("", "AISBench's configuration: "),
+    ],
+)
+def test_check_says_why_ais_benchs_requests_are_not_known(tmp_path: Path, model: str, why: str) -> None:
+    table = '\n[ais_bench.command]\nmodels = "chat"\ndatasets = "synthetic"\nnum_prompts = 12\nmodel = "model"\n'
+    file, environment = a_pair_of(table, tmp_path)
+    a_config_directory(tmp_path / "configs", model)
+    checked = client("check", "-e", "vllm", "-b", "ais_bench", "-c", str(file), environment=environment, cwd=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    told = " ".join(checked.stderr.split())
+    assert "the lengths of requests are not known from" in told
+    assert why in told
     assert "give `input_tokens` and `output_tokens` in [simulated], or `lengths`" in told
 
 
