@@ -123,7 +123,8 @@ def _lengths(
     if options.data_set:
         with suppress(NoDataSet):  # told before the start
             found = of_files.data_set(options.data_set, directory)
-            return SampledLengths(found.pairs, options.data_set.shuffled, found.turns, found.times)
+            counted = options.data_set.kind == "guidellm"
+            return SampledLengths(found.pairs, options.data_set.shuffled, found.turns, found.times, counted)
     return RandomLengths(
         input_tokens=options.input_tokens,
         output_tokens=options.output_tokens,

@@ -45,6 +45,7 @@ class SampledLengths:
     shuffled: bool = True  # false: in the order of the file
     turns: tuple[int, ...] = ()  # how many pairs, one after the other, are one conversation; (): each is one
     times: tuple[float, ...] = ()  # seconds from the start when each conversation begins, ascending; (): at the load's
+    requests_count: bool = False  # the benchmark ends after so many requests, not conversations
 
     def conversations(self) -> list[tuple[Pair, ...]]:
         """The pairs by conversation, in the order of the file."""
@@ -93,7 +94,8 @@ def sampled_requests(arrivals: Sequence[float], lengths: SampledLengths, seed: i
     if talks and missing > 0:
         talks += [talks[int(place * len(talks))] for place in uniforms(seed, REPEATED, 0, missing)]
     if lengths.turns and any(turns > 1 for turns in lengths.turns):
-        return _conversations(arrivals, talks)
+        requests = _conversations(arrivals, talks)
+        return requests[: len(arrivals)] if lengths.requests_count else requests
     return recorded_requests(arrivals, [pair for talk in talks for pair in talk])
 
 

@@ -69,6 +69,9 @@ def test_conversations_are_drawn_whole_and_those_with_times_begin_at_them() -> N
         more = [request.prompt_tokens for request in sampled_requests([0.0] * 4, lengths, seed)]
         assert more[:3] == drawn
         assert "".join(map(str, more[3:])) in ("33", "1212", "123", "312")
+    counted = SampledLengths(((1, 1), (2, 1), (3, 1)), shuffled=False, turns=(2, 1), requests_count=True)
+    assert [request.prompt_tokens for request in sampled_requests([0.0] * 4, counted)][:3] == [1, 2, 3]
+    assert len(sampled_requests([0.0] * 4, counted)) == 4
     timed = sampled_requests([0.0] * 3, SampledLengths(((1, 1), (2, 1)), shuffled=False, times=(0.5, 4.0)))
     assert [(request.prompt_tokens, request.arrival) for request in timed] == [(1, 0.5), (2, 4.0)]
 
