@@ -6,13 +6,13 @@ dictionaries with `role` and `prompt`, in which text without a role is not sent.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from serviceopt_journal.errors import ServiceoptError
+from serviceopt_journal.foreign_text import json_value
 from serviceoptd.benchmarks.ais_bench.stated import name_of
 from serviceoptd.benchmarks.untellable import Untellable
 from serviceoptd.predicting.data_set.records import Content
@@ -148,8 +148,8 @@ def _filled(template: Template, record: Mapping[str, Any]) -> Template:
 def _record(path: Path, number: int) -> Mapping[str, Any]:
     try:
         lines: Iterable[tuple[int, str]] = islice(Content(path).lines(), number, number + 1)
-        found = [json.loads(line) for _, line in lines]
-    except (ServiceoptError, ValueError, RecursionError) as error:
+        found = [json_value(line) for _, line in lines]
+    except (ServiceoptError, ValueError) as error:
         raise Untellable(f"the examples of the data set: {path} cannot be read: {error}") from error
     if number < 0 or not found or not isinstance(found[0], dict):
         raise Untellable(f"the examples of the data set: {path} has no record {number}")

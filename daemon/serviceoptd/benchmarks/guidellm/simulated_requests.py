@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from serviceopt_journal.foreign_text import json_value
 from serviceoptd.toolkit import arguments
 
 FILES = ("json_file", "csv_file")
@@ -105,9 +105,9 @@ def _columns(others: list[str]) -> tuple[dict[str, str], str]:
     if value is None:
         return {}, ""
     try:
-        mapped = json.loads(value).get("column_mappings") or {}
+        mapped = json_value(value).get("column_mappings") or {}
         return {key: names if isinstance(names, str) else names[0] for key, names in mapped.items() if names}, ""
-    except (ValueError, AttributeError, TypeError, KeyError, IndexError, RecursionError):
+    except (ValueError, AttributeError, TypeError, KeyError, IndexError):
         return {}, f"{MAPPERS[0]} {value}"
 
 

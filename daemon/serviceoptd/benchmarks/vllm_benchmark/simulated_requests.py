@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
+from serviceopt_journal.foreign_text import json_value, whole_number
 from serviceoptd.benchmarks.untellable import Untellable
 from serviceoptd.benchmarks.vllm_benchmark.flags import SPELLINGS
 from serviceoptd.domain.settings import LOAD_NAMES
@@ -190,9 +190,9 @@ def _count(given: Mapping[str, str], names: tuple[str, ...], usual: int, least: 
     for name in names:
         if (text := given.get(name)) is None:
             continue
-        if not text.isdecimal() or int(text) < least:
+        if (tokens := whole_number(text)) is None or tokens < least:
             raise Untellable(f"--{name.replace('_', '-')} {text}")
-        return int(text)
+        return tokens
     return usual
 
 
@@ -200,9 +200,9 @@ def _ratios(text: str) -> tuple[float, float]:
     """How far inputs and outputs are spread: one number for both, or JSON."""
     both: Any = _number(text)
     try:
-        told = {"input": both, "output": both} if both is not None else json.loads(text)
+        told = {"input": both, "output": both} if both is not None else json_value(text)
         inputs, outputs = float(told["input"]), float(told["output"])
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise Untellable(f"--random-range-ratio {text}") from error
     if not (0 <= inputs < 1 and 0 <= outputs < 1):
         raise Untellable(f"--random-range-ratio {text}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serviceopt_journal.foreign_text import json_value
 from serviceoptd.predicting.data_set.records import Content, NoDataSet
 
 FILE, CONFIGURATION = "chat_template.jinja", "tokenizer_config.json"
@@ -82,8 +83,8 @@ def _own_file(directory: Path) -> str:
 
 def _configuration(directory: Path) -> Mapping[str, Any]:
     try:
-        found = json.loads(Content(directory / CONFIGURATION).bytes)
-    except (NoDataSet, ValueError, RecursionError):
+        found = json_value(Content(directory / CONFIGURATION).bytes)
+    except (NoDataSet, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -10,6 +10,7 @@ from serviceoptd.predicting.data_set.records import LONGEST_LINE, MOST_RECORDS, 
 
 Record = TypeVar("Record")
 Pair = tuple[int, int]
+LARGEST = 2**31  # tokens
 
 
 class Talk(NamedTuple):
@@ -101,6 +102,9 @@ def number(value: Any, what: str) -> int:
         NoDataSet: it is none.
     """
     try:
-        return value if isinstance(value, int) else int(float(value))
+        found = value if isinstance(value, int) else int(float(value))
     except (TypeError, ValueError, OverflowError) as error:
         raise NoDataSet(f"{what} is not a number") from error
+    if found > LARGEST:
+        raise NoDataSet(f"{what} is above {LARGEST:,}")
+    return found
