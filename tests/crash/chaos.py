@@ -86,18 +86,22 @@ class Told:
 def life(random: Random) -> Life:
     """The next daemon's fate."""
     how = random.choices(HOWS, (4, 2, 2, 1))[0]
-    acts = [_act(random, how)]
+    death = _act(random, how, COMMITS)
+    acts = [death]
     if random.random() < 0.4:
-        acts.append(_act(random, "clock", random.choice(CLOCK)))
-    if random.random() < 0.15:
-        acts.append(_act(random, "full", random.uniform(0.1, FULL)))
-    acts += [_act(random, program) for program in ("engine", "client") if random.random() < 0.2]
+        acts.append(_act(random, "clock", death.commits, random.choice(CLOCK)))
+    if random.random() < 0.2:
+        acts.append(_act(random, "full", death.commits, random.uniform(0.1, FULL)))
+    acts += [_act(random, program, death.commits) for program in ("engine", "client") if random.random() < 0.25]
     beginning = random.uniform(0.0, BEGINNING) if random.random() < 0.2 else None
     return Life(beginning, how, tuple(sorted(acts, key=lambda act: (act.commits, act.delay))))
 
 
-def _act(random: Random, what: str, much: float = 0.0) -> Act:
-    return Act(random.randint(0, COMMITS), random.uniform(0.0, DELAY), what, much)
+def _act(random: Random, what: str, commits: int, much: float = 0.0) -> Act:
+    delay = random.uniform(
+        0.0, random.choice((0.02, DELAY))
+    )  # right after a commit, or in the middle of what follows it
+    return Act(random.randint(0, commits), delay, what, much)
 
 
 class Chaos:
