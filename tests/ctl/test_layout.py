@@ -39,8 +39,43 @@ def test_no_line_is_wider_than_the_room_and_no_number_is_broken(words: list[str]
 
 
 def test_a_number_stays_with_its_unit() -> None:
-    assert folded("p95 52.9 ms, p99 57.4 ms", 22) == ["p95 52.9 ms, p99", "57.4 ms"]
+    assert folded("p95 52.9 ms, p99 57.4 ms", 22) == ["p95 52.9 ms,", "p99 57.4 ms"]
     assert folded("noise of one measurement 2 %) x", 27) == ["noise of one measurement", "2 %) x"]
+
+
+@pytest.mark.parametrize(
+    ("line", "room", "shown"),
+    [
+        ("every SLO met (particle 12, measured once)", 23, ["every SLO met", "(particle 12, measured", "once)"]),
+        ("budget used (6 configurations)", 18, ["budget used", "(6 configurations)"]),
+        ("mean TPOT 0.0923 s > 0.05 s", 21, ["mean TPOT 0.0923 s", "> 0.05 s"]),
+        ("p50 2.89 s, p90 2.89 s", 16, ["p50 2.89 s,", "p90 2.89 s"]),
+    ],
+)
+def test_a_number_stays_with_what_it_counts_or_limits(line: str, room: int, shown: list[str]) -> None:
+    assert folded(line, room) == shown
+
+
+@given(
+    st.lists(
+        st.sampled_from(["夜间寻优", "模型库", "（吞吐）", "，", "MAX", "2048", "0123456789", "_seqs", "）", "。"]),
+        min_size=1,
+    ),
+    st.integers(24, 60),
+)  # fmt: skip
+def test_words_of_wide_characters_are_broken_between_them_and_never_inside_a_number(
+    parts: list[str], room: int
+) -> None:
+    word = "".join(parts)
+    shown = folded(word, room)
+    assert "".join(shown) == word
+    assert all(columns(line) <= room for line in shown)
+    if max((len(number) for number in re.findall(r"\d+", word)), default=0) <= room:
+        assert [number for line in shown for number in re.findall(r"\d+", line)] == re.findall(r"\d+", word)
+
+
+def test_no_line_begins_with_a_closing_mark() -> None:
+    assert folded("模型库，模型库）", 6) == ["模型", "库，模", "型库）"]
 
 
 def test_a_path_is_broken_behind_a_slash_only() -> None:

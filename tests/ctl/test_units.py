@@ -75,3 +75,17 @@ def test_a_table_is_told_in_words_and_other_text_stays() -> None:
     )
     for text in ("vllm 0.9.1", "x86_64 AMD EPYC x2", "true", "", "1024", "{broken"):
         assert in_words(text) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "told"),
+    [
+        (1, "configuration", "1 configuration"),
+        (0, "finalist", "0 finalists"),
+        (12_000, "row", "12,000 rows"),
+        (1, "launch of the service", "1 launch of the service"),
+        (3, "launch of the service", "3 launches of the service"),
+    ],
+)
+def test_one_of_a_kind_is_no_plural(count: int, noun: str, told: str) -> None:
+    assert units.several(count, noun) == told

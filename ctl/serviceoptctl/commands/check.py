@@ -26,8 +26,8 @@ from serviceopt_journal.errors import ExitCode
 from serviceopt_journal.metric_table import METRIC, SUCCESS_RATE
 from serviceoptctl.errors import note
 from serviceoptctl.options import PluginName, config_option, json_option
-from serviceoptctl.render.text import echo_json, facts, safe, table, value_text
-from serviceoptctl.render.units import latency
+from serviceoptctl.render.text import echo_json, facts, safe, say, table, value_text
+from serviceoptctl.render.units import latency, several
 
 if TYPE_CHECKING:
     from serviceoptd.config.problems import ConfigProblem
@@ -57,7 +57,7 @@ def check(
         if as_json:
             echo_json(Unusable(problems=_problems(found), exit_code=ExitCode.CONFIGURATION))
         for problem in () if as_json else found:
-            click.echo(safe(problem))
+            say(safe(problem))
         return ExitCode.CONFIGURATION
     for remark in () if as_json else checked.remarks:
         note(f"note: {remark}")
@@ -93,8 +93,11 @@ def _show_summary(document: CheckedSummary) -> None:
             ("client", document.benchmark),
             ("note", document.assumed),
             ("objective", _objective(document.objective)),
-            ("budget", f"{budget.evaluations} configurations, measured {_times(search.repeats)} each{hours}"),
-            ("search", f"{search.strategy}, {search.n_particles} particles{_rules(search.rules)}"),
+            (
+                "budget",
+                f"{several(budget.evaluations, 'configuration')}, measured {_times(search.repeats)} each{hours}",
+            ),
+            ("search", f"{search.strategy}, {several(search.n_particles, 'particle')}{_rules(search.rules)}"),
             ("space", _size(space)),
         ]
     )
@@ -111,7 +114,7 @@ def _show_summary(document: CheckedSummary) -> None:
     ]
     table(("parameter", "type", "values", "first" if document.current_setting_known else "first*", ""), rows)
     if not document.current_setting_known:
-        click.echo("* the middle of the space: no parameter has a `value`")
+        say("* the middle of the space: no parameter has a `value`")
 
 
 def _objective(objective: CheckedObjective) -> str:
@@ -131,8 +134,8 @@ def _times(repeats: int) -> str:
 
 def _size(space: CheckedSpace) -> str:
     count = space.cardinality
-    size = "more configurations than can be counted" if count is None else f"{count:,} configurations"
-    return f"{space.dimensions} dimensions, {size}"
+    size = "more configurations than can be counted" if count is None else several(count, "configuration")
+    return f"{several(space.dimensions, 'dimension')}, {size}"
 
 
 def _range(field: CheckedField) -> str:
@@ -154,7 +157,8 @@ def _show_commands(commands: tuple[Planned, ...], document: CheckedSummary) -> N
         click.echo("  nothing: it runs in process")
     for command in commands:
         ready = f", ready when {command.ready}" if command.ready else ""
-        click.echo(f"\n{command.role}, in {safe(command.working_directory)}{safe(ready)}:")
+        click.echo("")
+        say(f"{command.role}, in {safe(command.working_directory)}{safe(ready)}:")
         for path, content in command.files.items():
             click.echo(f"  # writes {safe(path)} ({len(content)} characters)")
         assignments = [f"{name}={shlex.quote(value)}" for name, value in command.environment.items()]

@@ -13,6 +13,7 @@ from serviceoptctl.documents import Answer
 from serviceoptctl.errors import note, warn
 from serviceoptctl.options import json_option
 from serviceoptctl.render.text import echo_json, safe
+from serviceoptctl.render.units import several
 from serviceoptctl.source import reachable
 from serviceoptctl.submission import configuration_text
 
@@ -55,7 +56,7 @@ def import_(file: str, engine: str | None, configuration: str | None, name: str,
         warn(warning)
     counted = (("measured", found.measured), ("failed", found.failed), ("predicted", found.predicted))
     kinds = [f"{count} {kind}" for kind, count in counted if count]
-    click.echo(safe(f"run {found.run} imported from {file}: {found.rows} rows, {', '.join(kinds)}"))
+    click.echo(safe(f"run {found.run} imported from {file}: {several(found.rows, 'row')}, {', '.join(kinds)}"))
     note(f"`serviceoptctl best {found.run}` shows the best of them, `show {found.run} --particles` all")
 
 

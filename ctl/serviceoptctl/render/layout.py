@@ -16,10 +16,23 @@ LONGEST_WORD = 28  # columns; longer ones (paths, mostly) may be broken where a 
 LEAST_BESIDE_LABELS = 24  # columns; with fewer the text stands below its label
 
 # Texts and not compiled patterns: in a pipe, and where everything fits, they are never used; `re` keeps what it compiled.
-_UNITS = r"(%|ms|s|min|h|d|(k?tok|req|tokens|requests|ktok)/(s|min)|[KMGT]i?B|times|confidence)"
+_UNITS = (
+    r"(%|ms|s|min|h|d|(k?tok|req|tokens|requests|ktok)/(s|min)|[KMGT]i?B|times|confidence"
+    r"|configurations?|launches|confirmations?|requests?|finalists?)"
+)
 _QUANTITY = rf"(?<![^\s(\[])([<>=~+-]*\d[\d.,:]*) (?={_UNITS}([\s,;:.)\]]|$))"
+_COUNTED = (
+    r"(?<![^\s(\[])((mean|p\d[\d.]*|particle|run|evaluation|[<>]=?)) (?=#?\d)"  # what belongs to the number after it
+)
 _JOINED = "\u2060"  # a word joiner: stands for a space that is not to be broken at
-_BREAKS = (r"(?<=/)(?=.)", r"(?<=[_=;:&?-])(?=.)|(?<=[,.])(?=\D)")
+_IDEOGRAPH = "\u2e80-\u3000\u3040-\u9fff\uac00-\ud7af\uf900-\ufaff"
+_CLOSING = r")\]},.;:!?\u3001\u3002\uff09\uff0c\uff0e\uff1a\uff1b\uff01\uff1f\u300b\u300d\u300f\u3011"  # begins no line
+_BREAKS = (
+    r"(?<=/)(?=.)",
+    r"(?<=[_=;:&?-])(?=.)|(?<=[,.])(?=\D)",
+    rf"(?<=[{_IDEOGRAPH}])(?=[^{_CLOSING}])|(?<=.)(?=[{_IDEOGRAPH}])",
+    r"(?<=\D)(?=\d)|(?<=\d)(?=[^\W\d])",
+)
 
 
 class Layout(NamedTuple):
@@ -138,7 +151,8 @@ def _whole(word: str) -> list[str]:
 
 
 def _words(line: str) -> list[str]:
-    return [word.replace(_JOINED, " ") for word in re.sub(_QUANTITY, rf"\1{_JOINED}", line).split()]
+    joined = re.sub(_COUNTED, rf"\1{_JOINED}", re.sub(_QUANTITY, rf"\1{_JOINED}", line))
+    return [word.replace(_JOINED, " ") for word in joined.split()]
 
 
 def _packed(word: str, room: int) -> Iterator[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from serviceopt_journal.documents.requests import Expected
-from serviceoptctl.render.units import about, duration, until
+from serviceoptctl.render.units import about, duration, several, until
 
 
 def outlook(expected: Expected, now: float) -> str:
     """How many launches at most, how long, and until when; `now` is in seconds since the epoch."""
-    what = "launches of the service" if expected.managed else "measurements"
-    how_many = f"at most {expected.launches} {what}, confirmations included and retries not"
+    what = several(expected.launches, "launch of the service" if expected.managed else "measurement")
+    how_many = f"at most {what}, confirmations included and retries not"
     long, end = about(expected.seconds), until(now + expected.seconds, now)
     if expected.source == "history":
         runs = ", ".join(map(str, expected.runs[-3:]))

@@ -12,7 +12,7 @@ from serviceopt_journal.documents.runs import Daemon, EvaluationUnderWay, Run, R
 from serviceoptctl.render.metrics import in_full, in_short, labelled
 from serviceoptctl.render.rejections import rejections
 from serviceoptctl.render.text import assignments, facts, in_words, one_line, table, value_text
-from serviceoptctl.render.units import about, duration, moment, percent, speed, times, until
+from serviceoptctl.render.units import about, duration, moment, percent, several, speed, times, until
 
 INTERRUPTED = "interrupted"
 
@@ -103,9 +103,10 @@ def _budget_left(run: Run) -> str:
     """What the budgets still allow, and what the models expect of it; empty when the run is over."""
     if run.finished is not None or run.imported:
         return ""
-    configurations = "configuration" if run.evaluations_left == 1 else "configurations"
-    confirmations = "confirmation" if run.confirmations_left == 1 else "confirmations"
-    parts = [f"{run.evaluations_left} {configurations}", f"{run.confirmations_left} {confirmations} at most"]
+    parts = [
+        several(run.evaluations_left, "configuration"),
+        f"{several(run.confirmations_left, 'confirmation')} at most",
+    ]
     if run.max_hours is not None:
         hours = max(0.0, run.max_hours - run.active_seconds / 3600)
         parts.append(f"{hours:.1f} of {run.max_hours:g} hours")
@@ -141,10 +142,10 @@ def counted(run: Run) -> str:
         ("failed", counts.failed),
         ("rejected", counts.rejected),
         ("matched", counts.matched),
-        ("finalist" if counts.finalists == 1 else "finalists", counts.finalists),
-        ("confirmation" if counts.confirmations == 1 else "confirmations", counts.confirmations),
     )
     others = [f"{count} {kind}" for kind, count in kinds if count]
+    proving = (("finalist", counts.finalists), ("confirmation", counts.confirmations))
+    others += [several(count, noun) for noun, count in proving if count]
     first = f"{run.budget} rows of {run.imported}" if run.imported else None
     return ", ".join([first or f"{run.admitted} of {run.budget} configurations", *others])
 

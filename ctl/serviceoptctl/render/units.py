@@ -94,6 +94,13 @@ def times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
+def several(count: int, noun: str) -> str:
+    """A number of things: `1 launch of the service`, `12,000 launches of the service`."""
+    first, space, rest = noun.partition(" ")
+    ending = "" if count == 1 else "es" if first.endswith(("ch", "s", "x")) else "s"
+    return f"{count:,} {first}{ending}{space}{rest}"
+
+
 def moment(seconds: float | None) -> str:
     """A point in time, as the clock on the wall here shows it."""
     return "-" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

@@ -199,7 +199,7 @@ def _ended(run: RunState, active_seconds: float, *, exhausted: bool) -> str:
     if _out_of_time(run, active_seconds):
         return f"time budget used ({budget.max_hours:g} hours)"
     if run.admitted >= budget.evaluations:
-        return f"budget used ({budget.evaluations} configurations)"
+        return f"budget used ({budget.evaluations} configuration{'s' if budget.evaluations != 1 else ''})"
     if _improvement_is_unlikely(run):
         return f"target reached: the last {UNPROMISING} evaluations promised less than {budget.target:g} % each"
     if exhausted:
