@@ -74,6 +74,7 @@ chaos: $(VENV)/.develop
 	$(BIN)/python tests/crash/simulate.py --seeds 5000
 	$(BIN)/python tests/crash/chaos.py --kills 200
 	$(BIN)/python tests/fuzz/run.py --minutes 20
+	$(BIN)/python tests/bench/endurance.py
 
 lint: $(VENV)/.develop
 	$(BIN)/ruff check .

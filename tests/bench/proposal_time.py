@@ -19,6 +19,7 @@ import asyncio
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -71,7 +72,7 @@ def trial(particle: int) -> Trial:
 RUN = """
 engine = "simulated"
 benchmark = "simulated"
-n_particles = 10
+n_particles = {members}
 iters = {iterations}
 seed = 5
 ttft_slo = 1.5
@@ -87,18 +88,22 @@ measurement_seconds = 0.0
 """
 
 
-async def whole_run(strategy: str, evaluations: int, directory: Path) -> list[float]:
-    """Processor time of the process at the end of each evaluation of a run."""
+async def whole_run(
+    strategy: str, evaluations: int, directory: Path, done: Callable[[int], None] = lambda _: None
+) -> list[float]:
+    """Processor time of the process at the end of each evaluation of a run; `done` is told how many there were."""
+    members = 10 if evaluations % 10 == 0 else 4
     context, loop = a_loop(directory, MemoryJournal())
-    number = await submitted(context, RUN.format(strategy=strategy, iterations=evaluations // 10))
+    number = await submitted(context, RUN.format(strategy=strategy, members=members, iterations=evaluations // members))
     ends: list[float] = [time.process_time()]
 
     def note(record: Recorded, _state: State) -> None:
         if isinstance(record.event, EvaluationFinished):
             ends.append(time.process_time())
+            done(len(ends) - 1)
 
     context.ledger.listen(note)
-    await finished(context, loop, number, limit=3600.0)
+    await finished(context, loop, number, limit=12 * 3600.0)
     return ends
 
 
