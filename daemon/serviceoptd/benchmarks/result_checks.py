@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
 from serviceopt_journal.foreign_files import MIB, UnfitFile, content, tail
 from serviceopt_journal.metric_table import E2EL, LIMITS, METRIC, SUCCESS_RATE, TPOT, TTFT
-from serviceopt_journal.metrics import Metrics
+from serviceopt_journal.metrics import Latency, Metrics
 from serviceoptd.benchmarks.interface import ClientOutcome
 from serviceoptd.domain.objective import missing_statistics
 from serviceoptd.domain.settings import Objective
+from serviceoptd.domain.statistics.order_statistics import share_of
 from serviceoptd.io.log_follower import plain
 from serviceoptd.toolkit.interface import UnusableResult
 
@@ -23,6 +25,11 @@ FASTEST_TOKEN = 1e-4
 IN_ONE_PIECE = 0.98
 """From this share of the end-to-end latency on the first token is the last one, if the rest came implausibly fast."""
 IMPLAUSIBLE_TOKEN = 5e-4
+ROUNDING = 0.02
+"""By so much statistics of one list may differ for the way in which they are rounded or interpolated."""
+ENDS = ("min", "max")
+NEARLY_ALL = 0.9
+"""The share of the requests from which on they cannot all have had a single token, where the mean is two and more."""
 
 _TELLING = ("Error", "error:", "Exception", "Traceback")
 _LAST_LINES = 200
@@ -59,6 +66,10 @@ def believe(metrics: Metrics, objective: Objective) -> Metrics:
             hint="let the client report it, or choose another statistic for the SLO",
             metrics=metrics,
         )
+    if told := _out_of_order(metrics, objective):
+        raise UnusableResult(
+            told, hint="the client's version or a program between it and this tool mixes values up", metrics=metrics
+        )
     if told := _without_a_time_between_tokens(metrics, objective):
         raise UnusableResult(
             f"{told}: the answer seems to arrive in one piece",
@@ -66,6 +77,33 @@ def believe(metrics: Metrics, objective: Objective) -> Metrics:
             metrics=metrics,
         )
     return metrics
+
+
+def _out_of_order(metrics: Metrics, objective: Objective) -> str:
+    """Which statistics of a limited latency contradict each other; empty where none do.
+
+    No percentile is below a smaller one, no mean beyond the ends, and no answer ends before its first token.
+    """
+    ttft, e2el = metrics.ttft.get("mean"), metrics.e2el.get("mean")
+    limited = {slo.metric for slo in objective.slos} & {TTFT, E2EL}
+    if limited and ttft is not None and e2el is not None and ttft > e2el * (1 + ROUNDING):
+        return f"mean {TTFT} ({ttft * 1000:.4g} ms) is above mean {E2EL} ({e2el * 1000:.4g} ms)"
+    for metric in sorted({slo.metric for slo in objective.slos}):
+        told: Latency = getattr(metrics, metric, None) or {}
+        ranked = sorted((_rank(name), value, name) for name, value in told.items() if name in ENDS or name[0] == "p")
+        for (_, low, below), (_, high, above) in itertools.pairwise(ranked):
+            if high < low * (1 - ROUNDING):
+                return f"{above} {metric} ({high * 1000:.4g} ms) is below its {below} ({low * 1000:.4g} ms)"
+        mean, least, most = told.get("mean"), told.get("min"), told.get("max")
+        if mean is not None and most is not None and mean > most * (1 + ROUNDING):
+            return f"mean {metric} ({mean * 1000:.4g} ms) is above its max ({most * 1000:.4g} ms)"
+        if mean is not None and least is not None and mean < least * (1 - ROUNDING):
+            return f"mean {metric} ({mean * 1000:.4g} ms) is below its min ({least * 1000:.4g} ms)"
+    return ""
+
+
+def _rank(statistic: str) -> float:
+    return 0.0 if statistic == "min" else share_of(statistic)
 
 
 def _without_a_time_between_tokens(metrics: Metrics, objective: Objective) -> str:
@@ -81,6 +119,10 @@ def _without_a_time_between_tokens(metrics: Metrics, objective: Objective) -> st
         tpot = next((metrics.tpot[slo.statistic] for slo in objective.slos if slo.metric == TPOT), None)
     if TPOT in limited and tpot is not None and tpot < FASTEST_TOKEN:
         return f"{TPOT} is {tpot * 1000:.3g} ms with {each}"
+    for statistic in (slo.statistic for slo in objective.slos if slo.metric == TPOT):
+        value = metrics.tpot.get(statistic)
+        if value is not None and value < FASTEST_TOKEN and statistic != "mean" and _rank(statistic) >= NEARLY_ALL:
+            return f"{statistic} {TPOT} is {value * 1000:.3g} ms with {each}"
     if ttft is None or e2el is None:
         return ""
     pace = (e2el - ttft) / after_the_first

@@ -66,3 +66,35 @@ def test_a_time_to_the_first_token_that_is_the_last_one_s_is_no_time_to_the_firs
 )
 def test_a_result_that_can_be_is_believed(metrics: Metrics, objective: Objective) -> None:
     assert believe(metrics, objective) == metrics
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"mean": 0.009, "p50": 0.009, "p99": 0.0}, r"p99 tpot \(0 ms\) is below its p50 \(9 ms\)"),
+        ({"mean": 0.009, "p90": 0.012, "p99": 0.010}, r"p99 tpot \(10 ms\) is below its p90"),
+        ({"mean": 0.009, "p99": 0.010, "max": 0.008}, r"max tpot \(8 ms\) is below its p99"),
+        ({"mean": 0.020, "max": 0.012, "p99": 0.011}, r"mean tpot \(20 ms\) is above its max"),
+        ({"mean": 0.001, "min": 0.008, "p99": 0.011}, r"mean tpot \(1 ms\) is below its min"),
+        ({"mean": 0.009, "p99": 0.00001}, "p99 tpot is 0.01 ms with 64 tokens a request"),
+    ],
+)
+def test_statistics_that_contradict_each_other_are_not_believed_where_a_limit_rests_on_them(
+    told: dict[str, float], said: str
+) -> None:
+    metrics = replace(answered(tpot=0.009, ttft=0.05, e2el=0.6), tpot=told)
+    with pytest.raises(UnusableResult, match=said):
+        believe(metrics, TPOT)
+    assert believe(metrics, E2EL) == metrics
+
+
+@pytest.mark.parametrize("objective", [TTFT, E2EL])
+def test_an_answer_that_ends_before_its_first_token_is_not_believed(objective: Objective) -> None:
+    with pytest.raises(UnusableResult, match="ttft"):
+        believe(answered(tpot=0.009, ttft=0.9, e2el=0.6), objective)
+
+
+def test_statistics_that_are_rounded_differ_a_little() -> None:
+    told = {"mean": 0.009, "p50": 0.009, "p90": 0.00899, "p99": 0.00895, "max": 0.00895}
+    metrics = replace(answered(tpot=0.009, ttft=0.05, e2el=0.6), tpot=told)
+    assert believe(metrics, TPOT) == metrics
