@@ -67,7 +67,7 @@ class CommandBenchmark:
         file = self._result_file(place)
         return MeasurementPlan(
             command=program.command(words, client, place, environment),
-            num_prompts=order.sample or client.num_prompts,
+            num_prompts=_count(order, client),
             artefacts={file.name: file} if file else None,
         )
 
@@ -142,8 +142,8 @@ class CommandBenchmark:
             "CONCURRENCY": unlimited if order.concurrency is None else order.concurrency,
             "REQUESTRATE": unlimited if order.request_rate is None else order.request_rate,
             "SEED": order.seed,
-            "NUM_PROMPTS": order.sample or client.num_prompts,
-            "WARM_UP": min(order.warm_up_requests, order.sample or client.num_prompts),
+            "NUM_PROMPTS": _count(order, client),
+            "WARM_UP": min(order.warm_up_requests, _count(order, client)),
             "RESULT_DIR": str(place.directory),
         }
         values["MAXCONCURRENCY"] = values["CONCURRENCY"]
@@ -222,3 +222,8 @@ def _counts(numbers: Mapping[str, float], sent: int) -> tuple[int, int]:
             f"the counts do not add up: {completed:g} completed + {failed:g} failed are not {sent} sent"
         )
     return round(completed), sent - round(completed)
+
+
+def _count(order: MeasurementOrder, client: CommandClient) -> int:
+    """The requests that are sent: the sample, or all of them where it is no smaller."""
+    return min(order.sample or client.num_prompts, client.num_prompts)

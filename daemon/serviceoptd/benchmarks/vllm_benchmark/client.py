@@ -112,10 +112,6 @@ class VllmBenchmark(HttpClient):
                 hint=f"write the options themselves in [{self.name}.command] others",
             )
 
-    def count(self, order: MeasurementOrder) -> int:
-        """The sample, which may be more than `num_prompts`, or all."""
-        return order.sample or self.options.command.num_prompts
-
     def read(self, outcome: ClientOutcome) -> Metrics:
         """Reads the metrics from the saved JSON.
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -175,3 +176,11 @@ def test_placeholders_of_the_predecessors_default_are_problems(tmp_path: Path) -
 def test_values_out_of_range_do_not_load(command: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         a_client(**command)
+
+
+@pytest.mark.parametrize(("sample", "sent"), [(None, "50"), (20, "20"), (50, "50"), (1000, "50")])
+def test_a_sample_is_never_more_than_there_is(tmp_path: Path, sample: int | None, sent: str) -> None:
+    plan = a_client().plan(replace(an_order(tmp_path), sample=sample))
+    assert plan.command is not None
+    assert plan.command.argv[plan.command.argv.index("--num-prompts") + 1] == sent
+    assert plan.num_prompts == int(sent)
