@@ -70,6 +70,7 @@ chaos: $(VENV)/.develop
 	$(BIN)/python tests/crash/failing_disk.py
 	$(BIN)/python tests/crash/losing_power.py
 	$(BIN)/python tests/crash/flipping_bits.py
+	$(BIN)/python tests/crash/planted_in_journal.py
 	$(BIN)/python tests/crash/starts_on_failing_disk.py
 	$(BIN)/python tests/crash/simulate.py --seeds 5000
 	$(BIN)/python tests/crash/chaos.py --kills 200

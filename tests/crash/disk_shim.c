@@ -8,8 +8,8 @@
      eio, enospc, edquot    the call does nothing and returns the error
      half    half of a write, and its true count: what POSIX allows
 
-   With a trace, every call is recorded after it was done: a line of text, then the bytes of a write. So is every opening
-   that makes a file, or empties one. */
+   With a trace, every call is recorded after it was done: a line of text with its number, then the bytes of a write. So is
+   every opening that makes a file, or empties one; it has no number of its own. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -45,7 +45,7 @@ long disk_shim_count(void) { return count; }
 static void record(const char *kind, const char *path, const char *to, long offset, const void *data, size_t size) {
     if (trace < 0) return;
     char line[3 * PATH_MAX];
-    int length = snprintf(line, sizeof line, "%s\t%s\t%s\t%ld\t%zu\n", kind, path, to, offset, size);
+    int length = snprintf(line, sizeof line, "%s\t%s\t%s\t%ld\t%zu\t%ld\n", kind, path, to, offset, size, count);
     REAL(write)(trace, line, (size_t)length);
     if (data) REAL(write)(trace, data, size);
 }

@@ -32,6 +32,7 @@ class Call(NamedTuple):
     to: str
     offset: int
     data: bytes
+    number: int = 0  # as the shim counts: the one at which it can be told to kill
 
 
 def calls_of(trace: Path, root: Path) -> list[Call]:
@@ -39,12 +40,12 @@ def calls_of(trace: Path, root: Path) -> list[Call]:
     calls, recorded, at = [], trace.read_bytes(), 0
     while at < len(recorded):
         end = recorded.index(b"\n", at)
-        kind, path, to, offset, size = recorded[at:end].decode().split("\t")
+        kind, path, to, offset, size, number = recorded[at:end].decode().split("\t")
         at = end + 1
         data = recorded[at : at + int(size)]
         at += int(size)
         paths = (each and str(PurePosixPath(each).relative_to(root)) for each in (path, to))
-        calls.append(Call(kind, *paths, int(offset), data))
+        calls.append(Call(kind, *paths, int(offset), data, int(number)))
     return calls
 
 

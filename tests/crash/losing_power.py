@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -34,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from crash.disk_states import Call, Disk, Files, calls_of, written_out
 from crash.failing_disk import commits, forked, in_memory, judge, preloaded, write_all
 from journal_builders import StoppedClock
+from serviceopt_journal.anchor import FILE_NAME as ANCHOR
 from serviceopt_journal.events import Event
 from serviceopt_journal.store import Journal
 from serviceopt_journal.verification import verify
@@ -117,7 +119,7 @@ def went_on(root: Path, loss: Loss, chooser: random.Random) -> Iterator[Loss]:
         yield Loss(loss.after, f"twice: {second.kind}", second.files, acknowledged, second.names_lost)
 
 
-def killed_before(root: Path, at: int, chooser: random.Random) -> Iterator[Loss]:
+def killed_before(root: Path, at: int, chooser: random.Random, *, torn: bool = True) -> Iterator[Loss]:
     """A writer is killed at this call, and power is lost while the next one opens the journal and goes on.
 
     What the first one wrote is there for the second, synced or not: a kill loses nothing of it.
@@ -125,8 +127,38 @@ def killed_before(root: Path, at: int, chooser: random.Random) -> Iterator[Loss]
     written_out({}, root)
     killed = recorded(root, write_all, killed_at=at)
     calls = killed + recorded(root, two_more)
-    for loss in losses(calls, chooser, first=len(killed)):
+    for loss in losses(calls, chooser, first=len(killed), torn=torn):
         yield Loss(at, f"killed before: {loss.kind}", loss.files, loss.acknowledged, loss.names_lost)
+
+
+def syncs_of_commits(calls: list[Call]) -> list[int]:
+    """The numbers of the calls by which a commit and its anchor become durable: two for each commit.
+
+    A kill before one of these leaves the most that is not on the disk.
+    """
+    syncs: list[int] = []
+    log = 0
+    for before, call in pairwise(calls):
+        if call.kind == "sync" and before.kind == "write":
+            if call.path.endswith("-wal"):
+                log = call.number
+            elif call.path.endswith(ANCHOR) and log:
+                syncs += [log, call.number]
+                log = 0
+    return syncs
+
+
+def one_commit(number: int, seed: int) -> Counter[str]:
+    """Kills before the syncs of this commit alone, and what a power loss leaves of the writer after it."""
+    counts: Counter[str] = Counter()
+    with in_memory() as directory:
+        root = Path(directory) / "disk"
+        root.mkdir()
+        syncs = syncs_of_commits(recorded(root, write_all))
+        for at in syncs[2 * number : 2 * number + 2]:
+            for loss in killed_before(root, at, random.Random(seed), torn=False):
+                count(counts, root, loss, partial(judged, whole_commits=False), refused_is_broken=True)
+    return counts
 
 
 def two_more(state: Path, acknowledged: Acknowledged) -> None:
@@ -148,9 +180,7 @@ def share_of(number: int, shares: int, *, first: int, every: int, seed: int, aga
         root.mkdir()
         calls = recorded(root, write_all)
         counts["calls"] = len(calls) if number == 0 else 0
-        # A kill before a sync leaves the most that is not on the disk.
-        counted = [call.kind for call in calls if call.kind not in ("mark", "create")]
-        syncs = [at for at, kind in enumerate(counted, 1) if kind == "sync"]
+        syncs = syncs_of_commits(calls)
         for at in syncs[number * killed :: shares * killed]:
             for loss in killed_before(root, at, chooser):
                 count(counts, root, loss, partial(judged, whole_commits=False), refused_is_broken=True)
@@ -195,6 +225,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first of these calls")
     parser.add_argument("--again", type=int, default=100, help="one state of so many loses power twice")
     parser.add_argument("--killed", type=int, default=3, help="a kill comes before one sync of so many")
+    parser.add_argument("--commit", type=int, help="only kills before the syncs of this commit, and nothing else")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     asked = parser.parse_args()
@@ -204,6 +235,10 @@ def main() -> int:
             sys.exit("there is no C compiler here")
         print(again.stdout, again.stderr, sep="", end="")
         return again.returncode
+    if asked.commit is not None:
+        counts = one_commit(asked.commit, asked.seed)
+        print(json.dumps(dict(sorted(counts.items())) | {"broken": counts["broken"]}))
+        return 1 if counts["broken"] else 0
     part = partial(
         share_of, shares=asked.workers, first=asked.first, every=asked.every, seed=asked.seed, again=asked.again,
         killed=asked.killed,

@@ -5,6 +5,8 @@ A share of what `make chaos` runs; `python tests/crash/simulate.py --seed N` sho
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -36,9 +38,14 @@ def test_every_promise_holds_in_every_history(share: int) -> None:
         assert set(told.outcomes) <= {"completed", "failed", "cancelled"}
 
 
-def test_the_histories_reach_every_kind_of_fault() -> None:
+def test_the_histories_reach_every_kind_of_fault(record_property: Callable[[str, object], None]) -> None:
     """Counting histories alone would say nothing of what they met."""
-    reached = {kind for seed in range(SHARES * EACH) for kind, _ in history_of(seed).reached}
+    counts = sum((history_of(seed).reached for seed in range(SHARES * EACH)), Counter[tuple[str, str]]())
+    record_property("counted", f"{SHARES * EACH} histories, {counts.total()} faults")
+    for phase in sorted({phase for _, phase in counts}):
+        kinds = ", ".join(f"{kind} {times}" for (kind, when), times in sorted(counts.items()) if when == phase)
+        record_property("counted", f"{phase}: {kinds}")
+    reached = {kind for kind, _ in counts}
     kinds = {
         *OF_THE_WORLD,
         *(f"service {each}" for each in SERVICE_FAULTS),

@@ -19,7 +19,7 @@ def test_no_power_loss_takes_an_acknowledged_event_and_none_is_taken_for_damage(
     record_property: Callable[[str, object], None],
 ) -> None:
     """A share of the states; all of them: `make chaos`."""
-    ended = preloaded(LOSING_POWER, "--every", "9", "--killed", "16", "--again", "500", "--workers", "1")
+    ended = preloaded(LOSING_POWER, "--every", "9", "--killed", "20", "--again", "900", "--workers", "1")
     if ended is None:
         pytest.skip("there is no C compiler here")
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -34,6 +34,16 @@ def test_no_power_loss_takes_an_acknowledged_event_and_none_is_taken_for_damage(
     assert counts["controls"]["NORMAL, no anchor"]["lost in silence"] > 20, "a commit that is not synced can be lost"
     assert counts["controls"]["NORMAL, anchor"]["told"] > 20, "and the anchor tells it"
     assert counts["controls"]["NORMAL, anchor"]["lost in silence"] == 0
+
+
+def test_what_a_killed_writer_had_not_synced_is_made_sure_before_the_next_one_acts_on_it() -> None:
+    """Killed before the sync of the log, or of the anchor; then power is lost while the next writer goes on."""
+    ended = preloaded(LOSING_POWER, "--commit", "3")
+    if ended is None:
+        pytest.skip("there is no C compiler here")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    counts = json.loads(ended.stdout.splitlines()[-1])
+    assert counts["there"] == counts["states"] > 100
 
 
 def states_after(*calls: Call) -> set[tuple[tuple[str, bytes], ...]]:

@@ -8,6 +8,7 @@ from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -66,6 +67,16 @@ def test_a_replay_gives_exactly_what_append_returned(commits: list[list[Event]])
             appended = [one for commit in commits for one in journal.append(*commit)]
         assert replayed(Path(place)) == appended
         assert verify(Path(place)).problems == []
+
+
+def test_what_append_returns_was_read_back(tmp_path: Path) -> None:
+    """A tuple comes back as a list, a whole number where a float is meant as a float: live code has to see them so, too."""
+    submitted = msgspec.structs.replace(a_run(1)[0], settings={"loads": (1, 2)})
+    ready = ServiceReady(run=1, evaluation=1, attempt=1, waited=2)
+    with Journal.open(tmp_path) as journal:
+        appended = journal.append(submitted, ready)
+    assert repr(appended) == repr(tuple(replayed(tmp_path)))
+    assert appended[0].event.settings == {"loads": [1, 2]}
 
 
 def test_a_commit_larger_than_one_statement_is_one_commit(tmp_path: Path) -> None:
