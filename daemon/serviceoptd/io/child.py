@@ -13,11 +13,16 @@ from pathlib import Path
 
 import psutil
 
+from serviceopt_journal.foreign_files import MIB, UnfitFile, hollow
+
 from . import reaping
 from .launched_processes import Launch
 from .process_table import ProcessHandle
 
 _WITHOUT_PIDFD = 0.02  # seconds between two looks where the kernel does not tell of an end
+_LOOK_AT_OUTPUT = 0.5  # seconds between two looks at how much of the disk an output takes
+_LARGEST_OUTPUT = 256 * MIB  # bytes of the disk
+_KEPT_OF_OUTPUT = 32 * MIB  # at its beginning, and at its end: as much as is kept among the artefacts
 _UNKNOWN = 255  # exit status of a child that somebody else's code in this process waited for
 
 
@@ -29,6 +34,39 @@ class Surroundings:
     working_directory: Path
     output: Path
     directory: Path
+
+
+class OutputLimit:
+    """Gives the middle of an output back to the disk whenever it takes too much, whatever the process does, until `end`.
+
+    On file systems that can make holes; what was left out is said in its place. In a thread: the loop does not wait for it.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+        self._loop = asyncio.get_running_loop()
+        self._shortening = False
+        self._next = self._loop.call_later(_LOOK_AT_OUTPUT, self._look)
+
+    def end(self) -> None:
+        """Looks at it no more."""
+        self._next.cancel()
+
+    def _look(self) -> None:
+        self._next = self._loop.call_later(_LOOK_AT_OUTPUT, self._look)
+        try:
+            taken = os.lstat(self._output).st_blocks * 512
+        except OSError:
+            return
+        if taken > _LARGEST_OUTPUT and not self._shortening:
+            self._shortening = True
+            self._loop.run_in_executor(None, self._shorten)
+
+    def _shorten(self) -> None:
+        try:
+            self._shortening = not hollow(self._output, _KEPT_OF_OUTPUT, _KEPT_OF_OUTPUT)  # it never will
+        except (OSError, UnfitFile):
+            self._shortening = False
 
 
 class Child:
@@ -48,6 +86,7 @@ class Child:
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[int] = self._loop.create_future()
         self._abandoned = False
+        self._limit = OutputLimit(surroundings.output)
         if self._handle.descriptor is not None:
             self._loop.add_reader(self._handle.descriptor, self._look)
         else:
@@ -99,6 +138,7 @@ class Child:
 
     def release(self) -> None:
         """Gives up the pid of a child that has ended. From here on the number may be somebody else's."""
+        self._limit.end()
         self._popen.poll()
         self._handle.close()
 

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from serviceopt_journal.foreign_files import MIB, UnfitFile, hollow, opened, tail
+from serviceopt_journal.foreign_files import MIB, UnfitFile, opened, tail
 from serviceopt_journal.foreign_text import without_unseen
 from serviceoptd.domain.settings import LogPatterns
 
 _LINE_END = re.compile(rb"[\r\n]")  # progress bars end their lines with a carriage return
 _AT_ONCE = MIB  # bytes read by one call, so that a flood of output does not stop the loop
 _FURTHEST_BEHIND = 4 * MIB  # bytes that may wait to be read; where more do, only the last of them are
-_LARGEST = 256 * MIB  # bytes of the disk that a log may take while it is followed
-_KEPT_OF_IT = 32 * MIB  # at its beginning, and at its end: as much as is kept among the artefacts
 _LOOKED_THROUGH = 4 * MIB  # bytes at the end of a log in which the reason of a failure is looked for
 
 
@@ -65,7 +63,6 @@ class LogFollower:
 
     A line longer than `longest_line` bytes comes in pieces of that size. Bytes that are not UTF-8 are shown as U+FFFD.
     Of a flood the last part is read, after a line that says how much was not. What is no regular file has no lines.
-    A log that takes more than 256 MiB of the disk loses its middle, where the file system can do that, and says so there.
     """
 
     def __init__(self, path: Path, *, longest_line: int = 65_536) -> None:
@@ -74,7 +71,6 @@ class LogFollower:
         self._offset = 0
         self._inode = 0
         self._unfinished = b""
-        self._can_be_hollow = True
 
     def lines(self, *, ended: bool = False) -> list[str]:
         """The complete lines since the last call, empty ones left out.
@@ -119,8 +115,6 @@ class LogFollower:
                 now = os.fstat(file.fileno())
                 if now.st_size < self._offset or now.st_ino != self._inode:
                     self._offset, self._inode, self._unfinished = 0, now.st_ino, b""
-                if now.st_blocks * 512 > _LARGEST and self._can_be_hollow:
-                    self._can_be_hollow = hollow(self.path, _KEPT_OF_IT, _KEPT_OF_IT)
                 left_out = self._leave_out(now.st_size - self._offset)
                 file.seek(self._offset)
                 data = file.read(_AT_ONCE)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 import tempfile
 import threading
 from pathlib import Path
@@ -13,7 +12,6 @@ from hostile_files import HOSTILE
 from journal.test_foreign_files import bounded
 from serviceopt_journal.foreign_files import MIB
 from serviceoptd.domain.settings import LogPatterns
-from serviceoptd.io import log_follower
 from serviceoptd.io.log_follower import LogFollower, Match, scan
 
 PATTERNS = LogPatterns(
@@ -190,29 +188,3 @@ def test_a_log_that_is_written_for_ever_does_not_hold_its_reader(tmp_path: Path)
     finally:
         enough.set()
         writer.join()
-
-
-def test_a_log_that_fills_the_disk_loses_its_middle_and_says_so_while_it_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(log_follower, "_LARGEST", 8 * MIB)
-    monkeypatch.setattr(log_follower, "_KEPT_OF_IT", MIB)
-    path, most = tmp_path / "service.log", 0
-    follower = LogFollower(path)
-    with path.open("ab", buffering=0) as service:
-        service.write(b"starting\n")
-        for part in range(64):
-            service.write(b"%07d again\n" % part * (MIB // 14))
-            found = follower.lines()
-            most = max(most, path.stat().st_blocks * 512)
-        service.write(b"out of memory\n")
-    assert found[-1] == "0000063 again"
-    assert follower.lines() == ["out of memory"]
-    assert most < 12 * MIB
-    content = path.read_bytes()
-    assert len(content) > 63 * MIB, "every offset stays what it was"
-    assert content.startswith(b"starting\n0000000 again\n")
-    assert content.endswith(b"0000063 again\nout of memory\n")
-    told = re.findall(rb"\n\[serviceopt: (\d+) bytes were left out here\]\n", content)
-    assert len(told) == 1
-    assert 0 < len(content) - 2 * MIB - int(told[0]) <= 8 * MIB

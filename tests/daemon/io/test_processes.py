@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import stat
 from pathlib import Path
@@ -11,8 +12,10 @@ import psutil
 import pytest
 
 from child_stage import ESCAPE, Stage, lives, python, until
+from patience import HANG
 from serviceopt_journal.errors import EnvironmentLacks, InvalidConfiguration
-from serviceoptd.io import process_table
+from serviceopt_journal.foreign_files import MIB
+from serviceoptd.io import child, process_table, processes
 from serviceoptd.io.processes import spawn, stop
 from serviceoptd.toolkit.interface import Command
 
@@ -320,3 +323,45 @@ def test_children_are_waited_for_and_stopped_where_the_kernel_has_no_pidfd(
         assert stage.left() == []
 
     asyncio.run(run())
+
+
+FLOOD = """
+import os, signal, sys, time
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+os.write(1, b"starting\\n")
+{first}
+line, written = b"again and again\\n" * 4096, 0
+while written < 96 << 20:
+    written += os.write(1, line)
+    time.sleep(0.0005)
+os.write(1, b"out of memory\\n")
+"""
+WHEN_ASKED = "signal.sigwait([signal.SIGTERM])"
+
+
+@pytest.mark.parametrize("first", ["", WHEN_ASKED, f"{WHEN_ASKED}; os.fork() and os._exit(0)"])
+def test_an_output_that_nobody_follows_fills_no_disk(stage: Stage, monkeypatch: pytest.MonkeyPatch, first: str) -> None:
+    """While a service runs, while it is asked to end, and by what outlives it."""
+    monkeypatch.setattr(child, "_LARGEST_OUTPUT", 8 * MIB)
+    monkeypatch.setattr(child, "_KEPT_OF_OUTPUT", MIB)
+    monkeypatch.setattr(child, "_LOOK_AT_OUTPUT", 0.01)
+    monkeypatch.setattr(processes, "LEFTOVER_GRACE", HANG)
+    most = 0
+
+    async def run() -> None:
+        nonlocal most
+        started = await stage.start(FLOOD.format(first=first))
+        await stage.says("starting")
+        watched = asyncio.ensure_future(stop(started, grace=HANG) if first else started.wait())
+        while not watched.done():
+            most = max(most, stage.output.stat().st_blocks * 512)
+            await asyncio.sleep(0.01)
+        await stop(started, grace=1)
+
+    asyncio.run(run())
+    content = stage.output.read_bytes()
+    assert len(content) > 96 * MIB, "every offset stays what it was"
+    assert content.startswith(b"starting\nagain and again\n")
+    assert content.endswith(b"again and again\nout of memory\n")
+    assert re.findall(rb"\n\[serviceopt: (\d+) bytes were left out here\]\n", content)
+    assert most < 64 * MIB
