@@ -31,6 +31,19 @@ REQUESTS: Mapping[str, Callable[[Mapping[str, Any]], tuple[dict[str, Any], str, 
 """What the section of each client tells of its requests."""
 
 SEPARATED = "mindie_kubernetes"
+CONVERSATIONS = ("guidellm", "ais_bench_sharegpt", "ais_bench_mtbench")
+BEYOND: Mapping[str, tuple[str, ...]] = {
+    "vllm": (
+        "data_parallel_size", "pipeline_parallel_size", "decode_context_parallel_size", "prefill_context_parallel_size",
+        "speculative_config", "enable_lora", "kv_transfer_config", "max_num_partial_prefills", "num_scheduler_steps",
+        "max_num_active_seqs", "max_num_scheduled_tokens", "prefill_schedule_interval", "enable_dbo",
+    ),
+    "sglang": (
+        "dp_size", "data_parallel_size", "pp_size", "pipeline_parallel_size", "speculative_algorithm", "disaggregation_mode",
+        "schedule_policy", "enable_mixed_chunk", "max_prefill_tokens", "prefill_max_requests",
+    ),
+}  # fmt: skip
+"""Options that change batches in a way that no simulated scheduler knows (docs/simulation.md, known differences)."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +73,9 @@ def workload_of(engine: Chosen, client: Chosen) -> Workload:
     """What both are configured to do."""
     options, unknown, differs = _requests(client)
     limits = _limits(engine)
-    if options.get("prefix_tokens") and not limits.keys() & {"enable_prefix_caching", "disable_radix_cache"}:
+    if shares_prefixes(options) and "enable_prefix_caching" not in limits:
         limits["enable_prefix_caching"] = True  # the default of the engines
+    differs += _not_simulated(engine)
     spellings = SPELLINGS.get(engine.name)
     unread = arguments.value_of(CONFIG, _others(engine), spellings) if spellings is not None else None
     if engine.name == SEPARATED:
@@ -70,6 +84,19 @@ def workload_of(engine: Chosen, client: Chosen) -> Workload:
     if own and (options.get("chat_template") or options.get("data_set", {}).get("chat")):
         differs.append(f"the service's --chat-template {own}: the model's own is")
     return Workload(options, limits, unknown, unread or "", tuple(differs))
+
+
+def shares_prefixes(options: Mapping[str, Any]) -> bool:
+    """Whether requests begin with the same tokens, so that it matters whether the engine keeps them."""
+    kind = (options.get("data_set") or {}).get("kind", "")
+    return bool(options.get("prefix_tokens")) or options.get("turns", 1) > 1 or kind in CONVERSATIONS
+
+
+def _not_simulated(engine: Chosen) -> list[str]:
+    """Options of the engine that compose other batches."""
+    given = arguments.options(_others(engine), SPELLINGS[engine.name]) if engine.name in SPELLINGS else {}
+    told = ((name, given[name]) for name in BEYOND.get(engine.name, ()) if name in given)
+    return [f"--{name.replace('_', '-')} {value}" for name, value in told if value not in ("false", "1", "0", "auto")]
 
 
 def _requests(client: Chosen) -> tuple[dict[str, Any], str, list[str]]:

@@ -144,6 +144,12 @@ def assumed(real: Pair) -> list[ConfigProblem]:
         message = f"the options in {told.unread} are not simulated"
         allowed = "give those that limit the scheduler in [simulated] limits, such as max_model_len and block_size"
         found.append(ConfigProblem(SIMULATED, 0, "simulated.limits", message, allowed))
+    if real.engine.name == "vllm" and "async_scheduling" not in {*told.limits, *(given.get("limits") or {})}:
+        message = "asynchronous scheduling is off, which vLLM has by default, except on CPUs"
+        allowed = (
+            "async_scheduling = true in [simulated.limits] if the service's log says that it is enabled, else false"
+        )
+        found.append(ConfigProblem(SIMULATED, 0, "simulated.limits", message, allowed))
     if told.differs:
         message = f"not simulated: {'; '.join(told.differs)}"
         found.append(ConfigProblem(SIMULATED, 0, SIMULATED, message, "read the results with that in mind"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from serviceopt_journal.metrics import Metrics
 from serviceoptd.domain.settings import Slo
@@ -76,6 +76,8 @@ def run_benchmark(
         requests = sampled_requests(times, traffic.lengths, seed)
     else:
         requests = recorded_requests(times, traffic.lengths)
+    if most := getattr(limits, "max_iter_times", 0):
+        requests = [replace(each, output_tokens=min(each.output_tokens, most)) for each in requests]
     timeline = simulate(
         requests, composer(limits, requests), step_times, overheads=overheads, concurrency=traffic.concurrency
     )

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import structs
 
 from serviceopt_journal.errors import InvalidConfiguration
+from serviceoptd.benchmarks.simulated_workload import shares_prefixes
 from serviceoptd.config.load import Loaded
 from serviceoptd.config.plugins import blaming
 from serviceoptd.config.simulation_mode import LENGTHS_KEY as LENGTHS
@@ -37,7 +38,10 @@ def with_files_of_the_real_pair(loaded: Loaded, installed: Installed, workplace:
         except InvalidConfiguration as error:
             unknown = error.message
     settings = loaded.settings
-    options = with_told(settings.search.simulation if measured else settings.engine_options, told, pair.given)
+    known = settings.search.simulation if measured else settings.engine_options
+    if shares_prefixes(told) and known.get("scheduler", "vllm") == "vllm":
+        told["limits"] = {"enable_prefix_caching": True, **told.get("limits", {})}
+    options = with_told(known, told, pair.given)
     if measured:
         settings = structs.replace(settings, search=structs.replace(settings.search, simulation=options))
     else:

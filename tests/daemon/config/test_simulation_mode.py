@@ -344,6 +344,32 @@ def test_what_is_configured_and_not_simulated_is_said(client: str, said: str) ->
 
 
 @pytest.mark.parametrize(
+    ("service", "said"),
+    [
+        ("--data-parallel-size 2 --pipeline-parallel 3", "--data-parallel-size 2; --pipeline-parallel-size 3"),
+        ("--speculative-config $SPECULATIVE", "--speculative-config $SPECULATIVE"),
+        ("--enable-lora", "--enable-lora true"),
+        ("--data-parallel-size 1 --no-enable-lora --max-model-len 4096", ""),
+    ],
+)
+def test_options_of_the_engine_that_no_scheduler_here_knows_are_said(service: str, said: str) -> None:
+    _, told = simulated(a_real_pair("random", "", service))
+    assert (f"not simulated: {said}" in told) is bool(said)
+    assert bool(said) is ("not simulated" in told)
+
+
+def test_asynchronous_scheduling_is_asked_for_until_it_is_told() -> None:
+    asks = "asynchronous scheduling is off, which vLLM has by default, except on CPUs"
+    for service, table, asked in (
+        ("", "", True),
+        ("--async-scheduling", "", False),
+        ("", "limits = { async_scheduling = false }\n", False),
+    ):
+        _, told = simulated(a_real_pair("random", "", service, table))
+        assert (asks in told) is asked
+
+
+@pytest.mark.parametrize(
     ("kind", "client", "says"),
     [
         ("sharegpt", "", True), ("sharegpt", "--ignore-eos", False), ("custom", "--ignore", False), ("burstgpt", "", False),

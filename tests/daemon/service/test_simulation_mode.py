@@ -126,6 +126,7 @@ def test_the_limits_of_mindies_own_file_are_simulated_and_the_table_wins(tmp_pat
     assert run.settings.benchmark_options["limits"] == limits
     assert (limits["npu_blocks"], limits["max_prefill_tokens"]) == (900, 4096)
     assert (limits["max_seq_len"], limits["max_prefill_batch_size"], limits["cache_block_size"]) == (2560, 50, 128)
+    assert (limits["max_input_token_len"], limits["max_iter_times"]) == (2048, 512)
 
 
 def test_the_requests_of_ais_bench_are_simulated_as_its_configurations_say(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ WHOLE: Mapping[str, str] = {
     "max_prefill_tokens": f"{SCHEDULE}.maxPrefillTokens",
     "max_seq_len": f"{DEPLOYMENT}.maxSeqLen",
     "cache_block_size": f"{SCHEDULE}.cacheBlockSize",
+    "max_iter_times": f"{SCHEDULE}.maxIterTimes",
     "max_preempt_count": f"{SCHEDULE}.maxPreemptCount",
     "max_queue_delay_microseconds": f"{SCHEDULE}.maxQueueDelayMicroseconds",
     "prefill_time_ms_per_req": f"{SCHEDULE}.prefillTimeMsPerReq",
@@ -29,6 +30,7 @@ WHOLE: Mapping[str, str] = {
 """The limits by the names of `MindieLimits`, and where they stand."""
 
 SELECT = f"{SCHEDULE}.supportSelectBatch"
+LONGEST_INPUT, TRUNCATED = f"{DEPLOYMENT}.maxInputTokenLen", f"{DEPLOYMENT}.truncation"
 
 
 def limits_in(text: JsonText, workplace: Workplace) -> dict[str, int | bool]:
@@ -41,6 +43,8 @@ def limits_in(text: JsonText, workplace: Workplace) -> dict[str, int | bool]:
     }
     if found.get("max_prefill_batch_size") == 0 and "max_batch_size" in found:
         found["max_prefill_batch_size"] = found["max_batch_size"]  # so the server reads a 0
+    if type(longest := text.get(LONGEST_INPUT)) is int and longest > 0 and text.get(TRUNCATED) is not True:
+        found["max_input_token_len"] = longest
     if isinstance(selects := text.get(SELECT), bool):
         found["support_select_batch"] = selects
     return found | _blocks(text, int(found.get("cache_block_size") or USUAL_BLOCK), workplace)

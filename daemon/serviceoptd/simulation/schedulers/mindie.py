@@ -43,6 +43,8 @@ class MindieLimits:
     support_select_batch: bool = False
     prefill_time_ms_per_req: int = 150
     decode_time_ms_per_req: int = 50
+    max_input_token_len: int = 0  # a longer prompt is answered with an error; 0: no such limit
+    max_iter_times: int = 0  # tokens of an answer at most; 0: no such limit
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_prefill_batch_size <= self.max_batch_size:
@@ -92,7 +94,8 @@ class MindieScheduler:
         self._last: Batch | None = None
 
     def accepts(self, request: int) -> bool:
-        return self._final[request] <= self._limits.max_seq_len
+        longest = self._limits.max_input_token_len or self._limits.max_seq_len
+        return self._requests[request].prompt_tokens <= longest and self._final[request] <= self._limits.max_seq_len
 
     def add(self, request: int, arrived: float) -> None:
         self._arrived[request] = arrived

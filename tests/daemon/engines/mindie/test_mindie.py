@@ -244,6 +244,7 @@ LIMITS = {
     "max_batch_size": 200, "max_prefill_batch_size": 50, "max_prefill_tokens": 8192, "max_seq_len": 2560,
     "cache_block_size": 128, "max_preempt_count": 0, "max_queue_delay_microseconds": 5000,
     "prefill_time_ms_per_req": 150, "decode_time_ms_per_req": 50, "support_select_batch": False,
+    "max_input_token_len": 2048, "max_iter_times": 512,
 }  # fmt: skip
 """Of the file that `a_mindie` writes."""
 
@@ -256,6 +257,7 @@ LIMITS = {
         ('"npuMemSize" : -1', '"npuMemSize" : 4', {"cpu_blocks": 640, "npu_blocks": 511}),
         ('"cacheBlockSize" : 128', '"cacheBlockSize" : 64', {"cache_block_size": 64, "cpu_blocks": 1280}),
         ('"cpuMemSize" : 5', '"cpuMemSize" : 0', {}),
+        ('"maxInputTokenLen" : 2048', '"maxInputTokenLen" : 1000', {"cpu_blocks": 640, "max_input_token_len": 1000}),
         ('"maxPrefillBatchSize" : 50', '"maxPrefillBatchSize" : 0', {"max_prefill_batch_size": 200, "cpu_blocks": 640}),
     ],
 )

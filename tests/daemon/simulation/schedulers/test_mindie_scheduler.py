@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from linear_step_times import LinearStepTimes
 from serviceopt_journal.errors import InvalidConfiguration
 from serviceoptd.simulation.schedulers.mindie import MindieLimits, MindieScheduler
+from serviceoptd.simulation.virtual_benchmark import Traffic, run_benchmark
 from serviceoptd.simulation.virtual_clock.interface import Batch, Request
+from serviceoptd.simulation.virtual_clock.overheads import Overheads
 from serviceoptd.simulation.virtual_clock.timeline import simulate
 
 A_SECOND = LinearStepTimes(step=1.0)
@@ -129,3 +131,19 @@ def test_what_mindie_would_not_start_with_is_refused_with_a_hint(refused: dict[s
     with pytest.raises(InvalidConfiguration) as error:
         limits(**refused)
     assert error.value.hint
+
+
+def test_a_prompt_that_is_longer_than_the_longest_input_is_refused() -> None:
+    requests = [Request(100, 5), Request(101, 5)]
+    scheduler = MindieScheduler(requests, limits(max_seq_len=200, max_input_token_len=100))
+    assert [scheduler.accepts(number) for number in range(2)] == [True, False]
+    assert MindieScheduler(requests, limits(max_seq_len=200)).accepts(1)
+
+
+def test_no_answer_has_more_tokens_than_the_most_iterations() -> None:
+    traffic = Traffic(num_prompts=3, lengths=[(100, 50)], concurrency=None, request_rate=None)
+    for most, tokens in ((0, 150), (20, 60), (80, 150)):
+        found = run_benchmark(
+            traffic, limits(max_seq_len=200, max_iter_times=most), LinearStepTimes(step=0.01), overheads=Overheads()
+        )
+        assert found.output_tokens == tokens
