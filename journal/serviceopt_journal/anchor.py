@@ -63,7 +63,7 @@ class Anchor:
             OSError: it cannot be written.
         """
         unfinished = directory / f"{FILE_NAME}.new"
-        descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
         try:
             slot = _render(head).ljust(SLOT_DISTANCE, b"\0")
             os.pwrite(descriptor, slot + slot, 0)
@@ -84,7 +84,7 @@ class Anchor:
         Raises:
             OSError: it cannot be opened for writing, or synced.
         """
-        descriptor = os.open(directory / FILE_NAME, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(directory / FILE_NAME, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
         except BaseException:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from .errors import EnvironmentLacks, JournalError, NotFound
 from .failures import explain, unwritable
+from .file_system import refuse_what_is_no_file
 from .wal_image import apply
 
 FILE_NAME = "journal.db"
@@ -150,6 +151,7 @@ class ReadPlan:
         return self._way is not _Way.IMMUTABLE or self._signature() == self._before
 
     def _choose(self) -> _Way:
+        refuse_what_is_no_file(self._directory)
         if not (self._directory / FILE_NAME).exists():
             raise NotFound(
                 f"there is no journal in {self._directory}",

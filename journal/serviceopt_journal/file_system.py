@@ -1,4 +1,4 @@
-"""Where a journal may lie: on a local file system, whose locks and syncs mean what they say."""
+"""Where a journal may lie: on a local file system, whose locks and syncs mean what they say, and in files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 from pathlib import Path, PurePosixPath
 
 from .errors import EnvironmentLacks
+from .foreign_files import must_be_file
 
 _NETWORK = frozenset(
     {
@@ -16,6 +17,25 @@ _NETWORK = frozenset(
     }
 )  # fmt: skip
 _LOCAL_FUSE = frozenset({"fuse.fuse-overlayfs", "fuse.ntfs-3g", "fuse.bindfs"})
+
+_OF_SQLITE = ("journal.db", "journal.db-wal", "journal.db-shm")
+_WRITTEN_IN_PLACE = ("journal.lock", "journal.anchor", "journal.anchor.new")
+
+
+def refuse_what_is_no_file(directory: Path) -> None:
+    """Returns when a journal's files in `directory`, as far as there are any, are files.
+
+    A pipe in the place of one is waited for without end. Through a link in the place of lock or anchor the file that it
+    leads to would be emptied; the database may be linked.
+
+    Raises:
+        UnfitFile: one is something else.
+        OSError: this machine cannot look now.
+    """
+    for name in _OF_SQLITE:
+        must_be_file(directory / name, through_links=True)
+    for name in _WRITTEN_IN_PLACE:
+        must_be_file(directory / name)
 
 
 def refuse_network_file_system(directory: Path, *, mountinfo: str | None = None) -> None:

@@ -70,6 +70,21 @@ def _descriptor(path: Path, how: int, done: str, *, through_links: bool = False)
         raise _blamed(path, error, done) from error
 
 
+def must_be_file(path: Path, *, through_links: bool = False) -> None:
+    """Returns where a regular file lies, or nothing.
+
+    Raises:
+        UnfitFile: something else does, which would be waited for, or written into.
+        OSError: this machine cannot look now.
+    """
+    try:
+        mode = path.stat(follow_symlinks=through_links).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise UnfitFile(f"{path} is {_kind(mode)}, and not a file", hint="see who made it, and remove it")
+
+
 def content(path: Path, limit: int, *, through_links: bool = False) -> bytes:
     """All bytes of a file of at most `limit` bytes; of one that grows meanwhile, what is there when its end is reached.
 

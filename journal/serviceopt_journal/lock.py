@@ -36,7 +36,7 @@ class WriterLock:
         while True:
             try:
                 created = not path.exists()
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
             except OSError as error:
                 if passes(error):
                     raise explain(error) from error

@@ -12,7 +12,7 @@ from .chain import GENESIS, Head
 from .database import FILE_NAME, ReadPlan, connect_for_writing
 from .errors import EnvironmentLacks, JournalDamaged
 from .failures import DAMAGE_HINT, explain, explained, passes
-from .file_system import refuse_network_file_system, sync_directory, sync_if_there, sync_way_to
+from .file_system import refuse_network_file_system, refuse_what_is_no_file, sync_directory, sync_if_there, sync_way_to
 from .verification import OnEvent, Report, database_was_lost, examine
 
 LAST_EVENT = "SELECT seq, hash FROM event ORDER BY seq DESC LIMIT 1"
@@ -22,13 +22,14 @@ def made(state_directory: Path) -> Path:
     """The state directory as an absolute path; it exists afterwards, mode 0750 if it is new.
 
     Raises:
-        EnvironmentLacks: a network file system, or it cannot be made.
+        EnvironmentLacks: a network file system, or it cannot be made, or what lies there under a journal's name is no file.
         JournalFull, JournalUnreadable: it cannot be made now.
     """
     directory = state_directory.absolute()
     try:
         refuse_network_file_system(directory)
         directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        refuse_what_is_no_file(directory)
     except OSError as error:
         if passes(error):
             raise explain(error) from error

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from serviceopt_journal.errors import EnvironmentLacks
+from journal_builders import a_journal
+from serviceopt_journal.errors import EnvironmentLacks, ExitCode
 from serviceopt_journal.file_system import refuse_network_file_system
+from serviceopt_journal.foreign_files import UnfitFile
+from serviceopt_journal.reader import JournalReader
 from serviceopt_journal.store import Journal
+from serviceopt_journal.verification import verify
 
 MOUNTS = r"""21 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 30 21 0:30 / /srv rw - nfs4 server:/export rw,vers=4.2
@@ -52,3 +57,43 @@ def test_opening_a_journal_asks_the_kernel_and_makes_nothing_where_it_is_refused
     with pytest.raises(EnvironmentLacks, match="nfs4"):
         Journal.open(tmp_path / "state")
     assert list(tmp_path.iterdir()) == []
+
+
+NAMES = ("journal.db", "journal.db-wal", "journal.db-shm", "journal.lock", "journal.anchor", "journal.anchor.new")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_pipe_in_the_place_of_a_journals_file_is_told_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    a_journal(tmp_path)
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    for use in (Journal.open, JournalReader.open, verify):
+        with pytest.raises(UnfitFile, match=f"{name} is a pipe") as told:
+            use(tmp_path)
+        assert (told.value.exit_code, bool(told.value.hint)) == (ExitCode.ENVIRONMENT, True)
+
+
+@pytest.mark.parametrize("name", ["journal.lock", "journal.anchor", "journal.anchor.new"])
+@pytest.mark.parametrize("new", [True, False])
+def test_nothing_is_written_through_a_link_in_the_place_of_lock_or_anchor(tmp_path: Path, name: str, new: bool) -> None:
+    precious, state = tmp_path / "precious", tmp_path / "state"
+    precious.write_text("of somebody else\n")
+    state.mkdir()
+    if not new:
+        a_journal(state)
+    (state / name).unlink(missing_ok=True)
+    (state / name).symlink_to(precious)
+    with pytest.raises(UnfitFile, match=f"{name} is a link"):
+        Journal.open(state)
+    assert precious.read_text() == "of somebody else\n"
+
+
+def test_a_database_that_its_owner_has_linked_to_another_disk_is_used(tmp_path: Path) -> None:
+    state, elsewhere = tmp_path / "state", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    a_journal(state)
+    (state / "journal.db").rename(elsewhere / "journal.db")
+    (state / "journal.db").symlink_to(elsewhere / "journal.db")
+    with Journal.open(state) as journal:
+        assert journal.head.seq > 1
+    assert verify(state).sound
