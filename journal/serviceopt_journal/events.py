@@ -445,9 +445,7 @@ class EvaluationFinished(Event, frozen=True, kw_only=True, tag="evaluation_finis
     evaluation: int
     particles: tuple[int, ...]  # those that were measured on it
     error: str = ""
-    seconds: float = (
-        0.0  # from ServiceLaunching of the last attempt, but for what passed between two boots of the machine
-    )
+    seconds: float = 0.0  # from ServiceLaunching of the last attempt, but for what passed between two boots
     backup: str = ""  # where its data are kept, with --backup
     backup_skipped: str = ""  # why they are not, although --backup asks for it
 
