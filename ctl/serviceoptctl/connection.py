@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from serviceopt_journal.errors import ExitCode, NotFound, ServiceoptError
+from serviceopt_journal.errors import ExitCode, InvalidConfiguration, NotFound, ServiceoptError
 from serviceoptctl.daemon_socket import ANSWER_LIMIT, connected, ended_too_early, explained
 
 HEARTBEAT_LIMIT = 60.0  # seconds without a byte after which a stream counts as lost (the daemon sends every 15)
@@ -76,7 +77,12 @@ class Connection:
     def _send(
         self, connection: _UnixConnection, method: str, target: str, body: Document | None
     ) -> http.client.HTTPResponse:
-        content = None if body is None else msgspec.json.encode(body)
+        try:
+            content = None if body is None else msgspec.json.encode(body)
+        except UnicodeEncodeError as error:
+            raise InvalidConfiguration(
+                f"an argument is not UTF-8 text: {os.fsencode(error.object)[:200]!r}", hint="write it in UTF-8"
+            ) from error
         headers = {"Content-Type": "application/json"} if content is not None else {}
         try:
             connection.request(method, target, body=content, headers=headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from click.testing import Result
 
 from builders import an_unfinished_story
 from profiling_files import write_recording, write_requests
+from serviceoptctl.submission import submission
 from synthetic_batches import synthetic_run
 
 Invoke = Callable[..., Result]
@@ -44,6 +46,48 @@ def test_of_a_configuration_for_the_daemon(
     path = written(tmp_path / "config.toml", "# 粒子数\niters = 5\n", encoding)
     for command in ("run", "reload"):
         assert_told(invoke(command, "-c", str(path)), path, seems)
+
+
+@pytest.fixture
+def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory whose name is not UTF-8, with a small configuration; it is the working directory."""
+    place = tmp_path / os.fsdecode(b"d\xff")
+    place.mkdir()
+    text = "engine = 'simulated'\nbenchmark = 'simulated'\nn_particles = 1\niters = 1\n"
+    (tmp_path / "config.toml").write_text(text)
+    (tmp_path / os.fsdecode(b"c\xff.toml")).write_text(text)
+    monkeypatch.chdir(place)
+    return tmp_path
+
+
+@pytest.mark.parametrize("more", [(), ("--standalone",)])
+@pytest.mark.parametrize("where", ["the working directory", "the configuration's path", "--name"])
+def test_of_what_a_run_is_called_and_where_it_is_submitted(
+    invoke: Invoke, odd: Path, monkeypatch: pytest.MonkeyPatch, where: str, more: tuple[str, ...]
+) -> None:
+    if where != "the working directory":
+        monkeypatch.chdir(odd)
+    file = os.fsdecode(b"c\xff.toml") if "path" in where else "config.toml"
+    named = ("--name", os.fsdecode(b"n\xff")) if where == "--name" else ()
+    result = invoke("run", *more, "-c", str(odd / file), *named)
+    assert (result.exit_code, f"error: {where} is not UTF-8 text: b'" in result.stderr) == (3, True), result.stderr
+
+
+def test_of_a_variable_which_is_left_out_and_named(
+    odd: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(odd)
+    monkeypatch.setenv("ODD", os.fsdecode(b"\xff"))
+    monkeypatch.setenv("EVEN", "é")
+    body = submission(configuration=str(odd / "config.toml"))
+    assert ("ODD" in body.environment, body.environment["EVEN"]) == (False, "é")
+    assert capsys.readouterr().err == "note: not UTF-8 text, and left out of the run's environment: 'ODD'\n"
+
+
+def test_of_a_reason_for_the_daemon(invoke: Invoke, daemon: Callable[..., Any]) -> None:
+    daemon(an_unfinished_story())
+    result = invoke("pause", "--reason", os.fsdecode(b"r\xff"))
+    assert (result.exit_code, "an argument is not UTF-8 text: b'r\\xff'" in result.stderr) == (3, True), result.stderr
 
 
 @ENCODINGS
