@@ -11,7 +11,7 @@ from serviceopt_journal.errors import ExitCode, ServiceoptError
 
 MOST_SECONDS = 5.0  # of processor time for one input; all but the worst take milliseconds
 LONGEST_LINE = 4000  # characters of one line of a message
-MOST_LINES = 200
+MOST_LINES = 201  # those of one message, and that there are more
 NEITHER_SHOWN_NOR_STORED = re.compile(r"[\ud800-\udfff\0-\x08\x0b-\x1f\x7f\r]")
 
 

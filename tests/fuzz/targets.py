@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from journal_builders import a_journal, contents
 from predecessor_results import RESULTS
 from profiling_files import BATCH_COLUMNS, REQUEST_COLUMNS
 from serviceopt_journal.codec import UNDECODABLE, Recorded, decode
+from serviceopt_journal.documents.requests import Submission
 from serviceopt_journal.errors import JournalError
 from serviceopt_journal.metrics import Metrics
 from serviceopt_journal.reader import JournalReader
@@ -36,6 +38,7 @@ from serviceopt_journal.verification import verify
 from serviceoptd.benchmarks.interface import Benchmark
 from serviceoptd.benchmarks.result_checks import telling_line
 from serviceoptd.benchmarks.vllm_benchmark.client import RESULT as VLLM_RESULT
+from serviceoptd.config import plugins
 from serviceoptd.config.load import load_text, text_of
 from serviceoptd.config.masking import masked_text
 from serviceoptd.contract.orders import a_measurement_order, a_workplace, an_outcome
@@ -54,8 +57,10 @@ from serviceoptd.predicting.prediction import lengths_in
 from serviceoptd.predicting.section import DataSetOptions
 from serviceoptd.profiling.data.reading import read_profile
 from serviceoptd.submitting.importing.predecessor_table import read as read_table
+from serviceoptd.submitting.preparing import prepare
 from serviceoptd.toolkit.config_file import options_of
 from serviceoptd.toolkit.ended_logs.root_cause import root_cause
+from stubs.scenario import STUB, stub_run
 from trained_models import a_trained_model
 
 ROOT = Path(__file__).parent.parent.parent
@@ -98,6 +103,50 @@ def _configurations() -> st.SearchStrategy[bytes]:
     )
     whole = st.one_of(texts(valid), texts(valid), towers, tables).map(lambda text: text.encode(errors="replace"))
     return st.one_of(whole, whole, whole, changed_bytes([text.encode() for text in valid]))
+
+
+def submission(place: Path, text: str) -> str:
+    """All that is checked before a run is accepted, on a machine whose only programs are stubs."""
+    programs = place / "bin"
+    programs.mkdir()
+    for name in ("vllm", "guidellm", "llama-server", "sglang", "ais_bench"):
+        (programs / name).symlink_to(found if (found := STUB.with_name(name)).exists() else STUB)
+    (programs / "python3").symlink_to(sys.executable)
+    (place / "model").mkdir()
+    (place / "model/config.json").write_text(json.dumps(_MODEL))
+    sent = Submission(
+        configuration_text=text.replace("PLACE", str(place)),
+        configuration_path=str(place / "config.toml"),
+        working_directory=str(place),
+        environment={"PATH": str(programs), "HF_TOKEN": "s3cr3t"},
+    )
+
+    def read() -> None:
+        prepared = prepare(sent, plugins, tool_prefix=None, port_is_ours=True)
+        again = msgspec.json.decode(msgspec.json.encode(prepared.settings), type=type(prepared.settings))
+        if again != prepared.settings:
+            raise Broken("settings that come back as others")
+
+    return kept(read, unchanged=place)
+
+
+def _submissions() -> st.SearchStrategy[str]:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as place:
+        stubs = stub_run(Path(place)).read_text().replace(place, "PLACE").replace(str(STUB), "vllm")
+    examples = [(ROOT / "docs/examples" / name).read_text() for name in EXAMPLES]
+    return texts([stubs, stubs, *examples], pieces=[*WORDS, *PIECES])
+
+
+EXAMPLES = ("demo.toml", "config.toml", "vllm.toml", "sglang-guidellm.toml", "llama-cpp.toml", "vllm-options.toml")
+WORDS = (
+    "--max-model-len 8192", "--port 8001", "--tensor-parallel-size $TP", "$MAX_NUM_SEQS", "${CONCURRENCY}", "$HOME", "$$",
+    "--config x.yaml", "--host", "--num-prompts=7", "'", "-tp 2", "--json '{\\\"a\\\": 1}'", "--api-key k", "ratio",
+    "--request-rate inf", "--speculative-config {\\\"a\\\":[", "share", "enum", "range", "factories", "times", "PLACE",
+    "PLACE/model", "vllm",
+)  # fmt: skip
+"""What stands in configurations."""
 
 
 def _result(client: Benchmark, order: Any, name: str) -> Callable[[Path, Any], str]:
@@ -421,6 +470,7 @@ def emptied(place: Path) -> Path:
 
 TARGETS: Mapping[str, Target] = {
     "configuration": Target(_configurations, configuration),
+    "submission": Target(_submissions, submission),
     "vllm_benchmark": Target(lambda: documents([REAL]), _result(a_vllm_benchmark(), an_order, VLLM_RESULT)),
     "vllm_benchmark, detailed": Target(
         lambda: documents([_DETAILED]),
