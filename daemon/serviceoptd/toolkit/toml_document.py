@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
 from typing import Any
 
 LARGEST = 1024 * 1024  # characters
@@ -20,6 +19,8 @@ STRING = (
     r'|"(?!"")[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"'
     r"|'(?!'')[^'\n]*+'"
 )
+MOST_KEYS = 5000
+MOST_VALUES = 50_000
 _TOKEN = re.compile(rf"(?:{STRING})|#[^\n]*|[^\[\]{{}}.,=\n\"'#]+|[\[\]{{}}.,=\n]", re.DOTALL)
 
 
@@ -35,7 +36,7 @@ def document_of(text: str) -> dict[str, Any]:
     """The TOML document of a text within the limits.
 
     Raises:
-        BeyondLimits: it is larger, deeper or has a larger number than we take.
+        BeyondLimits: it is larger or deeper, has more keys or values or a larger number than we take.
         tomllib.TOMLDecodeError: it is not TOML.
     """
     if len(text) > LARGEST:
@@ -47,8 +48,7 @@ def document_of(text: str) -> dict[str, Any]:
         raise
     except ValueError as error:  # a number of more digits than Python reads
         raise BeyondLimits("a number has too many digits") from error
-    if any(abs(number) > _LARGEST_NUMBER for number in _integers(document)):
-        raise BeyondLimits("a number has more than 64 bits")
+    _refuse_numbers(document)
     return document
 
 
@@ -72,13 +72,21 @@ def _refuse_depth(text: str) -> None:
             )
 
 
-def _integers(value: Any) -> Iterator[int]:
-    waiting = [value]
+def _refuse_numbers(document: dict[str, Any]) -> None:
+    """One pass over the values: each key is compared with those that are known, and each problem is told in words."""
+    waiting: list[Any] = [document]
+    keys, values = 0, 0
     while waiting:
         value = waiting.pop()
+        values += 1
         if isinstance(value, dict):
+            keys += 1 + len(value)
             waiting.extend(value.values())
         elif isinstance(value, list):
             waiting.extend(value)
-        elif isinstance(value, int):
-            yield value
+        elif isinstance(value, int) and abs(value) > _LARGEST_NUMBER:
+            raise BeyondLimits("a number has more than 64 bits")
+        if keys > MOST_KEYS:
+            raise BeyondLimits(f"more than {MOST_KEYS} keys and tables")
+        if values > MOST_VALUES:
+            raise BeyondLimits(f"more than {MOST_VALUES} values")

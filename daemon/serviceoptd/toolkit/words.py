@@ -14,6 +14,10 @@ REFERENCE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
 """`$NAME` or `${NAME}`."""
 REFERENCES = re.compile(rf"(?:{REFERENCE.pattern})+", re.ASCII)
 """A text that is nothing but references: `$NAME`, `$A$B`, `${A}${B}`."""
+LONGEST_ARGUMENT = 131_072
+"""Characters of one argument; the kernel takes no longer one (execve(2), MAX_ARG_STRLEN)."""
+MOST_IN_VAIN = 100
+"""So many brackets may begin no JSON; from there on none is looked for, as each is looked for to the end of the text."""
 _JSON_TOKEN = re.compile(r"\\.|[\"{}\[\]]", re.DOTALL)
 
 
@@ -52,7 +56,7 @@ def unquoted_json(text: str) -> str:
 def _json_quoted(text: str) -> str:
     """The text with each JSON document that stands outside of quotes, up to the end of its word, put into quotes."""
     parts: list[str] = []
-    at, quote = 0, ""
+    at, quote, in_vain = 0, "", 0
     while at < len(text):
         character = text[at]
         end = at + 1
@@ -67,10 +71,12 @@ def _json_quoted(text: str) -> str:
             continue
         elif character == "\\":
             end += 1
-        elif character in "{[" and (length := _json_length(text[at:])):
-            parts.append(shlex.quote(text[at : at + length]))
-            at += length
-            continue
+        elif character in "{[" and in_vain < MOST_IN_VAIN:
+            if length := _json_length(text[at : at + LONGEST_ARGUMENT]):
+                parts.append(shlex.quote(text[at : at + length]))
+                at += length
+                continue
+            in_vain += 1
         parts.append(text[at:end])
         at = end
     return "".join(parts)

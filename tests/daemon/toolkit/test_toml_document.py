@@ -86,3 +86,18 @@ def test_a_hundred_secrets_are_masked_as_fast_each_as_ten() -> None:
         return time.process_time() - started
 
     assert seconds(5_000) < 30 * seconds(500) + 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("".join(f"k{number} = 1\n" for number in range(5001)), "more than 5000 keys and tables"),
+        ("[[vllm.target_field]]\n" * 5001, "more than 5000 keys and tables"),
+        ("".join(f"[t{number}]\n" for number in range(5001)), "more than 5000 keys and tables"),
+        (f"x = [{'1,' * 50_001}]", "more than 50000 values"),
+        (f"x = [{'{},' * 5001}]", "more than 5000 keys and tables"),
+    ],
+)
+def test_more_than_anybody_writes_by_hand_is_not_read(text: str, why: str) -> None:
+    with pytest.raises(BeyondLimits, match=why):
+        document_of(text)
