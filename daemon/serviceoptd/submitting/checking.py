@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from serviceopt_journal.documents.checked import (
@@ -22,8 +23,10 @@ from serviceopt_journal.documents.checked import (
 from serviceopt_journal.documents.requests import Submission
 from serviceoptd.config import plugins
 from serviceoptd.config.load import text_of
+from serviceoptd.config.problems import ConfigurationErrors
 from serviceoptd.engines.interface import ServicePlan
 from serviceoptd.io.children_environment import own_prefix
+from serviceoptd.submitting.beside_errors import all_together
 from serviceoptd.submitting.choices import refuse_choices_of_another_server, with_refused_choices
 from serviceoptd.submitting.cross_checking import cross_checked
 from serviceoptd.submitting.draft import Draft
@@ -64,7 +67,11 @@ def check(
         environment=dict(environment),
         working_directory=str(working_directory or Path.cwd()),
     )
-    draft = read(submission, plugins, tool_prefix=own_prefix())
+    read_here = partial(read, installed=plugins, tool_prefix=own_prefix())
+    try:
+        draft = read_here(submission)
+    except ConfigurationErrors as errors:
+        raise all_together(errors, submission, read_here) from errors
     draft = surveyed(draft)
     draft = cross_checked(draft)
     return draft if draft.unusable else with_refused_choices(draft)

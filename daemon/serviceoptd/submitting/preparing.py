@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from serviceopt_journal.documents.requests import Submission
+from serviceoptd.config.problems import ConfigurationErrors
+from serviceoptd.submitting.beside_errors import all_together
 from serviceoptd.submitting.choices import refuse_choices_of_another_server
 from serviceoptd.submitting.cross_checking import cross_checked, refuse_contradictions
 from serviceoptd.submitting.describing import described
@@ -39,7 +42,11 @@ def prepare(
         InvalidConfiguration: it asks for something that comes with a later release.
         EnvironmentLacks: a program, a model or a free port is missing.
     """
-    draft = read(submission, installed, tool_prefix=tool_prefix, originals=originals)
+    read_here = partial(read, installed=installed, tool_prefix=tool_prefix, originals=originals)
+    try:
+        draft = read_here(submission)
+    except ConfigurationErrors as errors:
+        raise all_together(errors, submission, read_here) from errors
     draft = surveyed(draft)
     draft = cross_checked(draft)
     refuse_contradictions(draft)
