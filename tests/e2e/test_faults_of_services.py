@@ -157,6 +157,24 @@ def test_a_measurement_during_which_the_engine_dies_is_repeated_on_another_launc
     assert_sound(recorded)
 
 
+def test_an_engine_that_only_logs_its_death_is_launched_anew_too(tmp_path: Path) -> None:
+    words = "ERROR 11-20 10:00:40 [x.py:1] EngineDeadError: EngineCore encountered an issue."
+    configuration = stub_run(
+        tmp_path, n_particles=1, iters=1, searched=["CONCURRENCY"],
+        service=f"--stub-last-words '{words}' --stub-once {tmp_path / 'service'}",
+        client=f"--stub-lie some-failed --stub-once {tmp_path / 'client'}",
+    )  # fmt: skip
+    ended, recorded, rows = standalone(configuration)
+
+    assert ended.returncode == 0, ended.stderr
+    (told,) = of_type(recorded, e.MeasurementFailed)
+    assert (told.kind, told.cause, told.will_retry) == ("service", "dead_engine", True)
+    assert "its log says: EngineDeadError" in told.reason
+    assert [row["error"] for row in rows] == [""]
+    assert len(of_type(recorded, e.ServiceLaunching)) == 2
+    assert_sound(recorded)
+
+
 def test_a_service_that_gives_no_token_any_more_ends_its_measurement_and_is_launched_anew(tmp_path: Path) -> None:
     configuration = stub_run(
         tmp_path, n_particles=1, iters=1, searched=["CONCURRENCY"], top="stall_timeout = 1",

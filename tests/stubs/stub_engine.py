@@ -9,6 +9,7 @@
     --stub-ignore-sigterm    goes on after SIGTERM, and the grandchild too
     --stub-hang              is never ready
     --stub-dead-after N      answers 503 from then on, but for its metrics, once N clients have begun: its engine is dead
+    --stub-last-words TEXT   prints a line once a client has been told the parameters, and answers all the same
     --stub-metrics KIND      what GET /metrics tells of the loads of `stub-client --stub-paced`: "real", "steps"
                              (and what the engine counts of its own) or "garbage"
     --stub-stuck-after S     gives no token any more from S seconds after a load has begun, and answers all the same
@@ -86,6 +87,8 @@ def serve(arguments: Arguments, began: float, *, misbehaves: bool) -> None:
             asked = answer(listener, arguments, loads, ready=announced)
             if asked.startswith("GET /stub/parameters") and misbehaves and arguments.has("stub-die-measured"):
                 dies_at = now
+            if asked.startswith("GET /stub/parameters") and misbehaves and arguments.has("stub-last-words"):
+                say(arguments.text("stub-last-words"))
 
 
 def answer(listener: socket.socket, arguments: Arguments, loads: Loads, *, ready: bool) -> str:

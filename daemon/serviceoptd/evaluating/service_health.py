@@ -14,6 +14,7 @@ from serviceoptd.evaluating.measurement import Failure
 from serviceoptd.io.http_probe import Answer, probe
 from serviceoptd.io.metrics_scrape import UnusableMetrics, scrape
 from serviceoptd.io.process_table import computed
+from serviceoptd.toolkit.ended_logs.root_cause import last_words
 from serviceoptd.toolkit.interface import HttpProbe, MetricsPage
 
 TRIES, PAUSE = 3, 0.5
@@ -34,6 +35,14 @@ async def not_ready_any_more(live: LiveService, limit: float) -> str:
         if isinstance(each, HttpProbe) and (told := await _refused(each, limit)):
             return told
     return ""
+
+
+async def died_in_its_log(live: LiveService, since: int, length: int) -> str:
+    """What our service has logged of its engine's death from this byte on, though its server answers; else empty."""
+    if live.child is None:
+        return ""
+    told = last_words(await asyncio.to_thread(live.log.written_since, since))
+    return f"its log says: {told[:length].rstrip()}" if told else ""
 
 
 async def forget_cached_prefixes(live: LiveService, limit: float) -> tuple[bool, str]:

@@ -18,7 +18,7 @@ from serviceoptd.evaluating.ending_early import stakes_of
 from serviceoptd.evaluating.live_service import LiveService
 from serviceoptd.evaluating.measurement import Failure, Kind, MeasurementUnderWay
 from serviceoptd.evaluating.observing import ServedRequests, metrics_page
-from serviceoptd.evaluating.service_health import dead, not_ready_any_more, watch_progress
+from serviceoptd.evaluating.service_health import dead, died_in_its_log, not_ready_any_more, watch_progress
 from serviceoptd.evaluating.surroundings.lacks import heals
 from serviceoptd.io import cgroups
 from serviceoptd.io.log_follower import LogFollower
@@ -44,6 +44,7 @@ async def run_client(context: Context, measurement: MeasurementUnderWay) -> Metr
     stakes = stakes_of(run, measurement.started)
     page = metrics_page(measurement.service.plan, run.settings.early_stopping, profile=True)
     counted = await ServedRequests.counted(page, run.settings.limits.http)
+    since = measurement.service.log.position
     client = await _spawned(context, measurement)
     service = asyncio.ensure_future(_blamed(run, measurement.service, page))
     early: asyncio.Future[Verdict] = asyncio.Future()
@@ -55,7 +56,7 @@ async def run_client(context: Context, measurement: MeasurementUnderWay) -> Metr
             return ended
         if observer is not None:
             await observer.last_look()
-        return await _believed(measurement, ended, service, counted)
+        return await _believed(measurement, ended, service, counted, since)
     finally:
         for pending in (service, early):
             pending.cancel()
@@ -81,8 +82,12 @@ async def _believed(
     exit_status: int,
     service: asyncio.Future[Failure],
     counted: ServedRequests | None,
+    since: int,
 ) -> Metrics | Failure:
-    """The result of a client that has ended, or why it must not be believed: `service` may turn out to have failed."""
+    """The result of a client that has ended, or why it must not be believed: `service` may turn out to have failed.
+
+    `since`: how far its log had been read before.
+    """
     outcome = ClientOutcome(
         exit_status=exit_status,
         output=measurement.output,
@@ -90,6 +95,7 @@ async def _believed(
         plan=measurement.plan,
     )
     live, limit = measurement.service, measurement.run.settings.limits.http
+    length = measurement.run.settings.measuring.log_snippet_length
     try:
         metrics = await asyncio.to_thread(measurement.benchmark.read, outcome)
     except OSError as error:
@@ -103,12 +109,13 @@ async def _believed(
         await asyncio.wait({service}, timeout=DYING if live.child is not None else 0.0)
         if service.done():
             return service.result()
-        if told := await not_ready_any_more(live, limit):
+        if told := await not_ready_any_more(live, limit) or await died_in_its_log(live, since, length):
             return replace(dead(told, str(unusable)), exit_status=exit_status, metrics=unusable.metrics)
         kind: Kind = "unusable" if exit_status == 0 else "exited"
         cause = kind_of(str(unusable)) if kind == "exited" else ""
         return Failure(kind, str(unusable), exit_status, unusable.metrics, cause=cause)
-    if metrics.failed and (told := await not_ready_any_more(live, limit)):
+    told = await not_ready_any_more(live, limit) or await died_in_its_log(live, since, length) if metrics.failed else ""
+    if told:
         lost = f"{metrics.failed} of {metrics.completed + metrics.failed} requests failed"
         return replace(dead(told, lost), exit_status=exit_status, metrics=metrics)
     if counted is not None and (contradiction := await counted.contradict(metrics)):

@@ -26,7 +26,13 @@ from serviceoptd.evaluating import observing, service_health
 from serviceoptd.evaluating.live_service import LiveService
 from serviceoptd.evaluating.measurement import Failure
 from serviceoptd.evaluating.observing import Observer, ServedRequests
-from serviceoptd.evaluating.service_health import LONGER, forget_cached_prefixes, not_ready_any_more, watch_progress
+from serviceoptd.evaluating.service_health import (
+    LONGER,
+    died_in_its_log,
+    forget_cached_prefixes,
+    not_ready_any_more,
+    watch_progress,
+)
 from serviceoptd.io.log_follower import LogFollower
 from serviceoptd.toolkit.interface import HttpProbe, MetricsPage
 
@@ -288,3 +294,16 @@ def test_a_service_that_does_not_count_contradicts_nobody(service: Service) -> N
     service.status["/metrics"] = 404
     assert asyncio.run(ServedRequests.counted(service.metrics, 1.0)) is None
     assert asyncio.run(ServedRequests.counted(None, 1.0)) is None
+
+
+def test_an_engine_that_logs_its_death_is_dead_though_its_server_answers(service: Service, tmp_path: Path) -> None:
+    live, dead = (
+        service.live(tmp_path),
+        "ERROR 11-20 10:00:40 [x.py:1] EngineDeadError: EngineCore encountered an issue.\n",
+    )
+    (tmp_path / "log").write_text(dead)
+    before = len(dead)
+    assert asyncio.run(died_in_its_log(live, 0, 200)) == ""  # somebody else's: its log is not ours to read
+    live.child = object()  # type: ignore[assignment]  # it is only asked whether there is one
+    assert asyncio.run(died_in_its_log(live, 0, 200)).startswith("its log says: EngineDeadError")
+    assert asyncio.run(died_in_its_log(live, before, 200)) == ""  # it said so of an earlier measurement

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from serviceoptd.domain import failures
-from serviceoptd.toolkit.ended_logs.root_cause import Cause, kind_of, root_cause
+from serviceoptd.toolkit.ended_logs.root_cause import Cause, kind_of, last_words, root_cause
 
 CORE = "(EngineCore_DP0 pid=123) ERROR 11-20 10:00:40 [core.py:708]"
 FRAMES = (
@@ -346,3 +346,22 @@ KeyError: 'model.layers.61.weight_scale'"""
 def test_a_line_that_only_begins_like_json_is_read_as_it_is() -> None:
     deep = '{"a":' * 50_000
     assert root_cause([deep, "RuntimeError: CUDA out of memory"]) == root_cause(["RuntimeError: CUDA out of memory"])
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("ERROR 11-20 10:00:40 [x.py:408] vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue.",
+         "vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue."),
+        ("(EngineCore pid=3) ERROR 11-20 10:00:40 [core.py:710] EngineCore encountered a fatal error.",
+         "EngineCore encountered a fatal error."),
+        ("[2025-08-08 09:09:09 TP0] Scheduler hit an exception: Traceback (most recent call last):",
+         "Scheduler hit an exception: Traceback (most recent call last):"),
+        ("CRITICAL 04-16 11:53:49 [core_client.py:359] Got fatal signal from worker processes, shutting down.",
+         "Got fatal signal from worker processes, shutting down."),
+        ("INFO 11-20 10:00:40 [api.py:1] EngineDeadError is answered with 503", ""),
+        ("ERROR 11-20 10:00:40 [serving.py:9] ValueError: max_tokens is too large", ""),
+    ],
+)  # fmt: skip
+def test_the_last_words_of_an_engine_are_told_from_its_other_errors(line: str, told: str) -> None:
+    assert last_words(["INFO 11-20 10:00:00 [x.py:1] fine", line, "INFO:     127.0.0.1:1 - GET /health 200"]) == told

@@ -242,3 +242,10 @@ NOISE: tuple[str, ...] = (
     *("^Search for .* for more information", "^Possible solutions:"),
 )
 """What PyTorch and engines say after an error to help, which is none itself."""
+
+DEATHS: tuple[str, ...] = (
+    *("EngineDead", "Engine loop (?:has died|is not running)", "EngineCore encountered (?:a fatal|an) (?:error|issue)"),
+    *("Background loop has errored", "Scheduler hit an exception", "Got fatal signal from worker processes"),
+    *("MQLLMEngine is (?:dead|not running)", "Engine process .*died", r"engine core .*\bdied\b"),
+)
+"""How an engine logs that it serves nothing any more, though its server may go on answering."""

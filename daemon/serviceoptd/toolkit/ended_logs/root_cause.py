@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from serviceoptd.domain import failures
-from serviceoptd.toolkit.ended_logs.failure_phrases import CONSEQUENCES, KINDS, NOISE, any_of
+from serviceoptd.toolkit.ended_logs.failure_phrases import CONSEQUENCES, DEATHS, KINDS, NOISE, any_of
 from serviceoptd.toolkit.ended_logs.log_lines import said
 
 _EXCEPTION = re.compile(
@@ -60,6 +60,13 @@ def root_cause(lines: Sequence[str]) -> Cause | None:
     """
     named = list(_named(lines))
     return min(named, key=_doubt).cause if named else None  # the first of those that are told apart least
+
+
+def last_words(lines: Sequence[str]) -> str:
+    """What an engine has logged of its own death, without the logger's words; empty where it tells none."""
+    died = any_of(DEATHS)
+    told = (said(line) for line in lines if died.search(line))
+    return next((each.message for each in told if not each.quiet), "")
 
 
 def _doubt(named: _Named) -> int:
