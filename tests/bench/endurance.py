@@ -28,7 +28,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from proposal_time import RUN, whole_run
 from state_replay import many_runs
 
 from patience import HANG
+from serviceopt_journal.events import Event, RunFinished
 from serviceopt_journal.store import Journal
 from stubs.scenario import client, places, start, wait_for
 
@@ -84,9 +85,11 @@ def daemon(directory: Path) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
             raise SystemExit((directory / "daemon.log").read_text()[-2000:])
         yield process, time.monotonic() - began
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        process.wait(timeout=HANG)
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=HANG)
+        finally:
+            process.kill()
 
 
 def _connects(path: Path) -> bool:
@@ -99,14 +102,24 @@ def status(directory: Path) -> float:
     began = time.monotonic()
     ended = client("status", "--json", environment=places(directory), limit=600.0)
     if ended.returncode:
-        raise SystemExit(ended.stderr)
+        raise SystemExit(f"status failed ({ended.returncode}): {ended.stderr}{ended.stdout[-500:]}")
     return time.monotonic() - began
+
+
+def finished_runs() -> Iterator[Event]:
+    """Runs that are over, one after the other."""
+    told = many_runs(EACH_RUN - 1)
+    for run in count(1):
+        yield from islice(told, EACH_RUN - 1)
+        yield RunFinished(
+            run=run, outcome="completed", reason="budget used", recommended=1, feasible=True, evaluations=3, seconds=90.0
+        )  # fmt: skip
 
 
 def after_events(number: int) -> Figures:
     """A start on a journal of so many events, and what asks it."""
     with tempfile.TemporaryDirectory() as root:
-        directory, told = Path(root), many_runs(EACH_RUN)
+        directory, told = Path(root), finished_runs()
         with Journal.open(directory / "state") as journal:
             for begun in range(0, number, BATCH):
                 journal.append(*islice(told, min(BATCH, number - begun)))

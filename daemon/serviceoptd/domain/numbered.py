@@ -19,11 +19,21 @@ Made = TypeVar("Made")
 class Leaf(Generic[Value]):
     """Entries that do not change any more, and what was made of them."""
 
-    __slots__ = ("entries", "made")
+    __slots__ = ("_made", "entries")
 
     def __init__(self, entries: dict[int, Value]) -> None:
         self.entries = entries
-        self.made: dict[Callable[..., Any], tuple[tuple[Any, ...], tuple[Any, ...]]] = {}
+        self._made: dict[Callable[..., Any], tuple[tuple[Any, ...], tuple[Any, ...]]] | None = None
+
+    def made(self, of: Callable[..., Made | None], given: tuple[object, ...]) -> tuple[Made, ...]:
+        """What `of` makes of each entry, without None; kept."""
+        if self._made is None:  # most leaves of a replay are never asked
+            self._made = {}
+        known = self._made.get(of)
+        if known is None or known[0] != given:
+            made = [of(entry, *given) for entry in self.entries.values()]
+            known = self._made[of] = given, tuple([each for each in made if each is not None])
+        return known[1]
 
 
 Branches = dict[int, dict[int, Leaf[Value]]]
@@ -39,7 +49,7 @@ class Numbered(Mapping[int, Value]):
 
     def __init__(self, entries: Mapping[int, Value] | None = None) -> None:
         self._branches: Branches[Value] = {}
-        self._latest: dict[int, Value] = {}  # it holds what its leaf in the tree holds, and what was changed since
+        self._latest: Leaf[Value] = Leaf({})  # it holds what its leaf in the tree holds, and what was changed since
         self._latest_at: int | None = None
         self._size = 0
         if entries:
@@ -52,12 +62,12 @@ class Numbered(Mapping[int, Value]):
         table: Numbered[Value] = object.__new__(Numbered)
         at = number >> _BITS
         if at == self._latest_at:
-            table._branches, latest = self._branches, self._latest.copy()
+            table._branches, latest = self._branches, self._latest.entries.copy()
         else:
             table._branches, latest = self._turned_to(at)
         table._size = self._size if number in latest else self._size + 1
         latest[number] = value
-        table._latest, table._latest_at = latest, at
+        table._latest, table._latest_at = Leaf(latest), at
         return table
 
     def __or__(self, changed: Mapping[int, Value]) -> Numbered[Value]:
@@ -68,15 +78,15 @@ class Numbered(Mapping[int, Value]):
         return table
 
     def __getitem__(self, number: int) -> Value:
-        if number in self._latest:
-            return self._latest[number]
+        if number in self._latest.entries:
+            return self._latest.entries[number]
         try:
             return self._branches[number >> 2 * _BITS][number >> _BITS].entries[number]
         except KeyError:
             raise KeyError(number) from None
 
     def __iter__(self) -> Iterator[int]:
-        return chain.from_iterable(self._leaves())
+        return chain.from_iterable(leaf.entries for leaf in self._leaves())
 
     def __len__(self) -> int:
         return self._size
@@ -95,44 +105,28 @@ class Numbered(Mapping[int, Value]):
             of: pure, and the same function each time: what it made is kept under it.
             given: compared with what was given last.
         """
-        return chain.from_iterable(self._made(of, given))
+        return chain.from_iterable([leaf.made(of, given) for leaf in self._leaves()])
 
     def _turned_to(self, at: int) -> tuple[Branches[Value], dict[int, Value]]:
         """A tree with all entries and a place for this leaf, and a copy of the leaf itself."""
         branches = self._branches.copy()
         if self._latest_at is not None:
             high = self._latest_at >> _BITS
-            branches[high] = {**branches[high], self._latest_at: Leaf(self._latest)}
+            branches[high] = {**branches[high], self._latest_at: self._latest}
         branch = branches.get(at >> _BITS, {})
         leaf = branch.get(at) or Leaf({})
         branches[at >> _BITS] = {**branch, at: leaf}
         return branches, leaf.entries.copy()
 
-    def _made(self, of: Callable[..., Made | None], given: tuple[object, ...]) -> Iterator[tuple[Made, ...]]:
+    def _leaves(self) -> Iterator[Leaf[Value]]:
         for branch in self._branches.values():
             for at, leaf in branch.items():
-                if at == self._latest_at:
-                    yield _made_of(self._latest, of, given)
-                    continue
-                known = leaf.made.get(of)
-                if known is None or known[0] != given:
-                    known = leaf.made[of] = given, _made_of(leaf.entries, of, given)
-                yield known[1]
+                yield self._latest if at == self._latest_at else leaf
 
-    def _leaves(self) -> Iterator[dict[int, Value]]:
-        for branch in self._branches.values():
-            for at, leaf in branch.items():
-                yield self._latest if at == self._latest_at else leaf.entries
-
-    def _leaves_from_the_end(self) -> Iterator[dict[int, Value]]:
+    def _leaves_from_the_end(self) -> Iterator[Leaf[Value]]:
         for branch in reversed(self._branches.values()):
             for at, leaf in reversed(branch.items()):
-                yield self._latest if at == self._latest_at else leaf.entries
-
-
-def _made_of(entries: dict[int, Value], of: Callable[..., Made | None], given: tuple[object, ...]) -> tuple[Made, ...]:
-    made = [of(entry, *given) for entry in entries.values()]
-    return tuple([each for each in made if each is not None])
+                yield self._latest if at == self._latest_at else leaf
 
 
 class Entries(ValuesView[Value]):
@@ -143,8 +137,8 @@ class Entries(ValuesView[Value]):
         self._table = table
 
     def __iter__(self) -> Iterator[Value]:
-        return chain.from_iterable(leaf.values() for leaf in self._table._leaves())
+        return chain.from_iterable(leaf.entries.values() for leaf in self._table._leaves())
 
     def __reversed__(self) -> Iterator[Value]:
         for leaf in self._table._leaves_from_the_end():
-            yield from reversed(leaf.values())
+            yield from reversed(leaf.entries.values())

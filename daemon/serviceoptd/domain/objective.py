@@ -131,13 +131,14 @@ def rank(judgements: Sequence[Judgement]) -> list[int]:
     The hard order also where the search uses the soft cost: what is recommended keeps its objectives if anything does.
     """
 
-    def order(index: int) -> tuple[int, float]:
-        judgement = judgements[index]
-        if judgement.objective is None:
-            return 2, 0.0
-        return (0, -judgement.objective) if judgement.feasible else (1, judgement.violation)
+    return sorted(range(len(judgements)), key=lambda index: standing(judgements[index]))
 
-    return sorted(range(len(judgements)), key=order)
+
+def standing(judgement: Judgement) -> tuple[int, float]:
+    """What `rank` sorts by: the best judgement has the least."""
+    if judgement.objective is None:
+        return 2, 0.0
+    return (0, -judgement.objective) if judgement.feasible else (1, judgement.violation)
 
 
 def aggregate(measurements: Sequence[Metrics]) -> Metrics:

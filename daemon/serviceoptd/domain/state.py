@@ -6,6 +6,7 @@ A state has no cycles, so the cyclic collector need not search it (`gc=False`): 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from operator import attrgetter
 from typing import Literal
 
@@ -16,8 +17,8 @@ from serviceopt_journal.metrics import Metrics
 from serviceopt_journal.proof import Proof
 from serviceoptd.domain.failures import Failed
 from serviceoptd.domain.numbered import Numbered
-from serviceoptd.domain.objective import Judgement, judge, rank
-from serviceoptd.domain.particles.particle import BEYOND_THE_SEARCH, Imported, Judged, Particle, judged_alone
+from serviceoptd.domain.objective import Judgement, judge, standing
+from serviceoptd.domain.particles.particle import BEYOND_THE_SEARCH, Imported, Particle, Place, own_place
 from serviceoptd.domain.settings import RunSettings
 from serviceoptd.domain.space.space import Space
 
@@ -198,7 +199,8 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """The recommended particle; while there is none, the best one of the search so far."""
         if self.recommended is not None:
             return self.particles.get(self.recommended)
-        return next(iter(self.ranked()), None)
+        first = min(self._places(), default=None)
+        return first[-1] if first is not None else None
 
     def ranked(self) -> list[Particle]:
         """What was measured and can be recommended, best first by the present objective, hard; earlier ones of equals.
@@ -206,13 +208,14 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         By the search's measurements alone. By rank and not by fitness: also where the soft formula leads the search,
         who keeps the objectives wins.
         """
-        own = self.particles.made(judged_alone, self.settings.objective)
-        taken = [p for p in self.particles.made(_taken, self.number) if self.result_of(p) is not None]
-        known = [*own, *(Judged(p, self.judgement(p)) for p in taken)]
-        measured = sorted(
-            (each for each in known if not each.particle.unconfirmed), key=lambda each: each.particle.number
+        return [particle for *_, particle in sorted(self._places())]
+
+    def _places(self) -> Iterator[Place]:
+        taken = (p for p in self.particles.made(_taken, self.number) if self.result_of(p) is not None)
+        return chain(
+            self.particles.made(own_place, self.settings.objective),
+            ((standing(self.judgement(p)), p.number, p) for p in taken if not p.unconfirmed),
         )
-        return [measured[index].particle for index in rank([each.judgement for each in measured])]
 
 
 def _taken(particle: Particle, own: int) -> Particle | None:

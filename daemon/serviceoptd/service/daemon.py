@@ -177,7 +177,8 @@ class Daemon:
         fields = {name: getattr(event, name) for name in ("run", "particle", "evaluation", "measurement", "reason")
                   if getattr(event, name, None) not in (None, "")}  # fmt: skip
         LOG.info(str(event.__struct_config__.tag), seq=record.seq, **fields)
-        LOG.debug("event in full", seq=record.seq, content=msgspec.json.encode(event).decode())
+        if current_level() == "DEBUG":
+            LOG.debug("event in full", seq=record.seq, content=msgspec.json.encode(event).decode())
         self._say(progress(state))
 
     def _say(self, text: str) -> None:

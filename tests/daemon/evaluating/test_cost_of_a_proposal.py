@@ -15,6 +15,7 @@ from serviceoptd.domain.settings import Budget, Measuring, Search
 from serviceoptd.domain.statistics.draws import uniforms
 from serviceoptd.evaluating.advising import Advisors
 from serviceoptd.evaluating.proposing import propose, think_ahead
+from serviceoptd.service.daemon import progress
 
 SIZES = (100, 420, 1636)
 """Evaluations so far; of a table's last leaf the same part is full (domain/numbered.py), so that they compare."""
@@ -67,6 +68,7 @@ def of_one_more(story: Story, strategy: str) -> int:
     def between() -> None:
         for _ in range(8):  # events of an evaluation, and after each of them the policy is asked
             policy.next_action(story.run, active_seconds=0.0)
+            assert progress(story.state).startswith("run 1 ")  # told to systemd
         think_ahead(story.state, story.run, chosen, None, Advisors(), lambda: True)
         assert propose(story.state, story.run, len(story.run.particles) + 1, chosen, RULES)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 
 from serviceopt_journal.events import Configuration
 from serviceopt_journal.metrics import Metrics
-from serviceoptd.domain.objective import Judgement, aggregate, judge
+from serviceoptd.domain.objective import Judgement, aggregate, judge, standing
 from serviceoptd.domain.settings import Objective
 from serviceoptd.domain.stopping.censoring import judged
 
@@ -105,15 +103,12 @@ class Particle(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return judge(result, objective, self.devices)
 
 
-class Judged(NamedTuple):
-    """A particle and what its own measurements are worth."""
-
-    particle: Particle
-    judgement: Judgement
+Place = tuple[tuple[int, float], int, Particle]
+"""Where a particle stands among others: the least is the best, and of equals the earliest."""
 
 
-def judged_alone(particle: Particle, objective: Objective) -> Judged | None:
-    """A particle that holds a result of its own, with its judgement; None for every other."""
-    if particle.matched is not None or particle.result is None:
+def own_place(particle: Particle, objective: Objective) -> Place | None:
+    """The place of a particle with a result of its own that can be recommended; None for every other."""
+    if particle.matched is not None or particle.unconfirmed or particle.result is None:
         return None
-    return Judged(particle, particle.judgement(objective))
+    return standing(particle.judgement(objective)), particle.number, particle
