@@ -158,6 +158,30 @@ def test_a_chat_has_the_templates_tokens_in_check_and_in_the_run(tmp_path: Path)
     assert "the chat template's tokens are not simulated" in " ".join(checked.stderr.split())
 
 
+def test_guidellms_spread_lengths_are_summed_up_by_check_and_simulated(tmp_path: Path) -> None:
+    table = """
+[guidellm.command]
+model = "model"
+request_format = "/v1/completions"
+num_prompts = 24
+[guidellm.command.data]
+kind = "synthetic_text"
+prompt_tokens = 100
+prompt_tokens_stdev = 20
+prompt_tokens_max = 120
+output_tokens = 9
+output_tokens_min = 5
+output_tokens_max = 15
+"""
+    file, environment = a_pair_of(table, tmp_path)
+    said, measured = simulated_run(file, "guidellm", environment)
+    assert "simulated.input_distribution: 1 to 120 tokens, normal around 100, deviation 20, are simulated" in said
+    assert "simulated.output_distribution: 5 to 15 tokens, uniform, are simulated" in said
+    for event in measured:
+        assert 24 * 70 < event.metrics.input_tokens < 24 * 115
+        assert 24 * 7 < event.metrics.output_tokens < 24 * 13
+
+
 def test_a_trace_is_simulated_at_its_own_times(tmp_path: Path) -> None:
     a_model_file(tmp_path)
     file = stub_run(tmp_path)

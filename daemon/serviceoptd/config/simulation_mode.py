@@ -146,9 +146,7 @@ def assumed(real: Pair) -> list[ConfigProblem]:
         found.append(ConfigProblem(SIMULATED, 0, "simulated.limits", message, allowed))
     if real.engine.name == "vllm" and "async_scheduling" not in {*told.limits, *(given.get("limits") or {})}:
         message = "asynchronous scheduling is off, which vLLM has by default, except on CPUs"
-        allowed = (
-            "async_scheduling = true in [simulated.limits] if the service's log says that it is enabled, else false"
-        )
+        allowed = "async_scheduling in [simulated.limits]: true for a service on accelerators, false for one on CPUs"
         found.append(ConfigProblem(SIMULATED, 0, "simulated.limits", message, allowed))
     if told.differs:
         message = f"not simulated: {'; '.join(told.differs)}"

@@ -128,6 +128,12 @@ class DistributionOptions(Options):
             raise ValueError(f"min {self.min} is above max {self.max}")
         return self
 
+    def summary(self) -> str:
+        """What lengths it gives, for people."""
+        around = f" around {self.mean:g}, deviation {self.deviation:g}" if self.kind == "normal" else ""
+        around = f" with exponent {self.exponent:g}" if self.kind == "zipf" else around
+        return f"{self.min:,} to {self.max:,} tokens, {self.kind}{around},"
+
     def distribution(self) -> spreads.Distribution:
         """The distribution in the types of the simulator."""
         return spreads.Distribution(**self.model_dump())

@@ -13,6 +13,7 @@ from serviceoptd.submitting.draft import Draft
 from serviceoptd.toolkit.interface import Problem, Remarking
 
 SIMULATED = "simulated"
+SPREAD = ("input_distribution", "output_distribution")
 DATA_SET, CHAT_TEMPLATE = "simulated.data_set", "simulated.chat_template"
 
 
@@ -39,18 +40,23 @@ def _lengths(draft: Draft) -> tuple[Problem, ...]:
     """What is simulated of the client's data set or chats, or why it is not."""
     settings = draft.settings
     options = settings.engine_options if settings.engine == SIMULATED else settings.search.simulation
-    from_files = {"data_set", "chat_template"} & {key for key, value in options.items() if value}
-    if not from_files or not options.get("model") or options.get("lengths"):
+    told = {"data_set", "chat_template", *SPREAD} & {key for key, value in options.items() if value}
+    if not told or not options.get("model") or options.get("lengths"):
         return ()
     from serviceoptd.predicting.data_set.lengths import added_tokens, data_set
     from serviceoptd.predicting.section import SimulatedSection
 
     section, directory = SimulatedSection.model_validate(options), draft.workplace.working_directory
     if section.data_set is None:
-        assert section.chat_template is not None  # noqa: S101 - one of the two is there
+        spread = ((key, getattr(section, key)) for key in SPREAD)
+        found_spread = [
+            Problem(f"{SIMULATED}.{key}", f"{each.summary()} are simulated") for key, each in spread if each
+        ]
+        if section.chat_template is None:
+            return tuple(found_spread)
         added, why = added_tokens(section.chat_template, directory)
         said = f"the chat template's tokens are not simulated: {why}" if why else f"adds {added} tokens to each prompt"
-        return (Problem(CHAT_TEMPLATE, said),)
+        return (*found_spread, Problem(CHAT_TEMPLATE, said))
     try:
         found = data_set(section.data_set, directory)
     except NoDataSet as error:
