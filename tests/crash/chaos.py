@@ -43,6 +43,7 @@ MOST_KILLS = 25  # of one run; then it is left in peace
 BEGINNING, DELAY = 1.5, 0.4  # seconds: until a kill from the start on, or after a commit, at most
 COMMITS = 12  # a daemon lives for so many at most: by its work and not by seconds, since machines differ in speed
 HOWS = ("daemon", "group", "everything", "stopping")
+APPEARS = 0.7  # seconds that an engine or a client which is to be killed is waited for
 FULL = 3.0  # seconds that the disk is full, at most
 CLOCK = (2.0, -2.0, 3600.0, -3600.0, 86400.0 * 366, -86400.0 * 366, 0.0)  # seconds that the wall clock is off
 
@@ -226,8 +227,10 @@ class Chaos:
                 self._kill_program(act.what)
 
     def _kill_program(self, kind: str) -> None:
-        """SIGKILL, as somebody else's or the kernel's: to the leading process of its launch."""
-        processes = self.run.processes()[kind == "client"]
+        """SIGKILL, as somebody else's or the kernel's: to the leading process of its launch; waited for a moment."""
+        begun = time.monotonic()
+        while not (processes := self.run.processes()[kind == "client"]) and time.monotonic() < begun + APPEARS:
+            self.run.listen(0.01)
         events = of(self.run.records(), e.ServiceLaunching, e.MeasurementStarted)
         evaluations = {event.launch_id: event.evaluation for event in events}
         for launch, pids in processes.items():
