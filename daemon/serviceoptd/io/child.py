@@ -145,7 +145,8 @@ class Child:
     def abandon(self) -> None:
         """SIGKILL to all of it without waiting; it is released when it has ended. For a caller that was cancelled."""
         self._abandoned = True
-        self.signal_group(signal.SIGKILL)
+        with contextlib.suppress(OSError):  # of somebody else's, perhaps: then by the signs of the launch
+            self.signal_group(signal.SIGKILL)
         with contextlib.suppress(OSError):  # without descriptors nothing else can be found; recovery looks again
             reaping.kill_now(self.launch)
         if self._ended.done():

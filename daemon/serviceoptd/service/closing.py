@@ -161,4 +161,4 @@ def _told(error: Exception) -> str:
     """What happened, for people, with the hint."""
     if isinstance(error, ServiceoptError):
         return f"{error} ({error.hint})" if error.hint else str(error)
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

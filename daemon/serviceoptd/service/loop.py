@@ -104,9 +104,6 @@ class Loop:
             if run.status == "queued" and not run.cancel_requested:
                 await self._context.ledger.commit(RunStarted(run=run.number))
                 continue
-            if lack := no_descriptors():  # a library that is imported meanwhile may stay half imported
-                await self._context.ledger.wait_for_room(lack)
-                continue
             await self._step(run)
         if self._live is not None:
             run = self._state.runs[self._live.run]
@@ -117,6 +114,8 @@ class Loop:
             self._context.interrupt.clear()  # it was meant for what is over by now
         phase: Phase = "proposing"
         try:
+            if lack := no_descriptors():  # a library that is imported meanwhile may stay half imported
+                return await self._context.ledger.wait_for_room(lack)
             action = policy.next_action(
                 run,
                 active_seconds=self._active_seconds(run),

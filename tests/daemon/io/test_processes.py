@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import re
@@ -365,3 +366,21 @@ def test_an_output_that_nobody_follows_fills_no_disk(stage: Stage, monkeypatch: 
     assert content.endswith(b"again and again\nout of memory\n")
     assert re.findall(rb"\n\[serviceopt: (\d+) bytes were left out here\]\n", content)
     assert most < 64 * MIB
+
+
+def test_a_child_whose_group_may_not_be_signalled_is_abandoned_by_its_other_signs(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(_group: int, _number: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    async def run() -> None:
+        started = await stage.start(SLEEP)
+        await stage.says("up")
+        monkeypatch.setattr(os, "killpg", forbidden)
+        started.abandon()
+        async with asyncio.timeout(HANG):
+            await started.wait()
+
+    asyncio.run(run())
+    assert stage.left() == []

@@ -34,6 +34,7 @@ from stubs.scenario import assert_sound, left_over, of_type, stub_run
 ERRORS = [
     PermissionError(errno.EACCES, "Permission denied", "/srv/plugin"),
     TimeoutError("the read operation timed out"),
+    TimeoutError(),
     ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
     URLError("no route to host"),
     OSError(errno.EMFILE, "Too many open files"),
@@ -110,6 +111,7 @@ def worked_on(directory: Path, journal: MemoryJournal, *faults: Callable[[], Non
         (VllmBenchmark, "plan", "measuring"),
         (VllmEngine, "plan", "launching"),
         (loop, "propose", "proposing"),
+        (loop, "no_descriptors", "proposing"),
         (loop, "finish_evaluation", "stopping"),
     ],
 )
