@@ -164,6 +164,11 @@ def _looks_like(content: bytes) -> str:
     except UnicodeDecodeError:
         return ""
     foreign = [character for character in text if ord(character) > 127]
+    # In Chinese text both bytes of nearly every character are high. In a European one a letter with an accent stands
+    # before a plain one, which together make a character that nobody writes.
+    both_high = [character for character in foreign if all(byte >= 0xA1 for byte in character.encode("gb18030"))]
+    if len(both_high) <= len(foreign) / 2:
+        return ""
     # CJK ideographs and punctuation, full-width forms: what a Chinese configuration's comments are made of
     chinese = [
         c for c in foreign if "\u4e00" <= c <= "\u9fff" or "\u3000" <= c <= "\u303f" or "\uff00" <= c <= "\uffef"

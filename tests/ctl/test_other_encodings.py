@@ -111,6 +111,14 @@ def test_of_a_recording_of_steps_that_is_beside_good_ones(
     assert_told(invoke("train", "-i", str(tmp_path / "data"), "-o", "out"), path, seems)
 
 
+@pytest.mark.parametrize("text", ["Défaut de mémoire", "größer, Prüfung", "años: señal", "Ölstand übrig"])
+def test_european_letters_are_not_taken_for_chinese(invoke: Invoke, tmp_path: Path, text: str) -> None:
+    path = written(tmp_path / "old.csv", f"generate_speed,A,error\n1,2,{text}\n", "latin-1")
+    result = invoke("import", str(path))
+    assert f"{path}:2: is not UTF-8 text\n" in result.stderr
+    assert f"iconv -f ENCODING -t UTF-8 {path}" in result.stderr
+
+
 def test_a_mark_before_utf_8_is_read_over(invoke: Invoke, tmp_path: Path) -> None:
     for most in (16, 32):
         path = tmp_path / "data" / f"seqs{most}" / "steps.csv"

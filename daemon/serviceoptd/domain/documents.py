@@ -163,13 +163,14 @@ def recommendation(run: RunState, runs: Mapping[int, RunState] | None = None) ->
     baseline = next((p for p in run.particles.values() if p.origin == "current-setting"), None)
     proof = run.proof if chosen.number == run.recommended and not beyond_its_training(chosen) else None
     service = measured_on(chosen, run, runs or {})
+    told = chosen.configuration  # of an imported one perhaps without some fields
     return Recommendation(
         **msgspec.structs.asdict(particle_document(run, chosen)),
         run=run.number,
         final=run.over,
         objective=objective_text(run.settings.objective),
         rejections=rejection_record(run),
-        load={f.name: chosen.configuration[f.name] for f in run.settings.fields if f.load},
+        load={f.name: told[f.name] for f in run.settings.fields if f.load and f.name in told},
         current_setting=particle_document(run, baseline) if baseline else None,
         gain=_gain(run, chosen, baseline, proof),
         unit="tokens/s" if run.settings.objective.maximise == GENERATE_SPEED else "requests/s",

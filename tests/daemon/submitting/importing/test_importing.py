@@ -117,6 +117,17 @@ def test_the_file_is_kept_byte_for_byte_under_the_hash_that_its_events_hold(tmp_
         assert kept.read() == content.encode()
 
 
+@pytest.mark.parametrize("unknown", ["", "-", "nan", "inf"])
+def test_the_best_of_a_file_that_does_not_tell_its_load_is_shown_all_the_same(tmp_path: Path, unknown: str) -> None:
+    content = f"generate_speed,success_rate,MAX_NUM_SEQS,CONCURRENCY,error\n1000,1,64,32,\n2000,1,128,{unknown},\n"
+    run, answer = imported(tmp_path, MemoryJournal(), content=content)
+    assert answer.recommended == 2
+    shown = documents.recommendation(run)
+    assert shown is not None
+    assert (shown.configuration, shown.load) == ({"MAX_NUM_SEQS": 128}, {})
+    assert [row["CONCURRENCY"] for row in table.rows(run)] == [32, None]
+
+
 def test_replay_gives_the_same_run(tmp_path: Path) -> None:
     journal = MemoryJournal()
     run, _ = imported(tmp_path, journal, configuration_text=ONE_SECOND)
