@@ -118,3 +118,16 @@ def test_what_the_daemon_refuses_keeps_its_words_and_its_exit_code(
     result = invoke("import", str(results))
     assert result.exit_code == 10
     assert "error: imported already: run 1" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("load", "shown"), [("?", "CONCURRENCY ?"), ("32", "CONCURRENCY 32"), ("auto", "CONCURRENCY auto")]
+)
+def test_the_load_of_an_imported_result_is_shown_whatever_its_cell_holds(
+    invoke: Invoke, tmp_path: Path, load: str, shown: str
+) -> None:
+    (tmp_path / "old.csv").write_text(f"generate_speed,success_rate,A,CONCURRENCY,error\n10,1,1,{load},\n")
+    assert invoke("import", "old.csv").exit_code == 0
+    best = invoke("best")
+    assert best.exit_code == 0, best.output
+    assert f"To deploy it, for a load up to {shown}:" in best.stdout

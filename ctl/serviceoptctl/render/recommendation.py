@@ -46,7 +46,8 @@ def recommendation(document: Recommendation) -> None:
         ]
     )
     click.echo()
-    limits = {name: value for name, value in document.load.items() if float(value) > 0}
+    # a text is that of an imported table, whatever it means; 0 is no limit
+    limits = {name: value for name, value in document.load.items() if isinstance(value, str) or value > 0}
     told = ", ".join(f"{name} {value_text(value)}" for name, value in limits.items())
     _headline(f"To deploy it, for a load up to {told}:" if told else "To deploy it:")
     for line in shell(document).splitlines():
