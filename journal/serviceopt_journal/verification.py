@@ -190,6 +190,7 @@ class _Walk:
     def run(self, connection: sqlite3.Connection) -> None:
         report, on_event, anchored_seq = self._report, self._on_event, self._anchored_seq
         previous, expected, commit = GENESIS.hash, 1, 0
+        connection.text_factory = bytearray  # tells a text from a blob of the same bytes, which no view could read
         for seq, body, stored_hash in connection.execute("SELECT seq, body, hash FROM event ORDER BY seq"):
             if not isinstance(seq, int):
                 report.add(f"event {expected} has no number", expected)
@@ -200,7 +201,7 @@ class _Walk:
                 report.add(
                     f"event {missing} is missing" if seq > expected else f"event {seq} cannot be", min(seq, expected)
                 )
-            if not isinstance(body, bytes) or not isinstance(stored_hash, bytes) or len(stored_hash) != HASH_BYTES:
+            if not isinstance(body, bytearray) or not isinstance(stored_hash, bytes) or len(stored_hash) != HASH_BYTES:
                 report.add(f"event {seq} has no text or no hash", seq)
                 previous, expected = GENESIS.hash, seq + 1
                 continue

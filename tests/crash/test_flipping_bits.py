@@ -57,6 +57,14 @@ def test_a_table_that_no_longer_numbers_its_rows_is_damage_and_no_internal_error
         assert became(subject("at rest"), "journal.db", byte, 7, tmp_path) == "found: JournalDamaged"
 
 
+def test_a_hash_that_became_a_text_is_found_though_its_bytes_are_the_same(tmp_path: Path) -> None:
+    """The type of a value stands in the byte before the first one of its row: SHA-256 is a blob of 32 bytes, 76."""
+    stored = subject("at rest").files["journal.db"]
+    body = stored.rindex(b'{"seq":')
+    assert stored[body - 1] == 76
+    assert became(subject("at rest"), "journal.db", body - 1, 0, tmp_path) == "found: JournalDamaged"
+
+
 def test_a_flip_that_is_read_and_not_found_is_told_by_the_judge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
