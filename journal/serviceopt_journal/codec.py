@@ -78,7 +78,7 @@ def encode_commit(
         ) from error
 
 
-def decode(body: bytes) -> Recorded:
+def decode(body: bytes | bytearray) -> Recorded:
     """The record of these bytes; older versions of events are lifted to the current one.
 
     Raises:
@@ -94,7 +94,7 @@ def decode(body: bytes) -> Recorded:
     return recorded
 
 
-def _decode_other_version(body: bytes) -> Recorded:
+def _decode_other_version(body: bytes | bytearray) -> Recorded:
     try:
         envelope = _envelope_decoder.decode(body)
     except UNDECODABLE as error:
