@@ -161,6 +161,22 @@ def one_commit(number: int, seed: int) -> Counter[str]:
     return counts
 
 
+def in_the_making(seed: int) -> Counter[str]:
+    """Power is lost while the first opening makes the journal."""
+
+    def write(state: Path, acknowledged: Acknowledged) -> None:
+        Journal.open(state, clock=StoppedClock()).close()
+        acknowledged(0)
+
+    counts: Counter[str] = Counter()
+    with in_memory() as directory:
+        root = Path(directory) / "disk"
+        root.mkdir()
+        for loss in losses(recorded(root, write), random.Random(seed)):
+            count(counts, root, loss, judged, refused_is_broken=True)
+    return counts
+
+
 def two_more(state: Path, acknowledged: Acknowledged) -> None:
     """Opens what is there, and appends the next two events. What a start has read, it acts on: it counts as acknowledged."""
     found: list[Event] = []
@@ -226,6 +242,7 @@ def main() -> int:
     parser.add_argument("--again", type=int, default=100, help="one state of so many loses power twice")
     parser.add_argument("--killed", type=int, default=3, help="a kill comes before one sync of so many")
     parser.add_argument("--commit", type=int, help="only kills before the syncs of this commit, and nothing else")
+    parser.add_argument("--making", action="store_true", help="only while the first opening makes the journal")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     asked = parser.parse_args()
@@ -235,8 +252,8 @@ def main() -> int:
             sys.exit("there is no C compiler here")
         print(again.stdout, again.stderr, sep="", end="")
         return again.returncode
-    if asked.commit is not None:
-        counts = one_commit(asked.commit, asked.seed)
+    if asked.making or asked.commit is not None:
+        counts = in_the_making(asked.seed) if asked.making else one_commit(asked.commit, asked.seed)
         print(json.dumps(dict(sorted(counts.items())) | {"broken": counts["broken"]}))
         return 1 if counts["broken"] else 0
     part = partial(

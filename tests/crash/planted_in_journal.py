@@ -88,7 +88,7 @@ PLANTED = (
     bug(
         "the names of new files are not synced", 1, "file_system",
         "        os.fsync(descriptor)\n", "        os.fsync(descriptor) if not how else None\n",
-        POWER,
+        f"{POWER}::test_a_journal_is_made_wholly_or_not_at_all", POWER,
     ),
     bug(
         "what a killed writer left is not synced", 1, "opening",
@@ -98,7 +98,7 @@ PLANTED = (
     bug(
         "the database is made in place", 1, "opening",
         "        _make_database(directory)\n", "        sync_way_to(directory)\n",
-        POWER,
+        f"{POWER}::test_a_journal_is_made_wholly_or_not_at_all",
     ),
     bug(
         "a number is left out", 2, "store",

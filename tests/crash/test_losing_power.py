@@ -36,6 +36,15 @@ def test_no_power_loss_takes_an_acknowledged_event_and_none_is_taken_for_damage(
     assert counts["controls"]["NORMAL, anchor"]["lost in silence"] == 0
 
 
+def test_a_journal_is_made_wholly_or_not_at_all() -> None:
+    ended = preloaded(LOSING_POWER, "--making")
+    if ended is None:
+        pytest.skip("there is no C compiler here")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    counts = json.loads(ended.stdout.splitlines()[-1])
+    assert counts["there"] == counts["states"] > 100
+
+
 def test_what_a_killed_writer_had_not_synced_is_made_sure_before_the_next_one_acts_on_it() -> None:
     """Killed before the sync of the log, or of the anchor; then power is lost while the next writer goes on."""
     ended = preloaded(LOSING_POWER, "--commit", "3")
