@@ -104,7 +104,7 @@ def test_a_disk_that_is_mounted_read_only_is_waited_for(
     environment = {**places(tmp_path), "NOTIFY_SOCKET": str(tmp_path / "notify")}
     daemon = start("serviceoptd", "--config-dir", str(tmp_path), environment=environment, log=tmp_path / "daemon.log")
     try:
-        assert "Read-only file system" in heard_until(manager, "STATUS=waiting to start: ", of=daemon)[-1]
+        assert "read-only file system" in heard_until(manager, "STATUS=waiting to start: ", of=daemon)[-1]
         subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
         heard_until(manager, "READY=1", of=daemon)
     finally:
