@@ -124,7 +124,9 @@ class JournalReader:
                 raise explain(error) from error
 
 
-def _decoded(seq: int, body: bytes) -> Recorded:
+def _decoded(seq: int, body: object) -> Recorded:
+    if not isinstance(body, bytes):  # a damaged page gives NULL where the schema allows none
+        raise JournalDamaged(f"event {seq} has no text", first_bad_seq=seq, hint=DAMAGE_HINT)
     try:
         return decode(body)
     except JournalDamaged as error:

@@ -17,7 +17,7 @@ from journal_builders import StoppedClock, a_journal, a_killed_journal, a_run, a
 from other_users import for_everybody
 from serviceopt_journal.codec import Recorded
 from serviceopt_journal.database import ReadPlan
-from serviceopt_journal.errors import EnvironmentLacks
+from serviceopt_journal.errors import EnvironmentLacks, JournalDamaged
 from serviceopt_journal.events import RunStarted
 from serviceopt_journal.reader import JournalReader
 from serviceopt_journal.store import Journal
@@ -78,6 +78,14 @@ def test_more_events_than_one_query_takes_are_read_without_a_seam(tmp_path: Path
     assert [recorded.seq for recorded in JournalReader.open(tmp_path).events(newest=4100, limit=3000)] == list(
         range(401, 3401)
     )
+
+
+@pytest.mark.parametrize("body", [None, 7])
+def test_an_event_without_text_is_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: object) -> None:
+    reader = JournalReader.open(a_journal(tmp_path))
+    monkeypatch.setattr(reader, "_rows", lambda sql, parameters: [(1, body)])
+    with pytest.raises(JournalDamaged, match="event 1 has no text"):
+        list(reader.events(limit=1))
 
 
 def test_a_poll_gives_what_is_new_and_nothing_twice(tmp_path: Path) -> None:
