@@ -49,7 +49,7 @@ class Connection:
 
         Raises:
             NotFound: what was asked for is not there.
-        RefusedError: the daemon answered with another error.
+            RefusedError: the daemon answered with another error.
             DaemonUnreachable: nobody listens, or the daemon ended before it had answered.
             EnvironmentLacks: this user may not use the socket.
         """
