@@ -114,8 +114,6 @@ class Loop:
             self._context.interrupt.clear()  # it was meant for what is over by now
         phase: Phase = "proposing"
         try:
-            if lack := no_descriptors():  # a library that is imported meanwhile may stay half imported
-                return await self._context.ledger.wait_for_room(lack)
             action = policy.next_action(
                 run,
                 active_seconds=self._active_seconds(run),
@@ -123,6 +121,9 @@ class Loop:
                 draining=self.draining,
             )
             phase = policy.phase_of(action)
+            # A library that is imported meanwhile may stay half imported. To hold a run takes none.
+            if not isinstance(action, policy.Hold) and (lack := no_descriptors()):
+                return await self._context.ledger.wait_for_room(lack)
             await self._do(run, action)
         except Interrupted:
             fresh = self._state.runs[run.number]

@@ -6,6 +6,8 @@ import asyncio
 import errno
 import shutil
 from collections.abc import Callable, Iterator
+from copy import copy
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -63,12 +65,13 @@ def failing(place: Any, name: str, errors: Iterator[BaseException], patch: pytes
 
 
 def for_ever(error: BaseException) -> Iterator[BaseException]:
+    """Anew each time: one that is raised again and again drags along all that was being handled before."""
     while True:
-        yield error
+        yield copy(error)
 
 
 def times(number: int, error: BaseException) -> Iterator[BaseException]:
-    return iter([error] * number)
+    return islice(for_ever(error), number)
 
 
 def stub_text(directory: Path, **options: Any) -> str:
