@@ -174,7 +174,7 @@ def test_the_foreground_waits_for_nothing(
 def test_what_does_not_pass_by_itself_ends_a_service_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = Failing(store.read_anchor, PermissionError(errno.EACCES, "Permission denied"), 1)
     monkeypatch.setattr(store, "read_anchor", refused)
-    with pytest.raises(EnvironmentLacks, match="Permission denied"):
+    with pytest.raises(EnvironmentLacks, match="permission denied"):
         asyncio.run(started(tmp_path))
 
 
