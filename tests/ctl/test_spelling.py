@@ -45,7 +45,9 @@ def test_every_short_option_takes_its_value_behind_an_equals_sign(command: click
 
 
 def parsed(command: click.Command, arguments: list[str]) -> dict[str, Any]:
-    given, _, _ = command.make_parser(click.Context(command)).parse_args(spelled_out(command, arguments))
+    given, _, _ = command.make_parser(click.Context(command, help_option_names=["-h", "--help"])).parse_args(
+        spelled_out(command, arguments)
+    )
     return dict(given)
 
 
