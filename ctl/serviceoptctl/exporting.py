@@ -17,7 +17,7 @@ import msgspec
 
 from serviceopt_journal.documents.runs import Table
 from serviceopt_journal.errors import EnvironmentLacks
-from serviceopt_journal.foreign_text import visible_json
+from serviceopt_journal.unseen import visible_json
 from serviceoptctl.documents import Selection, Source
 from serviceoptctl.render.text import to_json
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from serviceopt_journal.errors import ServiceoptError
-from serviceopt_journal.foreign_text import visible
 from serviceopt_journal.places import Places, places
+from serviceopt_journal.unseen import visible
 from serviceoptd import __version__
 from serviceoptd.io.log import LEVELS
 

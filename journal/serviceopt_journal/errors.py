@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from enum import IntEnum
+
+from .unseen import visible
 
 LONGEST_LINE = 2000
 """Characters of one line of a message."""
 MOST_LINES = 200
 """Lines of a message."""
-_UNFIT = re.compile(r"[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""What UTF-8 cannot hold, a terminal obeys, or turns the direction of reading."""
 
 
 class ExitCode(IntEnum):
@@ -51,9 +50,8 @@ class ServiceoptError(Exception):
 
 
 def _fit(text: str) -> str:
-    """The text without characters that make it unreadable, and of a length that somebody reads."""
-    if _UNFIT.search(text):
-        text = _UNFIT.sub("\ufffd", text)
+    """The text as it can be stored, shown and read: nothing unseen in it, and of a length that somebody reads."""
+    text = visible(text)
     if len(text) <= LONGEST_LINE and text.count("\n") < MOST_LINES:
         return text
     lines = text.split("\n")

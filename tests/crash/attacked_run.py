@@ -7,7 +7,6 @@ import hashlib
 import mmap
 import os
 import select
-import shutil
 import signal
 import socket
 import struct
@@ -19,6 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from crash.preloading import compiled
 from patience import HANG
 from serviceopt_journal.codec import Recorded
 from serviceopt_journal.events import MeasurementStarted, RunFinished, ServiceLaunching
@@ -29,16 +29,6 @@ STEADY_DAEMON = Path(__file__).with_name("steady_daemon.py")
 DISK = "64m"
 ROOM = 64 * 2**20  # bytes
 PAGE = struct.Struct("qq")  # nanoseconds that the wall clock is off, and whether the disk is full
-
-
-def compiled(directory: Path) -> Path | None:
-    """The shim, compiled into `directory`; None where there is no C compiler."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        return None
-    library = directory / "surroundings_shim.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, SHIM, "-ldl"], check=True, capture_output=True)
-    return library
 
 
 class Stopped(Exception):
@@ -249,7 +239,7 @@ def attacked_run(strategy: str, seed: int, iterations: int) -> Iterator[Attacked
     """A run that nothing has been done for yet, and nothing of it left afterwards."""
     with tempfile.TemporaryDirectory(prefix="serviceopt-chaos-", ignore_cleanup_errors=True) as name:
         root = Path(name)
-        surroundings = Surroundings(root, compiled(root))
+        surroundings = Surroundings(root, compiled(SHIM, root))
         try:
             run = AttackedRun(surroundings, strategy, seed, iterations)
             try:

@@ -19,7 +19,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import msgspec
 
 from builders import a_finished_story
+from crash.preloading import only_with_the_disk_shim
 from journal_builders import StoppedClock
 from patience import HANG
 from serviceopt_journal import database
@@ -39,7 +39,6 @@ from serviceopt_journal.errors import JournalError, JournalFull, ServiceoptError
 from serviceopt_journal.events import Event
 from serviceopt_journal.store import Journal
 
-SHIM = Path(__file__).with_name("disk_shim.c")
 ATTACKS = (
     ("kill", False), ("tear", False), ("half", True),
     ("eio", False), ("eio", True), ("enospc", False), ("enospc", True),
@@ -52,26 +51,6 @@ NOT_REACHED = 100
 
 UNFORESEEN = 99
 """The exit status of a writer that ended with an error that is none of ours."""
-
-
-def compiled(directory: Path) -> Path | None:
-    """The shim, compiled; None where there is no C compiler."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        return None
-    library = directory / "disk_shim.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, SHIM, "-ldl"], check=True, capture_output=True)
-    return library
-
-
-def preloaded(*command: str | Path) -> subprocess.CompletedProcess[str] | None:
-    """Runs one of these programs under the shim; None where there is no C compiler."""
-    with tempfile.TemporaryDirectory(prefix="serviceopt-shim-") as directory:
-        library = compiled(Path(directory))
-        if library is None:
-            return None
-        environment = {**os.environ, "LD_PRELOAD": str(library)}
-        return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, check=False)
 
 
 def in_memory() -> tempfile.TemporaryDirectory[str]:
@@ -191,12 +170,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="only every N-th call")
     parser.add_argument("--first", type=int, default=1, help="the first call")
     asked = parser.parse_args()
-    if "disk_shim" not in os.environ.get("LD_PRELOAD", ""):
-        again = preloaded(__file__, *sys.argv[1:])
-        if again is None:
-            sys.exit("there is no C compiler here")
-        print(again.stdout, again.stderr, sep="", end="")
-        sys.exit(again.returncode)
+    only_with_the_disk_shim()
     counts: Counter[str] = Counter()
     with in_memory() as directory:
         for (does, always), first in zip(ATTACKS, itertools.count(asked.first), strict=False):

@@ -33,7 +33,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from crash.disk_states import Call, Disk, Files, calls_of, written_out
-from crash.failing_disk import commits, forked, in_memory, judge, preloaded, write_all
+from crash.failing_disk import commits, forked, in_memory, judge, write_all
+from crash.preloading import only_with_the_disk_shim
 from journal_builders import StoppedClock
 from serviceopt_journal.anchor import FILE_NAME as ANCHOR
 from serviceopt_journal.events import Event
@@ -246,12 +247,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     asked = parser.parse_args()
-    if "disk_shim" not in os.environ.get("LD_PRELOAD", ""):
-        again = preloaded(__file__, *sys.argv[1:])
-        if again is None:
-            sys.exit("there is no C compiler here")
-        print(again.stdout, again.stderr, sep="", end="")
-        return again.returncode
+    only_with_the_disk_shim()
     if asked.making or asked.commit is not None:
         counts = in_the_making(asked.seed) if asked.making else one_commit(asked.commit, asked.seed)
         print(json.dumps(dict(sorted(counts.items())) | {"broken": counts["broken"]}))

@@ -36,8 +36,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import msgspec
 
 from crash.disk_states import DIRECTORY, written_out
-from crash.failing_disk import NOT_REACHED, commits, forked, in_memory, preloaded
+from crash.failing_disk import NOT_REACHED, commits, forked, in_memory
 from crash.losing_power import Acknowledged, losses, recorded
+from crash.preloading import only_with_the_disk_shim
 from journal_builders import flipped
 
 BYTES_APART = 8
@@ -178,12 +179,18 @@ def killed(kept: Kept, root: Path, does: str) -> Counter[str]:
     raise AssertionError
 
 
-def without_power(kept: Kept, root: Path) -> Counter[str]:
-    """The states that a power loss may leave."""
-    counts: Counter[str] = Counter()
+def made(kept: Kept, root: Path) -> Path:
+    """A new place with nothing in it but what the writer makes first."""
     state = root / "state"
     written_out({"state": DIRECTORY}, root)
     kept.make(state)
+    return state
+
+
+def without_power(kept: Kept, root: Path) -> Counter[str]:
+    """The states that a power loss may leave."""
+    counts: Counter[str] = Counter()
+    state = made(kept, root)
     before = {"state": DIRECTORY} | {f"state/{path.name}": path.read_bytes() for path in state.iterdir()}
     calls = recorded(root, lambda state, acknowledged: kept.append(state, to_be_written(), acknowledged))
     for loss in losses(calls, random.Random(1), before=before, every=2):
@@ -195,9 +202,7 @@ def without_power(kept: Kept, root: Path) -> Counter[str]:
 def with_flipped_bits(kept: Kept, root: Path) -> Counter[str]:
     """One bit of every eighth byte of each file, as a kill leaves them."""
     counts: Counter[str] = Counter()
-    state = root / "state"
-    written_out({"state": DIRECTORY}, root)
-    kept.make(state)
+    state = made(kept, root)
 
     last = sum(map(len, commits()))
 
@@ -222,12 +227,7 @@ def with_flipped_bits(kept: Kept, root: Path) -> Counter[str]:
 
 def main() -> int:
     """Attacks all of them."""
-    if "disk_shim" not in os.environ.get("LD_PRELOAD", ""):
-        again = preloaded(__file__, *sys.argv[1:])
-        if again is None:
-            sys.exit("there is no C compiler here")
-        print(again.stdout, again.stderr, sep="", end="")
-        return again.returncode
+    only_with_the_disk_shim()
     for kept in KEPT:
         with in_memory() as directory:
             root = Path(directory) / "disk"

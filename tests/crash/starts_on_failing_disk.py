@@ -12,7 +12,6 @@ import asyncio
 import ctypes
 import itertools
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -22,7 +21,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from builders import a_finished_story
-from crash.failing_disk import NOT_REACHED, forked, in_memory, preloaded
+from crash.failing_disk import NOT_REACHED, forked, in_memory
+from crash.preloading import only_with_the_disk_shim
 from serviceopt_journal.events import DaemonStarted
 from serviceopt_journal.places import Places
 from serviceopt_journal.reader import JournalReader
@@ -77,12 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, default=1, help="only every N-th call")
     every = parser.parse_args().every
-    if "disk_shim" not in os.environ.get("LD_PRELOAD", ""):
-        again = preloaded(__file__, *sys.argv[1:])
-        if again is None:
-            sys.exit("there is no C compiler here")
-        print(again.stdout, again.stderr, sep="", end="")
-        sys.exit(again.returncode)
+    only_with_the_disk_shim()
     counts: Counter[str] = Counter()
     with in_memory() as directory, tempfile.TemporaryDirectory() as aside:
         killed = as_a_kill_leaves_it(Path(aside))

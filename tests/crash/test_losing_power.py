@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from crash.disk_states import DIRECTORY, Call, Disk
-from crash.failing_disk import preloaded
+from crash.preloading import preloaded
 
 LOSING_POWER = Path(__file__).with_name("losing_power.py")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from builders import a_finished_story, a_journal
-from crash.failing_disk import preloaded
+from crash.preloading import preloaded
 from crash.test_full_disk import KILLED_WRITER, TESTS, fill, small_disk
 from patience import HANG
 from serviceopt_journal import events as e

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from crash.failing_disk import ATTACKS, commits, judge, preloaded, write_all
+from crash.failing_disk import ATTACKS, commits, judge, write_all
+from crash.preloading import preloaded
 
 FAILING_DISK = Path(__file__).with_name("failing_disk.py")
 

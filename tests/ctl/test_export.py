@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from builders import Story, a_finished_story, a_journal, an_unfinished_story, some_metrics, some_settings
 from serviceopt_journal import events as e
 from serviceopt_journal.documents.runs import Table
-from serviceopt_journal.foreign_text import visible
+from serviceopt_journal.unseen import visible
 from serviceoptctl import exporting
 from serviceoptd.domain.settings import Field
 from serviceoptd.domain.table import FORMULA_STARTS

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from serviceopt_journal import events as e
 from stubs.scenario import assert_sound, of_type, standalone, stub_run
 
@@ -140,10 +142,22 @@ def test_a_service_whose_engine_has_died_is_launched_anew_before_another_load(tm
     assert_sound(recorded)
 
 
-def test_a_measurement_during_which_the_engine_dies_is_repeated_on_another_launch(tmp_path: Path) -> None:
+LAST_WORDS = "ERROR 11-20 10:00:40 [x.py:1] EngineDeadError: EngineCore encountered an issue."
+
+
+@pytest.mark.parametrize(
+    ("dies", "told_so"),
+    [
+        ("--stub-dead-after 1", "8 of 24 requests failed"),
+        (f"--stub-last-words '{LAST_WORDS}'", "its log says: EngineDeadError"),  # and goes on answering /health
+    ],
+)
+def test_a_measurement_during_which_the_engine_dies_is_repeated_on_another_launch(
+    tmp_path: Path, dies: str, told_so: str
+) -> None:
     configuration = stub_run(
         tmp_path, n_particles=1, iters=1, searched=["CONCURRENCY"],
-        service=f"--stub-dead-after 1 --stub-once {tmp_path / 'service'}",
+        service=f"{dies} --stub-once {tmp_path / 'service'}",
         client=f"--stub-lie some-failed --stub-once {tmp_path / 'client'}",
     )  # fmt: skip
     ended, recorded, rows = standalone(configuration)
@@ -151,25 +165,7 @@ def test_a_measurement_during_which_the_engine_dies_is_repeated_on_another_launc
     assert ended.returncode == 0, ended.stderr
     (told,) = of_type(recorded, e.MeasurementFailed)
     assert (told.kind, told.cause, told.will_retry) == ("service", "dead_engine", True)
-    assert "8 of 24 requests failed" in told.reason
-    assert [row["error"] for row in rows] == [""]
-    assert len(of_type(recorded, e.ServiceLaunching)) == 2
-    assert_sound(recorded)
-
-
-def test_an_engine_that_only_logs_its_death_is_launched_anew_too(tmp_path: Path) -> None:
-    words = "ERROR 11-20 10:00:40 [x.py:1] EngineDeadError: EngineCore encountered an issue."
-    configuration = stub_run(
-        tmp_path, n_particles=1, iters=1, searched=["CONCURRENCY"],
-        service=f"--stub-last-words '{words}' --stub-once {tmp_path / 'service'}",
-        client=f"--stub-lie some-failed --stub-once {tmp_path / 'client'}",
-    )  # fmt: skip
-    ended, recorded, rows = standalone(configuration)
-
-    assert ended.returncode == 0, ended.stderr
-    (told,) = of_type(recorded, e.MeasurementFailed)
-    assert (told.kind, told.cause, told.will_retry) == ("service", "dead_engine", True)
-    assert "its log says: EngineDeadError" in told.reason
+    assert told_so in told.reason
     assert [row["error"] for row in rows] == [""]
     assert len(of_type(recorded, e.ServiceLaunching)) == 2
     assert_sound(recorded)

@@ -8,7 +8,7 @@ import unicodedata
 
 import pytest
 
-from serviceopt_journal.foreign_text import visible, visible_json, without_unseen
+from serviceopt_journal.unseen import visible, visible_json, without_unseen
 from unseen import EVIL, unseen
 
 EVERY_CHARACTER = "".join(chr(code) for code in range(sys.maxunicode + 1))

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import msgspec
 
-from serviceopt_journal.foreign_text import visible, visible_json
+from serviceopt_journal.unseen import visible, visible_json
 from serviceoptctl.render.layout import folded, labelled_lines, laid_out
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from serviceopt_journal.documents.runs import Table
 from serviceopt_journal.events import Kind, Value
-from serviceopt_journal.foreign_text import visible
 from serviceopt_journal.metric_table import METRICS, OWN_METRIC_COLUMNS, PREDECESSORS_COLUMNS
 from serviceopt_journal.metrics import Metrics, column_value
+from serviceopt_journal.unseen import visible
 from serviceoptd.domain.state import Particle, RunState
 
 METRIC_COLUMNS = PREDECESSORS_COLUMNS

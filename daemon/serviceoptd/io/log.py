@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 
 import structlog
 
-from serviceopt_journal.foreign_text import visible
+from serviceopt_journal.unseen import visible
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DEFAULT = "INFO"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from serviceopt_journal.foreign_files import MIB, UnfitFile, opened, tail
-from serviceopt_journal.foreign_text import without_unseen
+from serviceopt_journal.unseen import without_unseen
 from serviceoptd.domain.settings import LogPatterns
 
 _LINE_END = re.compile(rb"[\r\n]")  # progress bars end their lines with a carriage return

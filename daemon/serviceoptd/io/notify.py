@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Mapping
 
-from serviceopt_journal.foreign_text import visible
+from serviceopt_journal.unseen import visible
 
 
 class ServiceNotifier:

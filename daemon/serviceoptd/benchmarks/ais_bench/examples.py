@@ -13,7 +13,7 @@ from typing import Any
 
 from serviceopt_journal.errors import ServiceoptError
 from serviceopt_journal.foreign_text import json_value
-from serviceoptd.benchmarks.ais_bench.stated import name_of
+from serviceoptd.benchmarks.ais_bench.stated import as_table, name_of
 from serviceoptd.benchmarks.untellable import Untellable
 from serviceoptd.predicting.data_set.records import Content
 
@@ -39,9 +39,9 @@ def with_examples(infer: Mapping[str, Any], examples: Path, answer: str) -> Temp
     Raises:
         Untellable: it is nothing that can be told without running it.
     """
-    retriever, shown = _table(infer.get("retriever")), _table(infer.get("ice_template"))
-    prompt = _table(infer.get("prompt_template")) or shown
-    if not is_a(_table(infer.get("inferencer")), "GenInferencer"):
+    retriever, shown = as_table(infer.get("retriever")), as_table(infer.get("ice_template"))
+    prompt = as_table(infer.get("prompt_template")) or shown
+    if not is_a(as_table(infer.get("inferencer")), "GenInferencer"):
         raise Untellable("the inferencer of the data set, which is not GenInferencer")
     template = _items(prompt.get("template"))
     token = prompt.get("ice_token")
@@ -154,7 +154,3 @@ def _record(path: Path, number: int) -> Mapping[str, Any]:
     if number < 0 or not found or not isinstance(found[0], dict):
         raise Untellable(f"the examples of the data set: {path} has no record {number}")
     return found[0]
-
-
-def _table(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -13,7 +13,7 @@ from typing import Any
 
 from serviceoptd.benchmarks.ais_bench.examples import is_a, messages_of, text_of, with_examples
 from serviceoptd.benchmarks.ais_bench.model import ModelFile
-from serviceoptd.benchmarks.ais_bench.stated import UNKNOWN, name_of, value_of
+from serviceoptd.benchmarks.ais_bench.stated import UNKNOWN, as_table, name_of, value_of
 from serviceoptd.benchmarks.untellable import Untellable
 from serviceoptd.predicting.data_set.tokens import counter
 
@@ -72,7 +72,7 @@ def requests_of(
 
 
 def _by_kind(kind: str, data: Mapping[str, Any], told: Told, located: Callable[[str], Path | None]) -> dict[str, Any]:
-    reader = _table(data.get("reader_cfg"))
+    reader = as_table(data.get("reader_cfg"))
     if data.get("n", 1) != 1 or data.get("num_repeats", 1) != 1:
         raise Untellable("the data set's `n` or `num_repeats`: each record is sent several times")
     if "test_range" in reader:
@@ -103,7 +103,7 @@ def _lines(kind: str, place: Path, data: Mapping[str, Any], told: Told, reader: 
         raise Untellable(f"{path}, whose meta.json may choose other records and lengths")
     column = reader.get("output_column")
     column = column if isinstance(column, str) else ""
-    template = with_examples(_table(data.get("infer_cfg")), path.with_name(shown) if shown else path, column)
+    template = with_examples(as_table(data.get("infer_cfg")), path.with_name(shown) if shown else path, column)
     found: dict[str, Any] = {"path": str(path)}
     if not _has_own_output(reader):
         found["own_output"] = False
@@ -116,9 +116,9 @@ def _lines(kind: str, place: Path, data: Mapping[str, Any], told: Told, reader: 
 
 
 def _turns(data: Mapping[str, Any]) -> dict[str, str]:
-    inferencer = _table(_table(data.get("infer_cfg")).get("inferencer"))
-    prompt = _table(_table(data.get("infer_cfg")).get("prompt_template"))
-    if not is_a(inferencer, "MultiTurnGenInferencer") or _table(prompt.get("template")) != ROUNDS:
+    inferencer = as_table(as_table(data.get("infer_cfg")).get("inferencer"))
+    prompt = as_table(as_table(data.get("infer_cfg")).get("prompt_template"))
+    if not is_a(inferencer, "MultiTurnGenInferencer") or as_table(prompt.get("template")) != ROUNDS:
         raise Untellable("the conversations of the data set: their template or inferencer is not AISBench's own")
     mode = inferencer.get("infer_mode", "every")
     if mode not in MODES:
@@ -127,13 +127,13 @@ def _turns(data: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _synthetic(data: Mapping[str, Any], told: Told, own_output: bool) -> dict[str, Any]:
-    config = _table(data.get("config"))
-    prompt = _table(_table(data.get("infer_cfg")).get("prompt_template"))
+    config = as_table(data.get("config"))
+    prompt = as_table(as_table(data.get("infer_cfg")).get("prompt_template"))
     if (template := prompt.get("template", "{question}")) != "{question}":
         raise Untellable(f"the template {template!r} of a synthetic data set")
     template_of = {"chat_template": told.tokenizer} if told.chat and told.tokenizer else {}
     if (kind := str(config.get("Type")).lower()) == "tokenid":
-        given = _table(config.get("TokenIdConfig"))
+        given = as_table(config.get("TokenIdConfig"))
         size, prefix = given.get("RequestSize"), given.get("PrefixLen", 0)
         if type(size) is not int or size < 1 or type(prefix) is not int or not 0 <= prefix <= size:
             raise Untellable("`RequestSize` and `PrefixLen` of the synthetic data set")
@@ -141,7 +141,7 @@ def _synthetic(data: Mapping[str, Any], told: Told, own_output: bool) -> dict[st
         return {**shared, "output_tokens": told.output, **template_of}
     if kind != "string":
         raise Untellable(f"the synthetic data set's Type {config.get('Type')!r}")
-    given = _table(config.get("StringConfig"))
+    given = as_table(config.get("StringConfig"))
     inputs = _distribution(given.get("Input"), "Input")
     _refuse_other_words(told.tokenizer)
     found = {"input_tokens": _middle(inputs), "input_distribution": inputs, "output_tokens": told.output, **template_of}
@@ -153,7 +153,7 @@ def _synthetic(data: Mapping[str, Any], told: Told, own_output: bool) -> dict[st
 
 def _distribution(given: Any, side: str) -> dict[str, Any]:
     """As `sample_one_value` draws, which leaves out what is behind the point."""
-    method, params = _table(given).get("Method"), _table(_table(given).get("Params"))
+    method, params = as_table(given).get("Method"), as_table(as_table(given).get("Params"))
     low, high = params.get("MinValue"), params.get("MaxValue")
     if type(low) is not int or type(high) is not int or not 1 <= low <= high:
         raise Untellable(f"{side} of the synthetic data set's StringConfig: MinValue {low}, MaxValue {high}")
@@ -212,10 +212,6 @@ def _the_one(stated: Mapping[str, Any], suffix: str) -> Mapping[str, Any]:
 def _has_own_output(reader: Mapping[str, Any]) -> bool:
     columns: Sequence[Any] | str = reader.get("input_columns") or ()
     return "max_out_len" in (columns.split() if isinstance(columns, str) else columns)
-
-
-def _table(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _number(value: Any) -> float | None:

@@ -32,6 +32,11 @@ DEEPEST = 8
 """Files that build on each other, one behind the other."""
 
 
+def as_table(value: Any) -> Mapping[str, Any]:
+    """The table; an empty one in the place of anything else."""
+    return value if isinstance(value, dict) else {}
+
+
 def name_of(value: Any) -> str:
     """The last name of a class that is named, or written as a text."""
     return value.name if isinstance(value, Named) else str(value).rpartition(".")[2]
