@@ -7,8 +7,10 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 # What a shell starts in the background ignores Ctrl-C, and so would every program that a test starts and interrupts.
@@ -34,6 +36,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("what was attacked, and what came of it")
         for line in lines:
             terminalreporter.write_line(line)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """A test that runs a program of ours in its own process leaves its level of logging to no other one."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 for name in [name for name in os.environ if name.startswith(("SERVICEOPT_", "MODEL_EVAL_STATE", "MODELEVALSTATE"))]:

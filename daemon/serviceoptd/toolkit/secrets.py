@@ -27,7 +27,7 @@ _WORD = rf"[\w-]++){_ENDS_AS_A_SECRET}"
 _FLAGS_GAP = r"""["']?[\s,]+"""  # a blank separates a flag from its value only: "the token expired" tells no secret
 _NAMED_IN_TEXT = re.compile(
     rf"""(?P<before>(?<![\w-])(?:--(?P<flag>{_WORD}{_FLAGS_GAP}|(?P<name>{_WORD}["']?\s*[=:]\s*"""
-    rf"""|(?:(?!--)[\w-])++--(?P<inner>{_WORD}{_FLAGS_GAP})["']?(?:(?:bearer|basic)\s+)?)"""
+    rf"""|(?>(?:(?!--)[\w-])+)--(?P<inner>{_WORD}{_FLAGS_GAP})["']?(?:(?:bearer|basic)\s+)?)"""
     r"""(?P<value>(?!-)[^\s"',}\]&]+)""",
     re.IGNORECASE,
 )

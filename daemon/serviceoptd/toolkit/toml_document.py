@@ -14,9 +14,9 @@ DEEPEST = 32  # keys and indices on the way to a value; our own sections need si
 _LARGEST_NUMBER = 2**63  # TOML's integers have 64 bits, and so have the numbers of an event
 
 STRING = (
-    r'"""[^"\\]*+(?:(?:\\.|"{1,2}(?!"))[^"\\]*+)*+"{3,5}'  # up to two quotes of the text stand before the closing three
-    r"|'''[^']*+(?:'{1,2}(?!')[^']*+)*+'{3,5}"
-    r'|"(?!"")[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"'
+    r'"""[^"\\]*+(?>(?:(?:\\.|"{1,2}(?!"))[^"\\]*+)*)"{3,5}'  # up to two quotes of the text stand before the closing three
+    r"|'''[^']*+(?>(?:'{1,2}(?!')[^']*+)*)'{3,5}"
+    r'|"(?!"")[^"\\\n]*+(?>(?:\\.[^"\\\n]*+)*)"'
     r"|'(?!'')[^'\n]*+'"
 )
 MOST_KEYS = 5000
